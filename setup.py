@@ -1,0 +1,29 @@
+"""Package metadata of minictr; tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="minictr",
+    version="0.1.0",
+    description="Factorization models for click prediction in NumPy: FM, AFM, AutoInt, DeepFM, written to be read",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["minictr", "minictr.*"]),
+    python_requires=">=3.10",
+    install_requires=["numpy>=1.26", "pandas>=2.1", "matplotlib>=3.8"],
+    extras_require={
+        "test": ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100", "scikit-learn>=1.6"],
+        "tutorials": ["jupyter>=1", "scikit-learn>=1.6"],
+        "benchmarks": ["torch>=2.2"],
+    },
+    entry_points={"console_scripts": ["minictr = minictr.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
