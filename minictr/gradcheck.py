@@ -1,0 +1,107 @@
+"""Check a hand-written backward pass against the numbers that the forward pass gives.
+
+A gradient check proves that ``backward`` belongs to ``forward``; it does not prove that ``forward`` is what the
+paper says. Two published attention bugs pass it: compare with the equation, written as loops, as well.
+"""
+
+import numpy as np
+
+from .layers.base import gradients, parameters
+from .layers.embedding import RowGradient
+from .slots import Slots
+
+ABSOLUTE, RELATIVE = 1e-8, 1e-6
+
+
+class GradientReport:
+    """What a gradient check found: one line for every array, worst first.
+
+    Attributes
+    ----------
+    passed : whether every entry lies within 1e-8 + 1e-6 |backward|.
+    arrays : list of dicts with name, shape, entries checked, and of the worst entry: its index, its ``numeric``
+        and its ``analytic`` (backward's) derivative and ``allowance``, |numeric - analytic| as a share of what
+        is allowed (above 1 fails).
+    """
+
+    def __init__(self, arrays):
+        self.arrays = sorted(arrays, key=lambda line: -line["allowance"])
+        self.passed = all(line["allowance"] <= 1 for line in self.arrays)
+
+    def __bool__(self):
+        return self.passed
+
+    def __repr__(self):
+        verdict = "passed" if self.passed else "FAILED: backward is not the derivative of forward"
+        lines = [f"gradient check {verdict} (the worst entry of each array, worst first)"]
+        lines.append(f"{'array':<24}{'worst at':<16}{'numeric':>16}{'backward':>16}{'of allowance':>16}")
+        for line in self.arrays:
+            lines.append(f"{line['name']:<24}{line['index']!s:<16}{line['numeric']:>16.9g}"
+                         f"{line['analytic']:>16.9g}{line['allowance']:>16.2g}")
+        return "\n".join(lines)
+
+
+def check_gradients(layer, x, *, seed=0, eps=1e-6):
+    """Compare ``layer.backward`` with central differences of ``layer.forward``, entry by entry.
+
+    The loss is sum(out * dout) with a random dout. (With dout = 1 a softmax's derivative is 0, and a backward
+    pass that returns zeros would pass.) Every parameter is checked, and x too unless it is Slots, whose ids
+    have no derivative.
+
+    Parameters
+    ----------
+    layer : a Layer or a model: anything with ``forward(x)``, ``backward(dout)`` and float64 parameters.
+    x : a float64 array, or Slots for a layer that looks ids up.
+    seed : of dout.   eps : half the width of the difference.
+
+    Returns: GradientReport, true if all is well; print it.
+    Raises: TypeError if an array is not float64: with float32 the differences are all rounding error.
+
+    Keep inputs off a ReLU's kink: where |z| < eps the numeric value is the mean of both sides.
+
+    >>> from minictr.layers import FMPooling
+    >>> check_gradients(FMPooling(), np.random.default_rng(0).standard_normal((4, 3, 2))).passed
+    True
+    """
+    arrays = parameters(layer)
+    if not isinstance(x, Slots):
+        arrays = {"x": x, **arrays}
+    for name, array in arrays.items():
+        if array.dtype != np.float64:
+            raise TypeError(f"{name} is {array.dtype}: a gradient check needs float64 (build with dtype=\"float64\")")
+
+    dout = np.random.default_rng(seed).standard_normal(layer.forward(x).shape)
+    dx = layer.backward(dout)
+    analytic = {name: _dense(gradient, arrays[name]) for name, gradient in gradients(layer).items()}
+    if "x" in arrays:
+        analytic["x"] = dx
+
+    def loss():
+        return float((layer.forward(x) * dout).sum())
+
+    return GradientReport([_compare(name, array, analytic.get(name), loss, eps) for name, array in arrays.items()])
+
+
+def _dense(gradient, param):
+    return gradient.dense(len(param)) if isinstance(gradient, RowGradient) else gradient
+
+
+def _compare(name, array, analytic, loss, eps):
+    if analytic is None or np.shape(analytic) != array.shape:
+        got = "none" if analytic is None else f"one of shape {np.shape(analytic)}"
+        raise ValueError(f"{name} has shape {array.shape}, but backward left {got} as its gradient")
+    numeric = np.empty_like(array)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        array[index] = value + eps
+        above = loss()
+        array[index] = value - eps
+        below = loss()
+        array[index] = value
+        numeric[index] = (above - below) / (2 * eps)
+    allowance = np.abs(numeric - analytic) / (ABSOLUTE + RELATIVE * np.abs(analytic))
+    allowance = np.where(np.isnan(allowance), np.inf, allowance)
+    worst = np.unravel_index(np.argmax(allowance), array.shape)
+    worst = tuple(int(i) for i in worst)
+    return {"name": name, "shape": array.shape, "index": worst, "numeric": float(numeric[worst]),
+            "analytic": float(np.asarray(analytic)[worst]), "allowance": float(allowance[worst])}

@@ -1,0 +1,15 @@
+"""The layers: each class holds one equation, forward and backward side by side."""
+
+from .attention_pooling import AttentionPooling
+from .base import Layer, gradients, named_layers, parameters, replica, states
+from .dense import MLP, BatchNorm, Dense, Dropout, LayerNorm, Readout, ReLU
+from .embedding import Embedding, Linear, RowGradient
+from .functions import sigmoid, softmax, softmax_backward
+from .pairs import FMPooling, PairProduct, pair_slices
+from .self_attention import InteractingLayer
+
+__all__ = [
+    "MLP", "AttentionPooling", "BatchNorm", "Dense", "Dropout", "Embedding", "FMPooling", "InteractingLayer",
+    "Layer", "LayerNorm", "Linear", "PairProduct", "ReLU", "Readout", "RowGradient", "gradients",
+    "named_layers", "pair_slices", "parameters", "replica", "sigmoid", "softmax", "softmax_backward", "states",
+]

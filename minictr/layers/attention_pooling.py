@@ -1,0 +1,77 @@
+"""AFM's attention: a small network that decides how much each pair of fields counts."""
+
+import numpy as np
+
+from .base import Layer, glorot_normal
+from .dense import Dropout
+from .functions import softmax, softmax_backward
+
+
+class AttentionPooling(Layer):
+    """Weigh the pair vectors with a small network and add them up.
+
+        a'_ij = h . relu(W^T p_ij + b)                            (Xiao et al. 2017, eq. 5)
+        a_ij  = exp(a'_ij) / sum over all pairs of exp(a')
+        out   = sum_ij a_ij p_ij                                  (eq. 4)
+
+    Backward, with dout = dL/dout:
+        da_ij = dout . p_ij                  da' = a (da - sum a da)
+        dp_ij = a_ij dout + W (on_ij * h) da'_ij,   on = 1 where the relu is open, else 0
+
+    Parameters
+    ----------
+    k : size of a pair vector.   t : hidden units (the paper's attention factor, tried from 1 to 256).
+    rng : numpy Generator; W is drawn with variance 2 / (k + t), h with variance 1, b starts at 0.
+    dropout : share of attention weights set to 0 while training (0 in the paper, which advises against it).
+
+    Shapes: pij (B, P, k) in, (B, k) out; cache["aij"] (B, P).
+    Units: aij is a share between 0 and 1 and sums to 1 over the pairs of a row (before its dropout).
+
+    Source: Xiao et al., IJCAI 2017, https://arxiv.org/abs/1708.04617. Here W is (k, t), the paper's transposed.
+    Paper vs. code: the authors' TensorFlow program, in its published state, takes the softmax over an axis of
+    length 1, so that every weight is 1 (hexiangnan/attentional_factorization_machine#19); here it runs over
+    the pairs, as in eq. 5.
+
+    >>> rng = np.random.default_rng(0)
+    >>> attention = AttentionPooling(k=2, t=4, rng=rng, dtype=np.float64)
+    >>> attention.forward(rng.standard_normal((5, 3, 2))).shape
+    (5, 2)
+    >>> attention.cache["aij"].sum(axis=1)
+    array([1., 1., 1., 1., 1.])
+    """
+
+    def __init__(self, k, t, rng, dropout=0.0, dtype=np.float32):
+        super().__init__()
+        self.params["W"] = glorot_normal(rng, k, t, dtype)
+        self.params["b"] = np.zeros(t, dtype)
+        self.params["h"] = rng.standard_normal(t).astype(dtype)
+        self.dropout = Dropout(dropout, rng)
+
+    def forward(self, pij):
+        W, b, h = self.params["W"], self.params["b"], self.params["h"]
+        B, P, k = pij.shape
+        r = pij.reshape(B * P, k) @ W                             # (B P, t)
+        r += b                                                    #            z = W^T p_ij + b
+        np.maximum(r, 0, out=r)                                   #            relu(z)
+        s = (r @ h).reshape(B, P)                                 # (B, P)     a'_ij
+        aij = softmax(s, axis=1)                                  # (B, P)     a_ij, over the pairs
+        weight = self.dropout.forward(aij)
+        self.cache = {"pij": pij, "r": r, "s": s, "aij": aij, "weight": weight}
+        return (weight[:, None, :] @ pij)[:, 0]                   # (B, k)     sum_ij a_ij p_ij
+
+    def backward(self, dout):
+        W, h = self.params["W"], self.params["h"]
+        pij, r, aij, weight = (self.cache[name] for name in ("pij", "r", "aij", "weight"))
+        B, P, k = pij.shape
+        daij = (pij @ dout[:, :, None])[:, :, 0]                  # (B, P)     out = sum_ij a_ij p_ij
+        dpij_pool = weight[:, :, None] * dout[:, None, :]         # (B, P, k)  the same, with respect to p_ij
+        daij = self.dropout.backward(daij)
+        ds = softmax_backward(daij, aij, axis=1).reshape(B * P, 1)    # a = softmax(s)
+        self.grads["h"] = (r.T @ ds)[:, 0]                        # (t,)       s = r . h
+        # dz = ds h on is never formed: `on` is the only factor of shape (B P, t), so ds and h move into
+        # the smaller factors of the three products below
+        on = (r > 0).astype(r.dtype)                              # (B P, t)   r = relu(z)
+        self.grads["W"] = ((pij.reshape(B * P, k) * ds).T @ on) * h   # (k, t) z = W^T p_ij + b
+        self.grads["b"] = (on.T @ ds)[:, 0] * h                   # (t,)
+        dpij_score = (on @ (W * h).T) * ds                        # (B P, k)
+        return dpij_pool + dpij_score.reshape(B, P, k)            # p_ij is used twice: add both

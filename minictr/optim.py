@@ -1,0 +1,143 @@
+"""SGD, Adagrad and Adam. The update rules work in place, on whole arrays or on the touched rows of a table."""
+
+import numpy as np
+
+from .layers.embedding import RowGradient
+
+# Weights and moments that decay towards 0 end in numbers below 1e-38 ("denormals"), with which processors
+# are many times slower. Anything smaller than TINY is 0 for every purpose here; every FLUSH_EVERY steps it
+# becomes 0 (in between a moment shrinks by at most 0.9^64, a factor of 1000, and stays well above 1e-38).
+TINY = 1e-30
+FLUSH_EVERY = 64
+
+
+class Optimizer:
+    """Base of the optimizers: bookkeeping, per-parameter learning rates, row-sparse gradients.
+
+    Parameters
+    ----------
+    learning_rate : size of a step.
+    lr_multipliers : dict from a parameter's name or the beginning of it ("attention", "attention.W") to a
+        factor on its learning rate; the longest match counts.
+    lazy : a table's rows that a batch did not touch are left as they are, as in torch's SparseAdam, so that a
+        step costs what the batch touches. False: the textbook's rule, on all rows (for SGD and Adagrad the
+        result is the same; Adam's moments decay, and move the row, at every step).
+
+    A subclass has ``new_state(array)``, a dict of arrays shaped like the parameter, and
+    ``update(param, grad, state, learning_rate)``, which changes param and state in place.
+    """
+
+    def __init__(self, learning_rate, lr_multipliers=None, lazy=True):
+        self.learning_rate = learning_rate
+        self.lr_multipliers = dict(lr_multipliers or {})
+        self.lazy = lazy
+        self.t = 0
+        self.state = {}
+
+    def step(self, params, grads):
+        """Update every parameter that has a gradient. Both are dicts from name to array (or RowGradient)."""
+        self.t += 1
+        for name, grad in grads.items():
+            param = params[name]
+            if name not in self.state:
+                self.state[name] = self.new_state(param)
+            state = self.state[name]
+            learning_rate = self.learning_rate * self.multiplier(name)
+            if not isinstance(grad, RowGradient):
+                self._update(param, grad, state, learning_rate)
+            elif not self.lazy:
+                self._update(param, grad.dense(len(param)), state, learning_rate)
+            else:                       # take the touched rows out, update them as if they were all, put them back
+                rows, grad = grad.sum()
+                touched = param.take(rows, axis=0)
+                touched_state = {key: array.take(rows, axis=0) for key, array in state.items()}
+                self._update(touched, grad, touched_state, learning_rate)
+                param[rows] = touched
+                for key, array in touched_state.items():
+                    state[key][rows] = array
+
+    def multiplier(self, name):
+        """The factor on the learning rate of the parameter called ``name``."""
+        matches = [prefix for prefix in self.lr_multipliers if (name + ".").startswith(prefix + ".")]
+        return self.lr_multipliers[max(matches, key=len)] if matches else 1.0
+
+    def _update(self, param, grad, state, learning_rate):
+        self.update(param, grad, state, learning_rate)
+        if self.t % FLUSH_EVERY == 0:
+            for array in (param, *state.values()):
+                array[np.abs(array) < TINY] = 0
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent:  w = w - lr g.
+
+    >>> w = np.array([1.0])
+    >>> SGD(0.1).step({"w": w}, {"w": np.array([2.0])}); w
+    array([0.8])
+    """
+
+    def new_state(self, array):
+        return {}
+
+    def update(self, param, grad, state, learning_rate):
+        param -= learning_rate * grad
+
+
+class Adagrad(Optimizer):
+    """Steps that shrink for parameters which moved much already (Duchi, Hazan & Singer 2011).
+
+        G = G + g^2,   w = w - lr g / sqrt(G)         G starts at ``initial`` (1e-8 in the AFM authors' code)
+
+    >>> w = np.array([1.0])
+    >>> Adagrad(0.1, initial=0.0).step({"w": w}, {"w": np.array([2.0])}); w
+    array([0.9])
+    """
+
+    def __init__(self, learning_rate, initial=1e-8, eps=1e-10, lr_multipliers=None, lazy=True):
+        super().__init__(learning_rate, lr_multipliers, lazy)
+        self.initial, self.eps = initial, eps
+
+    def new_state(self, array):
+        return {"G": np.full_like(array, self.initial)}
+
+    def update(self, param, grad, state, learning_rate):
+        G = state["G"]
+        G += grad * grad                                          # G = G + g^2
+        param -= learning_rate * grad / (np.sqrt(G) + self.eps)   # w = w - lr g / sqrt(G)
+
+
+class Adam(Optimizer):
+    """Steps from running means of the gradient and of its square (Kingma & Ba 2015, algorithm 1).
+
+        m = beta1 m + (1 - beta1) g          v = beta2 v + (1 - beta2) g^2
+        w = w - lr m^ / (sqrt(v^) + eps)     m^ = m / (1 - beta1^t),  v^ = v / (1 - beta2^t)
+
+    t counts the steps of the whole model, also for the rows of a table that a step leaves out (lazy). The
+    corrections divide by 1 - beta^t: with 1 - beta in their place the first steps would be 2 times too long
+    and all later ones 3 times too short.
+
+    >>> w = np.array([1.0])
+    >>> Adam(0.1).step({"w": w}, {"w": np.array([2.0])}); w.round(6)     # the first step is lr * sign(g)
+    array([0.9])
+    """
+
+    def __init__(self, learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-8, lr_multipliers=None, lazy=True):
+        super().__init__(learning_rate, lr_multipliers, lazy)
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+
+    def new_state(self, array):
+        return {"m": np.zeros_like(array), "v": np.zeros_like(array)}
+
+    def update(self, param, grad, state, learning_rate):
+        m, v = state["m"], state["v"]
+        m *= self.beta1
+        m += (1 - self.beta1) * grad                              # m = beta1 m + (1 - beta1) g
+        v *= self.beta2
+        v += (1 - self.beta2) * (grad * grad)                     # v = beta2 v + (1 - beta2) g^2
+        # in place, on one scratch array:  lr m^ / (sqrt(v^) + eps)
+        step = v * (1 / (1 - self.beta2 ** self.t))               # v^
+        np.sqrt(step, out=step)
+        step += self.eps
+        np.divide(m, step, out=step)
+        step *= learning_rate / (1 - self.beta1 ** self.t)        # the 1 / (1 - beta1^t) of m^
+        param -= step

@@ -1,0 +1,92 @@
+"""Slots: the one form in which every kind of field reaches the models.
+
+A *slot* is an id and a weight x. A categorical field is one slot (id of the value, x = 1), a numerical
+field is one slot (id of the field's vector, x = the number), a multi-valued field of q values is q slots
+(x = 1/q each). The embedding looks up each slot's row, multiplies it by x and sums within the field.
+"""
+
+import numpy as np
+
+
+class Slots:
+    """N encoded rows: ids, weights and which slots belong to which field.
+
+    Parameters
+    ----------
+    ids : (N, S) int array, the row of the embedding table that each slot looks up.
+    x : (N, S) float32 array of slot weights, or None when every weight is 1.
+    starts : (M,) int array, the first slot of each of the M fields, starting at 0 and increasing.
+
+    Examples
+    --------
+    Two rows, two fields; the second field holds up to two values:
+
+    >>> import numpy as np
+    >>> slots = Slots([[0, 3, 4], [1, 4, 4]], [[1, 0.5, 0.5], [1, 1, 0]], starts=[0, 1])
+    >>> len(slots), slots.n_fields, slots.n_slots
+    (2, 2, 3)
+    >>> slots[:1].ids
+    array([[0, 3, 4]], dtype=int32)
+    """
+
+    __slots__ = ("_distinct", "ids", "starts", "x")
+
+    def __init__(self, ids, x, starts):
+        self.ids = np.ascontiguousarray(ids, dtype=np.int32)
+        self.x = None if x is None else np.ascontiguousarray(x, dtype=np.float32)
+        self.starts = np.asarray(starts, dtype=np.intp)
+        self._distinct = None
+        if self.ids.ndim != 2:
+            raise ValueError(f"ids must have shape (rows, slots), got {self.ids.shape}")
+        if self.x is not None and self.x.shape != self.ids.shape:
+            raise ValueError(f"x has shape {self.x.shape}, ids have {self.ids.shape}: they must agree")
+        increasing = len(self.starts) and self.starts[0] == 0 and (np.diff(self.starts) > 0).all()
+        if not increasing or self.starts[-1] >= self.n_slots:
+            raise ValueError(f"starts {self.starts.tolist()} must begin with 0, increase and stay "
+                             f"below the {self.n_slots} slots of a row")
+
+    def __len__(self):
+        return len(self.ids)
+
+    @property
+    def n_fields(self):
+        """M, the number of fields."""
+        return len(self.starts)
+
+    @property
+    def n_slots(self):
+        """S, the number of slots of a row."""
+        return self.ids.shape[1]
+
+    def __getitem__(self, rows):
+        """Rows of the table, by slice, mask or index array, as another Slots."""
+        return Slots.trusted(self.ids[rows], None if self.x is None else self.x[rows], self.starts)
+
+    @classmethod
+    def trusted(cls, ids, x, starts):
+        """Slots from arrays of the right dtypes and shapes, without checking them again."""
+        slots = object.__new__(cls)
+        slots.ids, slots.x, slots.starts, slots._distinct = ids, x, starts, None
+        return slots
+
+    def check_ids(self, n):
+        """Raise IndexError unless every id is in 0..n-1, naming the first that is not.
+
+        >>> Slots([[0, -1]], None, starts=[0, 1]).check_ids(5)
+        Traceback (most recent call last):
+        ...
+        IndexError: field 1, row 0: id -1 is outside 0..4 of a table of 5 rows; encode ...
+        """
+        # seen as unsigned numbers negative ids are huge, so that one comparison finds both kinds of error
+        if self.ids.size and np.maximum.reduce(self.ids.view(np.uint32), axis=None) >= n:
+            row, slot = np.argwhere((self.ids < 0) | (self.ids >= n))[0]
+            field = np.searchsorted(self.starts, slot, side="right") - 1
+            raise IndexError(
+                f"field {field}, row {row}: id {self.ids[row, slot]} is outside 0..{n - 1} of a table of "
+                f"{n} rows; encode the data with the encoder that the model was fitted with")
+
+    def distinct_ids(self):
+        """The ids that occur (U,), ascending, and for each slot its place among them (N * S,); kept."""
+        if self._distinct is None:
+            self._distinct = np.unique(self.ids.ravel(), return_inverse=True)
+        return self._distinct
