@@ -1,0 +1,389 @@
+"""What all models share: scikit-learn's conventions around ``build``, ``forward`` and ``backward``."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from .. import persistence, training
+from .. import ratings as ratings_api
+from ..checks import as_table, check_rows, check_settings, is_share, split_rows
+from ..fields import TableEncoder
+from ..layers import named_layers, parameters, sigmoid
+from ..losses import LogLoss, SquaredLoss
+from ..optim import SGD, Adagrad, Adam
+
+OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
+
+
+class NotFittedError(ValueError, AttributeError):
+    """A method that needs a fitted model was called before ``fit``."""
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class Model:
+    """Base class of the models: a subclass writes ``build``, ``forward`` and ``backward``.
+
+    Parameters
+    ----------
+    name : a name for messages and plots; the class's own if None.
+    fields : the fields to use, as ``minictr.fields`` specs or column names; every column, inferred, if None.
+    task : "binary" (log loss), "regression" (squared error) or "auto": binary if y holds only 0 and 1.
+    epochs, batch_size, learning_rate : as usual; rows are shuffled anew for each epoch.
+    optimizer : "adam", "adagrad" or "sgd".
+    lr_multipliers : factors on the learning rate of some parameters, e.g. {"attention": 10}.
+    lazy : update only the rows of the tables that a batch touched (see ``minictr.optim``).
+    reg : L2 strength lambda of  1/B [sum_b loss_b + lambda ||W||^2];  each model says which W.
+    freeze : names of layers or parameters that training leaves as they are, e.g. ("embedding", "linear").
+    early_stopping, patience : with validation data, stop when ``patience`` epochs brought nothing better.
+        The weights of the best epoch are restored in any case.
+    seed : of everything random; the same seed gives the same weights, bit for bit, on the same machine with
+        the same versions, whatever the number of threads. None draws a fresh one.
+    dtype : "float32", or "float64" for gradient checks.
+    n_threads : threads to use; all cores if None.
+    verbose : whether ``fit`` shows its progress.
+
+    Attributes after ``fit``
+    ------------------------
+    task_, loss_, encoder_, optimizer_, history_ (DataFrame), n_features_in_, feature_names_in_, and classes_
+    for a binary task; the layers under the names that ``build`` gives them.
+    """
+
+    name: str | None = None
+    fields: list | None = None
+    task: str = "auto"
+    epochs: int = 10
+    batch_size: int = 256
+    learning_rate: float = 0.001
+    optimizer: str = "adam"
+    lr_multipliers: dict | None = None
+    lazy: bool = True
+    reg: float = 0.0
+    freeze: tuple = ()
+    early_stopping: bool = True
+    patience: int = 3
+    seed: int | None = 0
+    dtype: str = "float32"
+    n_threads: int | None = None
+    verbose: bool = False
+
+    regularized = ()            # names of the parameters that ``reg`` is for
+    whole_batch_only = False    # True where a row's output depends on the rest of its batch (batch norm)
+
+    # ---- what a subclass writes ------------------------------------------------------------------------
+
+    def build(self, n, M, rng):
+        """Create the layers for n values in M fields as attributes of self."""
+        raise NotImplementedError
+
+    def forward(self, slots):
+        """Logits (B,) of the rows of a Slots."""
+        raise NotImplementedError
+
+    def backward(self, dlogit):
+        """Gradients of all parameters, from dL/dlogit (B,)."""
+        raise NotImplementedError
+
+    def bias(self):
+        """The (1,) array that is added to every logit; it starts at the base rate."""
+        raise NotImplementedError
+
+    def numbers_per_row(self, M):
+        """How many numbers the widest array of the forward pass holds for one row: sets the chunks' size."""
+        raise NotImplementedError
+
+    def check_fields(self, M):
+        """Raise ValueError, or warn, where the model makes no sense with M fields."""
+
+    def pair_contributions(self):
+        """What each pair of fields added in the latest forward pass, (B, P), where logits are such sums."""
+        raise TypeError(
+            f"the logit of {type(self).__name__} is not a sum over pairs of fields, so there are no exact pair "
+            "contributions; FM and AFM have them")
+
+    # ---- fitting ---------------------------------------------------------------------------------------
+
+    def fit(self, X=None, y=None, *, validation=None, sample_weight=None,
+            user_ids=None, item_ids=None, ratings=None, user_features=None, item_features=None):
+        """Train on a table of named fields, or on ratings of items by users. Starts afresh each time.
+
+        Parameters
+        ----------
+        X : DataFrame or dict of columns, one column a field.   y : one target a row.
+        validation : data for ``history_`` and early stopping: a share such as 0.1 (drawn at random and left
+            out of training, vocabularies included), or a pair (X, y).
+        sample_weight : one weight a row, at least 0; scaled to mean 1.
+        user_ids, item_ids, ratings : instead of X and y: see ``minictr.ratings``.
+        user_features, item_features : with them, DataFrames indexed by id (or with the id as a column).
+
+        Returns: self.
+        """
+        if user_ids is not None or item_ids is not None or ratings is not None:
+            if X is not None or y is not None:
+                raise TypeError("give either X and y, or user_ids, item_ids and ratings")
+            return ratings_api.fit(self, user_ids, item_ids, ratings, user_features, item_features,
+                                   validation, sample_weight)
+        if X is None or y is None:
+            raise TypeError("fit needs X and y, or user_ids=, item_ids= and ratings=")
+        if user_features is not None or item_features is not None:
+            raise TypeError("user_features and item_features go with user_ids, item_ids and ratings")
+        X, y, c = check_rows(X, y, sample_weight)
+        self.choose_task(y)
+        self.rating_data_ = None
+        seeds = self.seeds()
+        if is_share(validation):
+            train, held_out = split_rows(len(y), validation, seeds["split"])
+            self.encoder_ = TableEncoder(self.fields).fit(X.iloc[train])
+            slots = self.encoder_.encode(X)
+            validation = slots[held_out], y[held_out], None if c is None else c[held_out]
+            slots, y, c = slots[train], y[train], None if c is None else c[train]
+        else:
+            self.encoder_ = TableEncoder(self.fields).fit(X)
+            slots = self.encoder_.encode(X)
+            if validation is not None:
+                X_val, y_val, c_val = check_rows(*validation)
+                self.check_targets(y_val)
+                validation = self.encoder_.encode(X_val), y_val, c_val
+        return self.fit_slots((slots, y, c), validation, seeds)
+
+    def fit_slots(self, data, validation, seeds):
+        """Train on rows that ``encoder_`` has encoded: tuples (Slots, y, weights or None)."""
+        self._start(*data, seeds)
+        data, validation = (None if part is None else (part[0], *self._as_dtype(*part[1:]))
+                            for part in (data, validation))
+        self.history_ = training.fit(self, data, validation, seeds)
+        return self
+
+    def prepare(self, X, y):
+        """Everything that ``fit`` does before its first step: infer the fields, build the layers.
+
+        For going through training by hand: ``model.prepare(X, y)``, then ``model.train_step(X, y)``.
+        """
+        X, y, c = check_rows(X, y)
+        self.choose_task(y)
+        self.rating_data_ = None
+        self.encoder_ = TableEncoder(self.fields).fit(X)
+        self._start(self.encoder_.encode(X), y, c, self.seeds())
+        return self
+
+    def train_step(self, X, y):
+        """One training step on the rows given, after ``prepare`` or ``fit``; returns their loss before the update."""
+        self.check_fitted()
+        X, y, _ = check_rows(X, y)
+        self.check_targets(y)
+        if self._trainer is None:
+            self._trainer = training.Trainer(self, self.loss_, self.optimizer_, self.seeds()["dropout"])
+        self._trainer.set_training(True)
+        loss = self._trainer.step(self.encoder_.encode(X), *self._as_dtype(y))
+        self._trainer.set_training(False)
+        return loss
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go on training for one pass over these rows, with the fields and vocabularies of the first ones.
+
+        The optimizer goes on too, also after ``load`` of a file saved with ``optimizer=True``. Returns: self.
+        """
+        X, y, c = check_rows(X, y, sample_weight)
+        if not hasattr(self, "encoder_"):
+            self.prepare(X, y)
+        self.check_targets(y)
+        training.fit_once(self, (self.encoder_.encode(X), *self._as_dtype(y, c)), self.seeds())
+        return self
+
+    def _start(self, slots, y, c, seeds):
+        """Build the layers, set the bias to the base rate, make the optimizer."""
+        check_settings(self)
+        self.check_fields(slots.n_fields)
+        self._trainer = None
+        self.build(self.encoder_.n_features, slots.n_fields, np.random.default_rng(seeds["init"]))
+        mean = np.average(y, weights=c)
+        self.bias()[:] = np.log(mean / (1 - mean)) if self.task_ == "binary" else mean
+        ids = slots.ids if slots.x is None else slots.ids[slots.x != 0]
+        self.row_counts_ = np.bincount(ids.ravel(), minlength=self.encoder_.n_features)
+        self.new_optimizer()
+
+    def new_optimizer(self):
+        """Make ``optimizer_`` afresh, and check the settings that name parameters."""
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, got {self.optimizer!r}")
+        if self.reg and not self.regularized:
+            raise ValueError(f"reg has nothing to act on in {type(self).__name__} with these settings; set reg=0")
+        names = list(parameters(self))
+        for prefixes, what in ((self.freeze, "freeze"), (self.lr_multipliers or {}, "lr_multipliers")):
+            for prefix in prefixes:
+                if not any(training.matches(name, [prefix]) for name in names):
+                    raise ValueError(f"{what} names {prefix!r}, which is no parameter of this "
+                                     f"{type(self).__name__}; there are {', '.join(names)}")
+        self.optimizer_ = OPTIMIZERS[self.optimizer](
+            self.learning_rate, lr_multipliers=self.lr_multipliers, lazy=self.lazy)
+
+    def fill_untrained_rows(self):
+        """Give values that training never saw their field's mean row, weighted by how often each was seen.
+
+        So an unknown user is scored as an average user: with the mean of the users' weights and vectors.
+        """
+        bounds = [*self.encoder_.offsets, self.encoder_.n_features]
+        for start, stop in itertools.pairwise(bounds):
+            counts = self.row_counts_[start:stop]
+            untrained = counts == 0
+            if not untrained.any() or untrained.all():
+                continue
+            share = (counts / counts.sum()).astype(self.dtype)
+            for _, layer in named_layers(self):
+                for table in (layer.params[name] for name in layer.tables):
+                    table[start:stop][untrained] = share @ table[start:stop]
+
+    def seeds(self):
+        """Independent random streams, so that using more of one does not move the others."""
+        names = ("init", "order", "dropout", "split")
+        return dict(zip(names, np.random.SeedSequence(self.seed).spawn(len(names)), strict=True))
+
+    def choose_task(self, y, ratings=False):
+        """Set the task from ``task`` and the targets; ratings are numbers unless the task says binary."""
+        if self.task not in ("auto", "binary", "regression"):
+            raise ValueError(f"task must be 'auto', 'binary' or 'regression', got {self.task!r}")
+        clicks = not ratings and bool(np.isin(y, (0, 1)).all())
+        self.set_task(("binary" if clicks else "regression") if self.task == "auto" else self.task)
+        self.check_targets(y)
+        if self.task_ == "binary" and y.min() == y.max():
+            raise ValueError(f"y holds only the class {y[0]:g}; a binary task needs both 0 and 1")
+
+    def set_task(self, task):
+        """Set what follows from the task: the loss and, for a binary one, the classes."""
+        self.task_ = task
+        self.loss_ = LogLoss if task == "binary" else SquaredLoss
+        if task == "binary":
+            self.classes_ = np.array([0, 1])
+
+    def check_targets(self, y):
+        """Raise ValueError where a binary task has a target that is neither 0 nor 1."""
+        if self.task_ == "binary" and not np.isin(y, (0, 1)).all():
+            row = int(np.flatnonzero(~np.isin(y, (0, 1)))[0])
+            raise ValueError(f"a binary task needs y of 0 and 1, but row {row} holds {y[row]:g}; "
+                             "map the labels, or pass task=\"regression\"")
+
+    def _as_dtype(self, *arrays):
+        return tuple(None if array is None else array.astype(self.dtype) for array in arrays)
+
+    # ---- predicting ------------------------------------------------------------------------------------
+
+    def decision_function(self, X):
+        """The logit of each row (binary task), or the predicted value (regression): (N,)."""
+        self.check_fitted()
+        return self.predict_slots(self.encoder_.encode(as_table(X)))
+
+    def predict_slots(self, slots):
+        """The logit, or predicted value, of rows that ``encoder_`` has encoded: (N,)."""
+        return training.predict_logits(self, slots)
+
+    def predict_proba(self, X):
+        """Probabilities of no click and of a click, (N, 2), as scikit-learn has it."""
+        self.check_fitted()
+        if self.task_ != "binary":
+            raise TypeError("this model predicts numbers (task 'regression'): use predict")
+        p_click = sigmoid(self.decision_function(X))
+        return np.column_stack([1 - p_click, p_click])
+
+    def predict(self, X=None, item=None, *, user_id=None, item_id=None):
+        """For a table X: the label 0 or 1 (binary task) or the predicted value of each row, (N,).
+
+        For a user and an item, as ``predict(user_id=, item_id=)`` or ``predict(user, item)``: one float, the
+        predicted rating (see ``minictr.ratings``).
+        """
+        if item is not None or item_id is not None:
+            return ratings_api.predict(self, X if user_id is None else user_id,
+                                           item if item_id is None else item_id)
+        if X is None:
+            raise TypeError("predict needs a table X, or user_id= and item_id=")
+        out = self.decision_function(X)
+        return (out >= 0).astype(np.int64) if self.task_ == "binary" else out
+
+    def batch_predict(self, pairs):
+        """Predicted ratings of a list of (user, item) pairs, (N,)."""
+        return ratings_api.batch_predict(self, pairs)
+
+    def recommend(self, user_id, top_k=10, *, exclude_seen=True, return_scores=False):
+        """The ids of the ``top_k`` items with the highest predicted rating, best first."""
+        return ratings_api.recommend(self, user_id, top_k, exclude_seen, return_scores)
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy (binary task) or R^2 (regression), scikit-learn's defaults."""
+        prediction, y = self.predict(X), np.asarray(y, np.float64)
+        c = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        if self.task_ == "binary":
+            return float(np.average(prediction == y, weights=c))
+        residual = np.sum(c * (y - prediction) ** 2)
+        return float(1 - residual / np.sum(c * (y - np.average(y, weights=c)) ** 2))
+
+    def chunk_rows(self, batch_rows):
+        """How many rows to process at once, so that the widest array of a chunk stays in the cache."""
+        if self.whole_batch_only and batch_rows is not None:
+            return batch_rows
+        return max(32, training.CHUNK_NUMBERS // self.numbers_per_row(len(self.encoder_.field_names)))
+
+    def check_fitted(self):
+        """Raise NotFittedError before ``fit``."""
+        if not hasattr(self, "encoder_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+
+    # ---- saving ----------------------------------------------------------------------------------------
+
+    def save(self, path, *, optimizer=False):
+        """Write the fitted model to one file, of any name; with its optimizer's moments on request."""
+        self.check_fitted()
+        persistence.save(self, path, optimizer)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that ``save`` wrote; its predictions are the same to the bit."""
+        return persistence.load(cls, path)
+
+    # ---- scikit-learn's conventions --------------------------------------------------------------------
+
+    def get_params(self, deep=True):
+        """The constructor's arguments and their values."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def set_params(self, **params):
+        """Change constructor arguments; returns self."""
+        for name, value in params.items():
+            if name not in self.get_params():
+                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has "
+                                 f"{', '.join(self.get_params())}")
+            setattr(self, name, value)
+        return self
+
+    def clone(self):
+        """A new, unfitted model with the same parameters."""
+        return type(self)(**self.get_params())
+
+    def __sklearn_tags__(self):
+        """What scikit-learn asks of an estimator; only called by it, so it is there to import from."""
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
+
+        binary = getattr(self, "task_", self.task) != "regression"
+        return Tags(
+            estimator_type="classifier" if binary else "regressor", target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(multi_class=False) if binary else None,
+            regressor_tags=None if binary else RegressorTags(),
+            input_tags=InputTags(two_d_array=True, categorical=True, string=True, allow_nan=True))
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "encoder_")
+
+    @property
+    def n_features_in_(self):
+        """Number of fields that the model was fitted on."""
+        self.check_fitted()
+        return len(self.encoder_.field_names)
+
+    @property
+    def feature_names_in_(self):
+        """Names of those fields, in order."""
+        self.check_fitted()
+        return np.array(self.encoder_.field_names, dtype=object)
+
+    def __repr__(self):
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name]]
+        return f"{type(self).__name__}({', '.join(changed)})"

@@ -1,0 +1,82 @@
+"""DeepFM (Guo et al., IJCAI 2017, https://arxiv.org/abs/1703.04247)."""
+
+import dataclasses
+
+import numpy as np
+
+from ..layers import MLP, Embedding, FMPooling, Linear
+from .base import Model
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class DeepFM(Model):
+    """DeepFM: an FM and a multi-layer perceptron that share their vectors, added up.
+
+        y_FM  = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j      (eq. 2)
+        y_DNN = w . a^L + b,   a^0 = [e_1; ...; e_M],   a^{l+1} = relu(a^l W^l + b^l)      (eq. 3-4)
+        y     = y_FM + y_DNN                                      (eq. 1, before its sigmoid)
+
+    The paper writes no w_0; the MLP's last bias does its work.
+
+    Parameters
+    ----------
+    embedding_dim : k, the size of a value's vector.
+    deep_layers : hidden units of each layer (the paper's choice: 400, 400, 400).
+    dropout : share of hidden units *dropped* while training; the paper gives the share kept.
+    use_bn : batch norm before each ReLU; not in the paper.
+    reg : L2 on the weights of the hidden layers.
+    All others: see ``Model``.
+
+    Parameters to train: n (k + 1) + sum_l (inputs_l + 1) units_l + units_L + 1, for n values of all fields.
+
+    Paper vs. code: a well-known TensorFlow version reads the logit out of the concatenation of first order,
+    second order and MLP by a learned linear map; here, as in eq. 1, it is the plain sum.
+
+    >>> from minictr import datasets
+    >>> clicks = datasets.make_clicks(2_000, seed=0)
+    >>> model = DeepFM(deep_layers=(16,), epochs=2).fit(clicks.X, clicks.y)
+    >>> model.mlp.dense[0].params["W"].shape                      # 8 fields of 8 numbers in, 16 units
+    (64, 16)
+    """
+
+    embedding_dim: int = 8
+    deep_layers: tuple = (256, 128, 64)
+    dropout: float = 0.0
+    use_bn: bool = False
+
+    @property
+    def regularized(self):
+        """The weights that ``reg`` is for: those of the hidden layers."""
+        return tuple(f"mlp.dense_{i}.W" for i in range(1, len(self.deep_layers) + 1))
+
+    @property
+    def whole_batch_only(self):
+        """Batch norm needs all rows of a batch at once."""
+        return self.use_bn
+
+    def build(self, n, M, rng):
+        k = self.embedding_dim
+        self.linear = Linear(n, bias=False, dtype=self.dtype)
+        self.embedding = Embedding(n, k, rng, dtype=self.dtype)
+        self.pooling = FMPooling()
+        self.mlp = MLP(M * k, self.deep_layers, rng, self.dropout, self.use_bn, dtype=self.dtype)
+
+    def forward(self, slots):
+        E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
+        pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
+        y_FM = self.linear.forward(slots) + np.add.reduce(pooled, axis=1)     # (B,)
+        y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       a^0 = [e_1; ...; e_M]
+        return y_FM + y_DNN
+
+    def backward(self, dlogit):
+        da0 = self.mlp.backward(dlogit)                           # (B, M k)   y = y_FM + y_DNN
+        dpooled = np.repeat(dlogit[:, None], self.embedding_dim, axis=1)      # y_FM = ... + sum_f pooled_f
+        dE_FM = self.pooling.backward(dpooled)                    # (B, M, k)
+        self.embedding.backward(dE_FM + da0.reshape(dE_FM.shape))             # E feeds two towers: add
+        self.linear.backward(dlogit)
+
+    def bias(self):
+        return self.mlp.out.params["b"]
+
+    def numbers_per_row(self, M):
+        return M * self.embedding_dim + sum(self.deep_layers)

@@ -1,0 +1,46 @@
+"""Logistic (or linear) regression on the values of the fields: what every other model starts from."""
+
+import dataclasses
+
+from ..layers import Linear
+from .base import Model
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class LR(Model):
+    """Linear model: every value of every field has one weight, and fields do not interact.
+
+        y = w_0 + sum_i w_i x_i                                   (Rendle 2010, eq. 1, without its pairs)
+
+    the logit of a click, or the predicted number.
+
+    Parameters
+    ----------
+    reg : L2 on w, for each row the weights that it looks up.
+    All others: see ``Model``.
+
+    Parameters to train: n + 1, for n values of all fields.
+
+    >>> from minictr import datasets
+    >>> clicks = datasets.make_clicks(2_000, seed=0)
+    >>> model = LR(epochs=2).fit(clicks.X, clicks.y)
+    >>> model.predict_proba(clicks.X).shape
+    (2000, 2)
+    """
+
+    regularized = ("linear.w",)
+
+    def build(self, n, M, rng):
+        self.linear = Linear(n, dtype=self.dtype)
+
+    def forward(self, slots):
+        return self.linear.forward(slots)                         # (B,)   w_0 + sum_i w_i x_i
+
+    def backward(self, dlogit):
+        self.linear.backward(dlogit)
+
+    def bias(self):
+        return self.linear.params["w0"]
+
+    def numbers_per_row(self, M):
+        return M

@@ -1,0 +1,66 @@
+"""Two threads of our own, each with a single-threaded matrix product, instead of a threaded product.
+
+Many small matrix products lose more to the BLAS library's own threading than they gain. minictr runs chunks of
+a batch on Python threads (NumPy releases Python's lock while it computes) and holds BLAS to one thread each.
+NumPy has no call for that, so the setter of the OpenBLAS that NumPy ships with is called directly; where it is
+not found everything still works, only slower. With NumPy on another BLAS, set its own variable instead
+(MKL_NUM_THREADS=1, for instance).
+"""
+
+import contextlib
+import ctypes
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def n_cores():
+    """Processors that this process may use.
+
+    >>> n_cores() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def one_blas_thread():
+    """Within this block OpenBLAS computes each product on the calling thread alone.
+
+    >>> with one_blas_thread():
+    ...     product = np.ones((2, 2)) @ np.ones((2, 2))
+    """
+    controls = _openblas_controls()
+    if controls is None:
+        yield
+        return
+    get_threads, set_threads = controls
+    before = get_threads()
+    set_threads(1)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
+@functools.cache
+def _openblas_controls():
+    """(get, set) of the number of threads of NumPy's own OpenBLAS, or None if it is not to be found."""
+    package = Path(np.__file__).parent
+    folders = (package.parent / "numpy.libs", package / ".dylibs", package / ".libs")   # Linux/Windows, macOS
+    for library in (path for folder in folders for path in sorted(folder.glob("*openblas*"))):
+        try:
+            openblas = ctypes.CDLL(str(library))        # already loaded by NumPy: the same one, not a second
+        except OSError:
+            continue
+        for pattern in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_",
+                        "scipy_openblas_{}_num_threads", "openblas_{}_num_threads"):
+            try:
+                return getattr(openblas, pattern.format("get")), getattr(openblas, pattern.format("set"))
+            except AttributeError:
+                continue
+    return None

@@ -1,0 +1,350 @@
+"""The training loop: batches cut into chunks, chunks on threads, one update a batch, early stopping."""
+
+import contextlib
+import itertools
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+
+from .layers import Dropout, RowGradient, named_layers, parameters, replica, states
+from .threads import n_cores, one_blas_thread
+
+# The largest array of a chunk should stay in a core's cache: 2^19 numbers of 4 bytes are 2 MB.
+CHUNK_NUMBERS = 2 ** 19
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss became infinite or not a number; the message says when, and in which array it began."""
+
+
+def chunk_slices(n_rows, chunk_rows):
+    """Cut 0..n_rows into equal chunks of at most ``chunk_rows``; an even number of them, if more than one.
+
+    The cut depends on the sizes alone, never on the number of threads: so the result does not either.
+
+    >>> chunk_slices(10, 4)
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 7, None), slice(7, 10, None)]
+    """
+    n_chunks = -(-n_rows // chunk_rows)
+    if n_chunks > 1:
+        n_chunks += n_chunks % 2
+    bounds = [n_rows * i // n_chunks for i in range(n_chunks + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
+class Trainer:
+    """Trains a model whose layers are built: ``step`` is one update, everything else is around it.
+
+    A batch is processed in chunks small enough to stay in the processor's cache. Each chunk has a replica of
+    the model: the same parameters, caches and gradients of its own. The replicas' gradients are added in
+    chunk order, then the optimizer updates the shared parameters once. So neither the number of threads
+    nor their timing changes a bit of the result.
+
+    Parameters
+    ----------
+    model : a Model after ``build``.   loss : class of the loss.   optimizer : an Optimizer.
+    seed : SeedSequence for dropout.   pool : an Executor for the chunks, or None to run them in turn.
+    """
+
+    def __init__(self, model, loss, optimizer, seed, pool=None):
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.seed = seed
+        self.pool = pool
+        self.params = parameters(model)
+        self.replicas = []
+
+    def step(self, slots, y, c=None):
+        """One training step on a batch: forward, loss, backward, update. Returns the batch's mean loss.
+
+        Parameters
+        ----------
+        slots : Slots of B rows.   y : (B,) targets.   c : (B,) weights of the rows, or None.
+        """
+        B = len(slots)
+        chunks = chunk_slices(B, self.model.chunk_rows(B))
+        while len(self.replicas) < len(chunks):
+            self.replicas.append(self._new_replica(number=len(self.replicas)))
+
+        def forward_and_backward(i):
+            chunk, model, loss = chunks[i], self.replicas[i], self.loss()
+            with np.errstate(over="ignore", invalid="ignore"):    # a loss that is not finite is reported below
+                s = model.forward(slots if len(chunks) == 1 else slots[chunk])
+                value = loss.forward(s, y[chunk], None if c is None else c[chunk], n_rows=B)
+                model.backward(loss.backward())
+            return value
+
+        run = map if self.pool is None or len(chunks) == 1 else self.pool.map
+        loss = sum(run(forward_and_backward, range(len(chunks))))
+        if not np.isfinite(loss):
+            raise TrainingDiverged(self._first_bad_array(loss))
+        grads = self._sum_gradients(slots, len(chunks))
+        self._add_l2(grads, B)
+        self.optimizer.step(self.params, grads)
+        return loss
+
+    def set_training(self, on):
+        """Switch dropout and batch norm between training and predicting."""
+        for model in self.replicas or [self.model]:
+            for _, layer in named_layers(model):
+                layer.training = on
+
+    def _new_replica(self, number):
+        """Replica 0 is the model itself, so that its caches can be looked at after a step."""
+        model = self.model if number == 0 else replica(self.model)
+        for i, (_, layer) in enumerate(named_layers(model)):
+            layer.training = True
+            if isinstance(layer, Dropout):      # own random numbers for each chunk: no race, no order to keep
+                key = (*self.seed.spawn_key, number, i)
+                layer.rng = np.random.default_rng(np.random.SeedSequence(self.seed.entropy, spawn_key=key))
+        return model
+
+    def _sum_gradients(self, slots, n_chunks):
+        """Add up what the chunks left, in chunk order, leaving out what is frozen: {name: gradient}."""
+        layers = [dict(named_layers(model)) for model in self.replicas[:n_chunks]]
+        grads = {}
+        for layer_name, layer in layers[0].items():
+            for name in layer.params:
+                full_name = f"{layer_name}.{name}"
+                if matches(full_name, self.model.freeze):
+                    continue
+                parts = [chunk_layers[layer_name].grads[name] for chunk_layers in layers]
+                if isinstance(parts[0], RowGradient):
+                    if n_chunks > 1:
+                        parts[0] = RowGradient(slots, np.concatenate([part.values for part in parts]))
+                else:
+                    for part in parts[1:]:
+                        parts[0] += part
+                grads[full_name] = parts[0]
+        return grads
+
+    def _add_l2(self, grads, B):
+        """Gradient of reg / B ||W||^2; a table counts its looked-up rows, once for each time they occur."""
+        if not self.model.reg:
+            return
+        strength = 2 * self.model.reg / B
+        for name, grad in grads.items():
+            if not matches(name, self.model.regularized):
+                continue
+            if isinstance(grad, RowGradient):
+                grad.values += strength * self.params[name].take(grad.slots.ids.ravel(), axis=0)
+            else:
+                grad += strength * self.params[name]
+
+    def _first_bad_array(self, loss):
+        for name, array in self.params.items():
+            if not np.isfinite(array).all():
+                return f"the loss is {loss}: the parameter {name} is not finite any more"
+        for model in self.replicas:
+            for layer_name, layer in named_layers(model):
+                for name, array in layer.cache.items():
+                    if isinstance(array, np.ndarray) and not np.isfinite(array).all():
+                        return f"the loss is {loss}: the first array that is not finite is {layer_name}.{name}"
+        return f"the loss is {loss}, although every array of the forward pass is finite"
+
+
+def matches(name, prefixes):
+    """Whether a dotted parameter name is one of ``prefixes`` or lies below one of them.
+
+    >>> matches("attention.W", ["attention"]), matches("attention.W", ["att"])
+    (True, False)
+    """
+    return any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def predict_logits(model, slots):
+    """The model's output for every row, in chunks on threads: (N,)."""
+    logits = np.empty(len(slots), model.dtype)
+    chunks = chunk_slices(len(slots), model.chunk_rows(None)) if len(slots) else []
+    n_threads = min(model.n_threads or n_cores(), len(chunks))
+
+    def run(first):
+        twin = replica(model)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for chunk in chunks[first::n_threads]:
+                logits[chunk] = twin.forward(slots[chunk])
+
+    with one_blas_thread():
+        if n_threads <= 1:
+            for first in range(n_threads):
+                run(first)
+        else:
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(run, range(n_threads)))
+    return logits
+
+
+def fit(model, data, validation, seeds):
+    """Train for ``model.epochs`` epochs, or until the validation loss stops falling; returns the history.
+
+    Parameters
+    ----------
+    model : a built Model with ``optimizer_`` and ``loss_``; its settings say how to train.
+    data, validation : (Slots, y, weights or None); validation may be None.
+    seeds : dict of SeedSequences "order" and "dropout".
+
+    Returns: DataFrame epoch, train_loss (mean over the epoch's batches), val_loss, seconds; its ``attrs`` hold
+    the name of the loss, the loss of always predicting the training mean, and the best epoch.
+    """
+    rng = np.random.default_rng(seeds["order"])
+    progress, best = Progress(model, len(data[0])), Best(model)
+    lines, interrupted = [], False
+    with trainer_on_threads(model, seeds["dropout"]) as trainer:
+        for epoch in range(1, model.epochs + 1):
+            start = time.perf_counter()
+            try:
+                line = {"epoch": epoch, "train_loss": run_epoch(trainer, data, rng, epoch, progress),
+                        "val_loss": np.nan}
+                if validation is not None:
+                    line["val_loss"] = evaluate(model, *validation)
+                    best.update(epoch, line["val_loss"])
+            except KeyboardInterrupt:
+                interrupted = True
+                break
+            line["seconds"] = time.perf_counter() - start
+            lines.append(line)
+            progress.epoch(line)
+            if validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
+                break
+    best.restore()
+    progress.end(interrupted, best.epoch, len(lines))
+    history = pd.DataFrame(lines, columns=["epoch", "train_loss", "val_loss", "seconds"])
+    history.attrs = {"loss": model.loss_.name, "best_epoch": best.epoch or len(lines),
+                     "base_loss": constant_loss(model.loss_, *data[1:], *(validation or data)[1:])}
+    return history
+
+
+def fit_once(model, data, seeds):
+    """One pass over the data, for ``partial_fit``; the order of rows depends on the steps made before."""
+    order = np.random.SeedSequence(seeds["order"].entropy, spawn_key=(*seeds["order"].spawn_key, model.optimizer_.t))
+    with trainer_on_threads(model, seeds["dropout"]) as trainer:
+        run_epoch(trainer, data, np.random.default_rng(order), 1)
+
+
+@contextlib.contextmanager
+def trainer_on_threads(model, dropout_seed):
+    """A Trainer with its threads, and BLAS held to one thread for each of them."""
+    n_threads = model.n_threads or n_cores()
+    with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+        yield Trainer(model, model.loss_, model.optimizer_, dropout_seed, pool if n_threads > 1 else None)
+
+
+def run_epoch(trainer, data, rng, epoch, progress=None):
+    """One pass over the rows in a new random order; returns the mean of the batches' losses."""
+    model, (slots, y, c) = trainer.model, data
+    trainer.set_training(True)
+    total, batch = 0.0, 0
+    try:
+        for batch, rows in enumerate(batches(rng.permutation(len(slots)), model.batch_size), start=1):
+            loss = trainer.step(slots[rows], y[rows], None if c is None else c[rows])
+            total += loss * len(rows)
+            if progress:
+                progress.batch(epoch, batch, loss)
+    except TrainingDiverged as error:
+        raise TrainingDiverged(
+            f"epoch {epoch}, batch {batch}: {error}. Lower learning_rate (now {model.learning_rate}), or scale "
+            "large numerical fields (transform=\"standard\")") from None
+    finally:
+        trainer.set_training(False)
+        model.fill_untrained_rows()
+    return total / len(slots)
+
+
+def batches(order, batch_size):
+    """Cut an order of rows into batches; a single row left over joins the batch before it.
+
+    >>> [rows.tolist() for rows in batches(np.arange(7), 3)]
+    [[0, 1, 2], [3, 4, 5, 6]]
+    """
+    N = len(order)
+    last = N - 1 if N % batch_size == 1 and N > 1 and batch_size > 1 else N
+    for start in range(0, last, batch_size):
+        stop = start + batch_size
+        yield order[start:stop if stop < last else N]
+
+
+def evaluate(model, slots, y, c=None):
+    """Mean loss of a fitted model on encoded rows, weighted by c."""
+    loss = model.loss_().forward(predict_logits(model, slots), y, c)
+    return loss if c is None else loss / np.mean(c)
+
+
+def constant_loss(loss, y, c, y_test, c_test):
+    """The loss on ``y_test`` of always predicting the (weighted) mean of ``y``: what a model must beat."""
+    mean = np.average(y.astype(np.float64), weights=c)
+    s = np.log(mean / (1 - mean)) if loss.name == "log loss" else mean
+    value = loss().forward(np.full(len(y_test), s), y_test, c_test)
+    return value if c_test is None else value / np.mean(c_test)
+
+
+class Best:
+    """Remembers the weights of the epoch with the lowest validation loss."""
+
+    def __init__(self, model):
+        self.arrays = {**parameters(model), **states(model)}
+        self.epoch, self.loss, self.weights = None, np.inf, None
+
+    def update(self, epoch, loss):
+        if loss < self.loss or self.epoch is None:
+            self.epoch, self.loss = epoch, loss
+            self.weights = {name: array.copy() for name, array in self.arrays.items()}
+
+    def restore(self):
+        for name, array in (self.weights or {}).items():
+            self.arrays[name][...] = array
+
+
+class Progress:
+    """What ``verbose`` prints: one updating line in a terminal, one line an epoch elsewhere."""
+
+    def __init__(self, model, n_rows):
+        self.verbose, self.epochs = model.verbose, model.epochs
+        self.n_batches = max(1, round(n_rows / model.batch_size))
+        self.terminal = sys.stdout.isatty()
+        self.start = self.shown = time.monotonic()
+        if self.verbose:
+            n_parameters = sum(array.size for array in parameters(model).values())
+            print(f"{model.name or type(model).__name__}: {model.task_} ({model.loss_.name}), {n_rows:,} rows, "
+                  f"{len(model.encoder_.field_names)} fields, {n_parameters:,} parameters")
+
+    def batch(self, epoch, batch, loss):
+        now = time.monotonic()
+        if self.verbose and self.terminal and now - self.shown > 0.2:
+            self.shown = now
+            done = (epoch - 1 + batch / self.n_batches) / self.epochs
+            left = (now - self.start) * (1 / done - 1)
+            print(f"\repoch {epoch}/{self.epochs}  batch {batch}/{self.n_batches}  loss {loss:.4f}  "
+                  f"at most {duration(left)} left   ", end="", flush=True)
+
+    def epoch(self, line):
+        if self.verbose:
+            left = (time.monotonic() - self.start) * (self.epochs / line["epoch"] - 1)
+            validation = "" if np.isnan(line["val_loss"]) else f"  validation {line['val_loss']:.4f}"
+            print(f"{chr(13) if self.terminal else ''}epoch {line['epoch']}/{self.epochs}  "
+                  f"train {line['train_loss']:.4f}{validation}  {line['seconds']:.1f} s  "
+                  f"at most {duration(left)} left   ", flush=True)
+
+    def end(self, interrupted, best_epoch, epochs_done):
+        if interrupted:     # said even when not verbose: the user should know what they have
+            kept = f"the weights of epoch {best_epoch}, the best so far" if best_epoch else "the weights so far"
+            print(f"\ntraining interrupted after {epochs_done} full epochs: kept {kept}", file=sys.stderr)
+        elif self.verbose and best_epoch and best_epoch < epochs_done:
+            print(f"restored the weights of epoch {best_epoch}, the lowest validation loss")
+
+
+def duration(seconds):
+    """Seconds as a person says them.
+
+    >>> duration(5), duration(125), duration(7300)
+    ('5 s', '2 min 5 s', '2 h 1 min')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
