@@ -1,0 +1,20 @@
+"""minictr: factorization models for click prediction, written to be read.
+
+LR, FM, AFM, AutoInt and DeepFM in NumPy, every forward and every backward pass by hand, and tables and plots
+of what they learned. Start with ``datasets.make_clicks``, ``FM(...).fit(X, y)`` and ``explain.pair_importance``.
+"""
+
+from . import datasets, explain, layers, losses, metrics, optim, plots
+from .fields import Categorical, MultiValued, Numerical
+from .gradcheck import check_gradients
+from .models import AFM, FM, LR, AutoInt, DeepFM, Model, NotFittedError
+from .persistence import ModelFileError
+from .training import TrainingDiverged
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AFM", "FM", "LR", "AutoInt", "Categorical", "DeepFM", "Model", "ModelFileError", "MultiValued", "NotFittedError",
+    "Numerical", "TrainingDiverged", "check_gradients", "datasets", "explain", "layers", "losses", "metrics", "optim",
+    "plots",
+]

@@ -1,0 +1,187 @@
+"""What a fitted model learned, as tidy tables by field names.
+
+Three quantities, never mixed: *attention* is where a model looks (a share, not an effect); a *contribution*
+is what a field or a pair of fields adds to one logit, exact for LR, FM and AFM; an *interaction effect* is
+how far a prediction departs from additivity, for any model.
+"""
+
+import numpy as np
+import pandas as pd
+
+from .checks import as_table
+from .models import AFM, FM, LR, AutoInt
+
+# Means are over all rows. The interval needs all values at once, so it is taken over evenly spaced rows.
+INTERVAL_ROWS = 20_000
+INTERVAL = "5th to 95th percentile over rows"
+
+
+def attention(model, X):
+    """Where a fitted AFM or AutoInt looks: the mean attention over all rows of X, by field names.
+
+    Attention says how much a pair is weighed, not what it adds to the prediction: see ``contributions``.
+
+    Parameters
+    ----------
+    model : a fitted AFM or AutoInt.   X : table of the model's fields, at least one row.
+
+    Returns
+    -------
+    For AFM one row a pair: field_i, field_j, value (mean a_ij), low, high (5th and 95th percentile over rows), uniform
+    (1/P, what a model that prefers no pair would have). Values sum to 1. For AutoInt one row for each layer, head,
+    asking field_i and answering field_j; the values of one layer, head and field_i sum to 1. ``attrs`` names the
+    quantity, unit, interval, fields and uniform value.
+
+    Raises: TypeError for a model without attention.
+
+    >>> from minictr import datasets
+    >>> clicks = datasets.make_clicks(2_000, seed=0)
+    >>> table = attention(AFM(epochs=1).fit(clicks.X, clicks.y), clicks.X)
+    >>> len(table), round(float(table["value"].sum()), 4)
+    (28, 1.0)
+    """
+    if isinstance(model, AFM):
+        return _afm_attention(model, X)
+    if isinstance(model, AutoInt):
+        return _autoint_attention(model, X)
+    raise TypeError(f"{type(model).__name__} has no attention; AFM and AutoInt do. For what each pair adds to the "
+                    "prediction of an FM, use explain.contributions")
+
+
+def _afm_attention(model, X):
+    summary = _summarise(model, X, lambda twin: twin.attention.cache["aij"])
+    table = _pair_table(model, summary)
+    uniform = 1 / len(table)
+    table["uniform"] = uniform
+    table.attrs |= {"quantity": "attention", "unit": "mean attention (share of 1)", "uniform": uniform}
+    return table
+
+
+def _autoint_attention(model, X):
+    fields = list(model.feature_names_in_)
+    M, layers, heads = len(fields), model.num_layers, model.num_heads
+    summary = _summarise(model, X, lambda twin: np.stack(
+        [layer.cache["a"] for layer in twin.interacting], axis=1).reshape(-1, layers * heads * M * M))
+    index = pd.MultiIndex.from_product(
+        [range(1, layers + 1), range(1, heads + 1), fields, fields], names=["layer", "head", "field_i", "field_j"])
+    table = index.to_frame(index=False).assign(**summary, uniform=1 / M)
+    table.attrs = {"quantity": "attention", "unit": "mean attention (share of 1)", "interval": INTERVAL,
+                   "fields": fields, "uniform": 1 / M}
+    return table
+
+
+def contributions(model, X):
+    """What the bias, each field and each pair of fields adds to the logit of each row: an exact sum.
+
+        logit = bias + sum of the fields' terms + sum of the pairs' terms
+
+    Parameters
+    ----------
+    model : a fitted LR, FM or AFM (their logits are such sums; a deep model's is not).   X : table of its fields.
+
+    Returns
+    -------
+    One line for each term of each row: row (position in X), term ("bias", "field" or "pair"), field_i, field_j (None
+    where there is none), value (log-odds; for regression the target's unit). Summing value by row gives
+    ``model.decision_function(X)``.
+
+    Raises: TypeError for a model whose logit is no sum over pairs.
+
+    >>> from minictr import datasets
+    >>> clicks = datasets.make_clicks(2_000, seed=0)
+    >>> model = FM(epochs=1).fit(clicks.X, clicks.y)
+    >>> table = contributions(model, clicks.X[:5])
+    >>> bool(np.allclose(table.groupby("row")["value"].sum(), model.decision_function(clicks.X[:5]), atol=1e-5))
+    True
+    """
+    _check_additive(model)
+    fields = list(model.feature_names_in_)
+    i, j = np.triu_indices(len(fields), 1)
+    names = [("bias", None, None)] + [("field", name, None) for name in fields]
+    if not isinstance(model, LR):
+        names += [("pair", fields[a], fields[b]) for a, b in zip(i, j, strict=True)]
+    values = [_terms(twin) for twin, _ in _forward_chunks(model, X)]
+    values = np.concatenate(values) if values else np.empty((0, len(names)), model.dtype)
+    N = len(values)
+    terms = pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object)
+    table = pd.DataFrame({"row": np.repeat(np.arange(N), len(names))})
+    for column in terms:
+        table[column] = np.tile(terms[column].to_numpy(), N)
+    table["value"] = values.ravel()
+    table.attrs = {"quantity": "contribution", "unit": _unit(model), "fields": fields, "task": model.task_}
+    return table
+
+
+def pair_importance(model, X):
+    """How much each pair of fields moves the logit: the mean |contribution| over all rows of X.
+
+    Parameters
+    ----------
+    model : a fitted FM or AFM.   X : table of its fields, at least one row.
+
+    Returns: one row a pair: field_i, field_j, value, low, high (5th and 95th percentile of |contribution|).
+    Raises: TypeError for a model whose logit is no sum over pairs.
+
+    >>> from minictr import datasets
+    >>> clicks = datasets.make_clicks(2_000, seed=0)
+    >>> pair_importance(FM(epochs=1).fit(clicks.X, clicks.y), clicks.X).columns.tolist()
+    ['field_i', 'field_j', 'value', 'low', 'high']
+    """
+    _check_additive(model)
+    if isinstance(model, LR):
+        raise TypeError("LR has no pairs: its logit is a sum over fields. FM and AFM have pairs")
+    table = _pair_table(model, _summarise(model, X, lambda twin: np.abs(twin.pair_contributions())))
+    table.attrs |= {"quantity": "contribution", "unit": f"mean |contribution| ({_unit(model)})"}
+    return table
+
+
+def _check_additive(model):
+    if not isinstance(model, (LR, FM, AFM)):
+        raise TypeError(f"the logit of {type(model).__name__} is not a sum over fields and pairs, so it has no exact "
+                        "contributions; LR, FM and AFM have them")
+    model.check_fitted()
+
+
+def _terms(model):
+    """Bias, fields and pairs of the latest forward pass side by side: (B, 1 + M) or (B, 1 + M + P)."""
+    fields = model.linear.field_terms()                           # (B, M)
+    parts = [np.repeat(model.bias(), len(fields))[:, None], fields]
+    if not isinstance(model, LR):
+        parts.append(model.pair_contributions())                  # (B, P)
+    return np.concatenate(parts, axis=1)
+
+
+def _unit(model):
+    return "log-odds" if model.task_ == "binary" else "units of the target"
+
+
+def _pair_table(model, summary):
+    fields = list(model.feature_names_in_)
+    i, j = np.triu_indices(len(fields), 1)
+    table = pd.DataFrame({"field_i": [fields[a] for a in i], "field_j": [fields[b] for b in j], **summary})
+    table.attrs = {"interval": INTERVAL, "fields": fields}
+    return table
+
+
+def _summarise(model, X, values_of):
+    """Mean, 5th and 95th percentile over rows of what ``values_of`` reads from a model's caches, (B, columns)."""
+    model.check_fitted()
+    total, sample, N = 0.0, [], len(as_table(X))
+    if N == 0:
+        raise ValueError("X has no rows: there is nothing to average over")
+    stride = -(-N // INTERVAL_ROWS)
+    for twin, first in _forward_chunks(model, X):
+        values = values_of(twin)
+        total = total + values.sum(axis=0, dtype=np.float64)
+        sample.append(values[-first % stride::stride].copy())
+    low, high = np.percentile(np.concatenate(sample), [5, 95], axis=0)
+    return {"value": total / N, "low": low, "high": high}
+
+
+def _forward_chunks(model, X):
+    """Run the model over X chunk by chunk: yields it, its caches filled, and the chunk's first row."""
+    slots = model.encoder_.encode(as_table(X))
+    size = model.chunk_rows(None)
+    for first in range(0, len(slots), size):
+        model.forward(slots[first:first + size])
+        yield model, first
