@@ -54,7 +54,7 @@ class Model:
     task: str = "auto"
     epochs: int = 10
     batch_size: int = 256
-    learning_rate: float = 0.001
+    learning_rate: float = 0.005
     optimizer: str = "adam"
     lr_multipliers: dict | None = None
     lazy: bool = True
