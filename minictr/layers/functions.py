@@ -2,19 +2,26 @@
 
 import numpy as np
 
+# Scores within +-60 need no care: exp lies between 1e-26 and 1e26, far from float32's limits.
+SAFE_SCORE = 60
+
 
 def softmax(s, axis):
     """exp(s) / sum exp(s) along one axis, which is always named: a softmax over the wrong one goes unseen.
 
-    The largest score is subtracted first, which changes nothing in the quotient and keeps exp finite.
+    Subtracting the same number from all scores changes nothing in the quotient. So where exp of some score could
+    overflow, the largest of each softmax is subtracted first; where none can, that pass over the data is saved.
 
     >>> softmax(np.array([[0.0, np.log(3.0)], [1000.0, 1000.0]]), axis=1)
     array([[0.25, 0.75],
            [0.5 , 0.5 ]])
     """
-    a = s - np.maximum.reduce(s, axis=axis, keepdims=True)
-    np.exp(a, out=a)
-    a /= np.add.reduce(a, axis=axis, keepdims=True)
+    if np.minimum.reduce(s, axis=None) > -SAFE_SCORE and np.maximum.reduce(s, axis=None) < SAFE_SCORE:
+        a = np.exp(s)
+    else:
+        a = s - np.maximum.reduce(s, axis=axis, keepdims=True)
+        np.exp(a, out=a)
+    a /= sum_along(a, axis)
     return a
 
 
@@ -24,9 +31,25 @@ def softmax_backward(da, a, axis):
     >>> softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]), axis=1)
     array([[ 0.25, -0.25]])
     """
-    ds = a * da
-    ds -= a * np.add.reduce(ds, axis=axis, keepdims=True)
+    ds = da - sum_along(a * da, axis)
+    ds *= a
     return ds
+
+
+def sum_along(x, axis):
+    """The sum along one axis, which stays as an axis of length 1.
+
+    Along a short last axis NumPy's own sum pays for each of its many short rows; the product with a vector of ones
+    is the same sum at a fraction of the time.
+
+    >>> sum_along(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=1)
+    array([[3.],
+           [7.]])
+    """
+    n = x.shape[axis]
+    if axis not in (-1, x.ndim - 1):
+        return np.add.reduce(x, axis=axis, keepdims=True)
+    return (x.reshape(-1, n) @ np.ones(n, x.dtype)).reshape(*x.shape[:-1], 1)
 
 
 def sigmoid(s):
