@@ -68,17 +68,38 @@ def is_share(validation):
 
 def check_settings(model):
     """Raise ValueError for a constructor argument that cannot be meant."""
-    whole_numbers = ("epochs", "batch_size", "patience", "embedding_dim", "attention_dim", "num_heads", "num_layers")
-    for name in whole_numbers:
-        value = getattr(model, name, 1)
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    for width in getattr(model, "deep_layers", None) or ():
-        if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 1:
-            raise ValueError(f"deep_layers must be whole numbers of at least 1, got {model.deep_layers!r}")
-    if not model.learning_rate > 0:
-        raise ValueError(f"learning_rate must be above 0, got {model.learning_rate!r}")
-    if not model.reg >= 0:
-        raise ValueError(f"reg must be at least 0, got {model.reg!r}")
-    if model.dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {model.dtype!r}")
+    settings = model.get_params()
+    for names, good, expected in SETTINGS:
+        for name in names:
+            if name in settings and not good(settings[name]):
+                raise ValueError(f"{name} must be {expected}, got {settings[name]!r}")
+
+
+def is_whole(value, least=1):
+    """Whether this is a whole number of at least ``least``; True and False are not numbers here."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+
+
+def is_real(value):
+    """Whether this is a finite number."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+SETTINGS = [
+    (("epochs", "batch_size", "patience", "embedding_dim", "attention_dim", "num_heads", "num_layers"),
+     is_whole, "a whole number of at least 1"),
+    (("n_threads",), lambda value: value is None or is_whole(value), "None or a whole number of at least 1"),
+    (("seed",), lambda value: value is None or is_whole(value, least=0), "None or a whole number of at least 0"),
+    (("learning_rate",), lambda value: is_real(value) and value > 0, "a number above 0"),
+    (("reg",), lambda value: is_real(value) and value >= 0, "a number of at least 0"),
+    (("dropout", "attention_dropout", "embedding_dropout", "deep_dropout"),
+     lambda value: is_real(value) and 0 <= value < 1, "a number of at least 0 and below 1 (the share dropped)"),
+    (("deep_layers",), lambda value: isinstance(value, (list, tuple)) and all(map(is_whole, value)),
+     "a list of whole numbers of at least 1"),
+    (("lr_multipliers",), lambda value: value is None or (isinstance(value, dict) and all(
+        is_real(factor) and factor >= 0 for factor in value.values())), "None or a dict from names to numbers"),
+    (("dtype",), lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
+    (("optimizer",), lambda value: value in ("adam", "adagrad", "sgd"), "'adam', 'adagrad' or 'sgd'"),
+    (("task",), lambda value: value in ("auto", "binary", "regression"), "'auto', 'binary' or 'regression'"),
+    (("qkv_activation",), lambda value: value in (None, "relu"), "None or 'relu'"),
+]

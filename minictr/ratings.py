@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .checks import check_weights, is_share, numbers, split_rows
-from .fields import Categorical, TableEncoder
+from .fields import Categorical
 from .layers import sigmoid
 from .slots import Slots
 
@@ -101,7 +101,7 @@ def fit(model, user_ids, item_ids, ratings, user_features, item_features, valida
     twice = set(user_table.columns) & set(item_table.columns)
     if twice:
         raise ValueError(f"user_features and item_features both have a column {sorted(twice)[0]!r}; rename one")
-    model.encoder_ = TableEncoder(rating_fields(model.fields, user_table, item_table)).fit(user_table, item_table)
+    model.fit_encoder(user_table, item_table, fields=rating_fields(model.fields, user_table, item_table))
     sides = [encode_side(model.encoder_, table) for table in (user_table, item_table)]
     model.rating_data_ = remember_seen(*sides, rated_users, rated_items)
 

@@ -131,7 +131,11 @@ class Trainer:
             if not matches(name, self.model.regularized):
                 continue
             if isinstance(grad, RowGradient):
-                grad.values += strength * self.params[name].take(grad.slots.ids.ravel(), axis=0)
+                slots, table = grad.slots, self.params[name]
+                looked_up = table.take(slots.ids.ravel(), axis=0)
+                if slots.x is not None:         # slots of weight 0 only fill up a multi-valued field
+                    looked_up[slots.x.ravel() == 0] = 0
+                grad.values += strength * looked_up
             else:
                 grad += strength * self.params[name]
 

@@ -78,8 +78,30 @@ class AFM(Model):
         self.attention = AttentionPooling(k, t, rng, self.attention_dropout, dtype=self.dtype)
         self.pooled_dropout = Dropout(self.dropout, rng)
         self.projection = Readout(k, start=P, symbol="p", bias=False, dtype=self.dtype)
-        if self.init_from is not None:
-            self._copy_from(self.init_from)
+
+    def fit_encoder(self, *tables, fields):
+        if self.init_from is None:
+            super().fit_encoder(*tables, fields=fields)
+            return
+        self.init_from.check_fitted()
+        self.encoder_ = self.init_from.encoder_       # the same vocabularies, so that each row keeps its meaning
+        names = [getattr(field, "name", field) for field in fields or self.encoder_.field_names]
+        if names != self.encoder_.field_names:
+            raise ValueError(f"init_from was fitted on the fields {self.encoder_.field_names}, this AFM has {names}: "
+                             "the same fields are needed")
+
+    def initialise(self, mean):
+        super().initialise(mean)
+        if self.init_from is None:
+            return
+        mine, theirs = parameters(self), parameters(self.init_from)
+        if self.init_from.embedding_dim != self.embedding_dim:
+            raise ValueError(f"init_from has embedding_dim={self.init_from.embedding_dim}, this AFM "
+                             f"{self.embedding_dim}: it must be the same")
+        for name in ("embedding.V", "linear.w", "linear.w0"):
+            mine[name][...] = theirs[name]
+        mine["attention.h"][...] = 0                              # a'_ij = 0 for every pair: a_ij = 1/P
+        self.row_counts_ = self.row_counts_ + self.init_from.row_counts_
 
     def forward(self, slots):
         first_order = self.linear.forward(slots)                  # (B,)       w_0 + sum_i w_i x_i
@@ -106,13 +128,3 @@ class AFM(Model):
 
     def numbers_per_row(self, M):
         return M * (M - 1) // 2 * max(self.attention_dim, self.embedding_dim)
-
-    def _copy_from(self, fm):
-        fm.check_fitted()
-        mine, theirs = parameters(self), parameters(fm)
-        if theirs["embedding.V"].shape != mine["embedding.V"].shape:
-            raise ValueError(f"init_from has vectors of shape {theirs['embedding.V'].shape}, this AFM needs "
-                             f"{mine['embedding.V'].shape}: the same fields and embedding_dim are needed")
-        for name in ("embedding.V", "linear.w", "linear.w0"):
-            mine[name][...] = theirs[name]
-        mine["attention.h"][...] = 0                              # a'_ij = 0 for every pair: a_ij = 1/P

@@ -53,7 +53,7 @@ class AutoInt(Model):
     layer_norm: bool = False
     qkv_activation: str | None = None
     first_order: bool = False
-    deep_layers: tuple | None = None
+    deep_layers: tuple = ()
     deep_dropout: float = 0.0
     use_bn: bool = False
 
@@ -65,7 +65,7 @@ class AutoInt(Model):
     @property
     def regularized(self):
         """The weights that ``reg`` is for: those of the MLP's hidden layers."""
-        return tuple(f"mlp.dense_{i}.W" for i in range(1, len(self.deep_layers or ()) + 1))
+        return tuple(f"mlp.dense_{i}.W" for i in range(1, len(self.deep_layers) + 1))
 
     @property
     def whole_batch_only(self):
@@ -74,8 +74,6 @@ class AutoInt(Model):
 
     def build(self, n, M, rng):
         k, width = self.embedding_dim, self.num_heads * self.attention_dim
-        if self.qkv_activation not in (None, "relu"):
-            raise ValueError(f"qkv_activation must be None or 'relu', got {self.qkv_activation!r}")
         self.embedding = Embedding(n, k, rng, dtype=self.dtype)
         self.vector_dropout = Dropout(self.embedding_dropout, rng)
         self.interacting = [
@@ -119,4 +117,4 @@ class AutoInt(Model):
         return self.readout.params["b"]
 
     def numbers_per_row(self, M):
-        return M * self.num_heads * max(4 * self.attention_dim, M) + sum(self.deep_layers or ())
+        return M * self.num_heads * max(4 * self.attention_dim, M) + sum(self.deep_layers)

@@ -133,12 +133,12 @@ class Model:
         seeds = self.seeds()
         if is_share(validation):
             train, held_out = split_rows(len(y), validation, seeds["split"])
-            self.encoder_ = TableEncoder(self.fields).fit(X.iloc[train])
+            self.fit_encoder(X.iloc[train], fields=self.fields)
             slots = self.encoder_.encode(X)
             validation = slots[held_out], y[held_out], None if c is None else c[held_out]
             slots, y, c = slots[train], y[train], None if c is None else c[train]
         else:
-            self.encoder_ = TableEncoder(self.fields).fit(X)
+            self.fit_encoder(X, fields=self.fields)
             slots = self.encoder_.encode(X)
             if validation is not None:
                 X_val, y_val, c_val = check_rows(*validation)
@@ -162,7 +162,7 @@ class Model:
         X, y, c = check_rows(X, y)
         self.choose_task(y)
         self.rating_data_ = None
-        self.encoder_ = TableEncoder(self.fields).fit(X)
+        self.fit_encoder(X, fields=self.fields)
         self._start(self.encoder_.encode(X), y, c, self.seeds())
         return self
 
@@ -192,20 +192,16 @@ class Model:
 
     def _start(self, slots, y, c, seeds):
         """Build the layers, set the bias to the base rate, make the optimizer."""
-        check_settings(self)
         self.check_fields(slots.n_fields)
         self._trainer = None
         self.build(self.encoder_.n_features, slots.n_fields, np.random.default_rng(seeds["init"]))
-        mean = np.average(y, weights=c)
-        self.bias()[:] = np.log(mean / (1 - mean)) if self.task_ == "binary" else mean
         ids = slots.ids if slots.x is None else slots.ids[slots.x != 0]
         self.row_counts_ = np.bincount(ids.ravel(), minlength=self.encoder_.n_features)
+        self.initialise(np.average(y, weights=c))
         self.new_optimizer()
 
     def new_optimizer(self):
         """Make ``optimizer_`` afresh, and check the settings that name parameters."""
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer must be one of {sorted(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.reg and not self.regularized:
             raise ValueError(f"reg has nothing to act on in {type(self).__name__} with these settings; set reg=0")
         names = list(parameters(self))
@@ -216,6 +212,14 @@ class Model:
                                      f"{type(self).__name__}; there are {', '.join(names)}")
         self.optimizer_ = OPTIMIZERS[self.optimizer](
             self.learning_rate, lr_multipliers=self.lr_multipliers, lazy=self.lazy)
+
+    def initialise(self, mean):
+        """Start the bias where the model predicts the mean of the training targets for every row."""
+        self.bias()[:] = np.log(mean / (1 - mean)) if self.task_ == "binary" else mean
+
+    def fit_encoder(self, *tables, fields):
+        """Learn the fields' vocabularies from the training table (or tables)."""
+        self.encoder_ = TableEncoder(fields).fit(*tables)
 
     def fill_untrained_rows(self):
         """Give values that training never saw their field's mean row, weighted by how often each was seen.
@@ -229,9 +233,11 @@ class Model:
             if not untrained.any() or untrained.all():
                 continue
             share = (counts / counts.sum()).astype(self.dtype)
-            for _, layer in named_layers(self):
-                for table in (layer.params[name] for name in layer.tables):
-                    table[start:stop][untrained] = share @ table[start:stop]
+            for layer_name, layer in named_layers(self):
+                for name in layer.tables:
+                    if not training.matches(f"{layer_name}.{name}", self.freeze):
+                        table = layer.params[name][start:stop]
+                        table[untrained] = share @ table
 
     def seeds(self):
         """Independent random streams, so that using more of one does not move the others."""
@@ -240,8 +246,7 @@ class Model:
 
     def choose_task(self, y, ratings=False):
         """Set the task from ``task`` and the targets; ratings are numbers unless the task says binary."""
-        if self.task not in ("auto", "binary", "regression"):
-            raise ValueError(f"task must be 'auto', 'binary' or 'regression', got {self.task!r}")
+        check_settings(self)
         clicks = not ratings and bool(np.isin(y, (0, 1)).all())
         self.set_task(("binary" if clicks else "regression") if self.task == "auto" else self.task)
         self.check_targets(y)
