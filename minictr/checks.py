@@ -66,6 +66,14 @@ def is_share(validation):
     return isinstance(validation, (float, int, np.number)) and not isinstance(validation, bool)
 
 
+def check_validation(validation, names):
+    """``validation`` as a tuple of its parts, e.g. ("X", "y"), where it is not a share."""
+    if not isinstance(validation, (tuple, list)) or len(validation) != len(names):
+        raise TypeError(f"validation must be a share such as 0.1 or ({', '.join(names)}), got "
+                        f"{type(validation).__name__}")
+    return tuple(validation)
+
+
 def check_settings(model):
     """Raise ValueError for a constructor argument that cannot be meant."""
     settings = model.get_params()

@@ -11,7 +11,7 @@ and vectors, see ``Model.fill_untrained_rows``.
 import numpy as np
 import pandas as pd
 
-from .checks import check_weights, is_share, numbers, split_rows
+from .checks import check_validation, check_weights, is_share, numbers, split_rows
 from .fields import Categorical
 from .layers import sigmoid
 from .slots import Slots
@@ -94,7 +94,8 @@ def fit(model, user_ids, item_ids, ratings, user_features, item_features, valida
                       None if c is None else c[held_out])
         user_ids, item_ids, y, c = user_ids[train], item_ids[train], y[train], None if c is None else c[train]
     elif validation is not None:
-        validation = (*check_ratings(*validation[:3]), None)
+        parts = check_validation(validation, ("user_ids", "item_ids", "ratings"))
+        validation = (*check_ratings(*parts), None)
 
     user_table = side_table("user", rated_users, user_features)
     item_table = side_table("item", rated_items, item_features)

@@ -70,8 +70,10 @@ class Trainer:
         while len(self.replicas) < len(chunks):
             self.replicas.append(self._new_replica(number=len(self.replicas)))
 
+        losses = [self.loss() for _ in chunks]
+
         def forward_and_backward(i):
-            chunk, model, loss = chunks[i], self.replicas[i], self.loss()
+            chunk, model, loss = chunks[i], self.replicas[i], losses[i]
             with np.errstate(over="ignore", invalid="ignore"):    # a loss that is not finite is reported below
                 s = model.forward(slots if len(chunks) == 1 else slots[chunk])
                 value = loss.forward(s, y[chunk], None if c is None else c[chunk], n_rows=B)
@@ -81,7 +83,7 @@ class Trainer:
         run = map if self.pool is None or len(chunks) == 1 else self.pool.map
         loss = sum(run(forward_and_backward, range(len(chunks))))
         if not np.isfinite(loss):
-            raise TrainingDiverged(self._first_bad_array(loss))
+            raise TrainingDiverged(f"the loss is {loss}: {self._what_is_not_finite(losses)}")
         grads = self._sum_gradients(slots, len(chunks))
         self._add_l2(grads, B)
         self.optimizer.step(self.params, grads)
@@ -139,16 +141,18 @@ class Trainer:
             else:
                 grad += strength * self.params[name]
 
-    def _first_bad_array(self, loss):
+    def _what_is_not_finite(self, losses):
         for name, array in self.params.items():
             if not np.isfinite(array).all():
-                return f"the loss is {loss}: the parameter {name} is not finite any more"
-        for model in self.replicas:
-            for layer_name, layer in named_layers(model):
-                for name, array in layer.cache.items():
-                    if isinstance(array, np.ndarray) and not np.isfinite(array).all():
-                        return f"the loss is {loss}: the first array that is not finite is {layer_name}.{name}"
-        return f"the loss is {loss}, although every array of the forward pass is finite"
+                return f"the parameter {name} is not finite any more"
+        arrays = [(f"{layer_name}.{name}", array)
+                  for model in self.replicas for layer_name, layer in named_layers(model)
+                  for name, array in layer.cache.items() if isinstance(array, np.ndarray)]
+        arrays += [("the logit", loss.cache["s"]) for loss in losses]
+        for name, array in arrays:
+            if not np.isfinite(array).all():
+                return f"the first array of the forward pass that is not finite is {name}"
+        return "every array of the forward pass is finite, but the logits are too large for their loss"
 
 
 def matches(name, prefixes):
@@ -207,6 +211,7 @@ def fit(model, data, validation, seeds):
                     line["val_loss"] = evaluate(model, *validation)
                     best.update(epoch, line["val_loss"])
             except KeyboardInterrupt:
+                model.fill_untrained_rows()
                 interrupted = True
                 break
             line["seconds"] = time.perf_counter() - start
@@ -223,9 +228,11 @@ def fit(model, data, validation, seeds):
 
 
 def fit_once(model, data, seeds):
-    """One pass over the data, for ``partial_fit``; the order of rows depends on the steps made before."""
-    order = np.random.SeedSequence(seeds["order"].entropy, spawn_key=(*seeds["order"].spawn_key, model.optimizer_.t))
-    with trainer_on_threads(model, seeds["dropout"]) as trainer:
+    """One pass over the data, for ``partial_fit``; its random numbers depend on the steps made before."""
+    steps = model.optimizer_.t
+    order, dropout = (np.random.SeedSequence(seeds[name].entropy, spawn_key=(*seeds[name].spawn_key, steps))
+                      for name in ("order", "dropout"))
+    with trainer_on_threads(model, dropout) as trainer:
         run_epoch(trainer, data, np.random.default_rng(order), 1)
 
 
@@ -254,7 +261,7 @@ def run_epoch(trainer, data, rng, epoch, progress=None):
             "large numerical fields (transform=\"standard\")") from None
     finally:
         trainer.set_training(False)
-        model.fill_untrained_rows()
+    model.fill_untrained_rows()
     return total / len(slots)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import persistence, training
 from .. import ratings as ratings_api
-from ..checks import as_table, check_rows, check_settings, is_share, split_rows
+from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows
 from ..fields import TableEncoder
 from ..layers import named_layers, parameters, sigmoid
 from ..losses import LogLoss, SquaredLoss
@@ -118,6 +118,7 @@ class Model:
 
         Returns: self.
         """
+        self.forget()
         if user_ids is not None or item_ids is not None or ratings is not None:
             if X is not None or y is not None:
                 raise TypeError("give either X and y, or user_ids, item_ids and ratings")
@@ -141,10 +142,15 @@ class Model:
             self.fit_encoder(X, fields=self.fields)
             slots = self.encoder_.encode(X)
             if validation is not None:
-                X_val, y_val, c_val = check_rows(*validation)
+                X_val, y_val, c_val = check_rows(*check_validation(validation, ("X", "y")))
                 self.check_targets(y_val)
                 validation = self.encoder_.encode(X_val), y_val, c_val
         return self.fit_slots((slots, y, c), validation, seeds)
+
+    def forget(self):
+        """Remove what was learned, so that a fit that fails does not leave half of it behind."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
 
     def fit_slots(self, data, validation, seeds):
         """Train on rows that ``encoder_`` has encoded: tuples (Slots, y, weights or None)."""
@@ -159,6 +165,7 @@ class Model:
 
         For going through training by hand: ``model.prepare(X, y)``, then ``model.train_step(X, y)``.
         """
+        self.forget()
         X, y, c = check_rows(X, y)
         self.choose_task(y)
         self.rating_data_ = None
@@ -184,7 +191,7 @@ class Model:
         The optimizer goes on too, also after ``load`` of a file saved with ``optimizer=True``. Returns: self.
         """
         X, y, c = check_rows(X, y, sample_weight)
-        if not hasattr(self, "encoder_"):
+        if not self.__sklearn_is_fitted__():
             self.prepare(X, y)
         self.check_targets(y)
         training.fit_once(self, (self.encoder_.encode(X), *self._as_dtype(y, c)), self.seeds())
@@ -193,7 +200,6 @@ class Model:
     def _start(self, slots, y, c, seeds):
         """Build the layers, set the bias to the base rate, make the optimizer."""
         self.check_fields(slots.n_fields)
-        self._trainer = None
         self.build(self.encoder_.n_features, slots.n_fields, np.random.default_rng(seeds["init"]))
         ids = slots.ids if slots.x is None else slots.ids[slots.x != 0]
         self.row_counts_ = np.bincount(ids.ravel(), minlength=self.encoder_.n_features)
@@ -212,9 +218,13 @@ class Model:
                                      f"{type(self).__name__}; there are {', '.join(names)}")
         self.optimizer_ = OPTIMIZERS[self.optimizer](
             self.learning_rate, lr_multipliers=self.lr_multipliers, lazy=self.lazy)
+        self._trainer = None
 
     def initialise(self, mean):
         """Start the bias where the model predicts the mean of the training targets for every row."""
+        if self.task_ == "binary" and mean in (0, 1):
+            raise ValueError(f"the rows to train on hold only the class {mean:g} (rows of weight 0 do not count); "
+                             "a binary task needs both 0 and 1")
         self.bias()[:] = np.log(mean / (1 - mean)) if self.task_ == "binary" else mean
 
     def fit_encoder(self, *tables, fields):
@@ -250,8 +260,6 @@ class Model:
         clicks = not ratings and bool(np.isin(y, (0, 1)).all())
         self.set_task(("binary" if clicks else "regression") if self.task == "auto" else self.task)
         self.check_targets(y)
-        if self.task_ == "binary" and y.min() == y.max():
-            raise ValueError(f"y holds only the class {y[0]:g}; a binary task needs both 0 and 1")
 
     def set_task(self, task):
         """Set what follows from the task: the loss and, for a binary one, the classes."""
@@ -313,8 +321,9 @@ class Model:
 
     def score(self, X, y, sample_weight=None):
         """Accuracy (binary task) or R^2 (regression), scikit-learn's defaults."""
-        prediction, y = self.predict(X), np.asarray(y, np.float64)
-        c = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        X, y, c = check_rows(X, y, sample_weight)
+        c = np.ones(len(y)) if c is None else c
+        prediction = self.predict(X)
         if self.task_ == "binary":
             return float(np.average(prediction == y, weights=c))
         residual = np.sum(c * (y - prediction) ** 2)
@@ -328,7 +337,7 @@ class Model:
 
     def check_fitted(self):
         """Raise NotFittedError before ``fit``."""
-        if not hasattr(self, "encoder_"):
+        if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
 
     # ---- saving ----------------------------------------------------------------------------------------
@@ -362,6 +371,8 @@ class Model:
         """A new, unfitted model with the same parameters."""
         return type(self)(**self.get_params())
 
+    __sklearn_clone__ = clone       # scikit-learn's own would return a fitted ``init_from`` unfitted
+
     def __sklearn_tags__(self):
         """What scikit-learn asks of an estimator; only called by it, so it is there to import from."""
         from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
@@ -374,7 +385,7 @@ class Model:
             input_tags=InputTags(two_d_array=True, categorical=True, string=True, allow_nan=True))
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "encoder_")
+        return hasattr(self, "optimizer_")
 
     @property
     def n_features_in_(self):
