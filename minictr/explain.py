@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .checks import as_table
+from .layers import field_pairs
 from .models import AFM, FM, LR, AutoInt
 
 # Means are over all rows. The interval needs all values at once, so it is taken over evenly spaced rows.
@@ -96,7 +97,7 @@ def contributions(model, X):
     """
     _check_additive(model)
     fields = list(model.feature_names_in_)
-    i, j = np.triu_indices(len(fields), 1)
+    i, j = field_pairs(len(fields))
     names = [("bias", None, None)] + [("field", name, None) for name in fields]
     if not isinstance(model, LR):
         names += [("pair", fields[a], fields[b]) for a, b in zip(i, j, strict=True)]
@@ -157,7 +158,7 @@ def _unit(model):
 
 def _pair_table(model, summary):
     fields = list(model.feature_names_in_)
-    i, j = np.triu_indices(len(fields), 1)
+    i, j = field_pairs(len(fields))
     table = pd.DataFrame({"field_i": [fields[a] for a in i], "field_j": [fields[b] for b in j], **summary})
     table.attrs = {"interval": INTERVAL, "fields": fields}
     return table

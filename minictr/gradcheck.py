@@ -70,7 +70,8 @@ def check_gradients(layer, x, *, seed=0, eps=1e-6):
         if array.dtype != np.float64:
             raise TypeError(f"{name} is {array.dtype}: a gradient check needs float64 (build with dtype=\"float64\")")
 
-    dout = np.random.default_rng(seed).standard_normal(layer.forward(x).shape)
+    # (seed, 1) and not seed: x may well be the first draw of default_rng(seed), and dout must not equal it
+    dout = np.random.default_rng((seed, 1)).standard_normal(layer.forward(x).shape)
     dx = layer.backward(dout)
     analytic = {name: _dense(gradient, arrays[name]) for name, gradient in gradients(layer).items()}
     if "x" in arrays:

@@ -5,11 +5,11 @@ from .base import Layer, gradients, named_layers, parameters, replica, states
 from .dense import MLP, BatchNorm, Dense, Dropout, LayerNorm, Readout, ReLU
 from .embedding import Embedding, Linear, RowGradient
 from .functions import sigmoid, softmax, softmax_backward
-from .pairs import FMPooling, PairProduct, pair_slices
+from .pairs import FMPooling, PairProduct, field_pairs
 from .self_attention import InteractingLayer
 
 __all__ = [
     "MLP", "AttentionPooling", "BatchNorm", "Dense", "Dropout", "Embedding", "FMPooling", "InteractingLayer",
-    "Layer", "LayerNorm", "Linear", "PairProduct", "ReLU", "Readout", "RowGradient", "gradients",
-    "named_layers", "pair_slices", "parameters", "replica", "sigmoid", "softmax", "softmax_backward", "states",
+    "Layer", "LayerNorm", "Linear", "PairProduct", "ReLU", "Readout", "RowGradient", "field_pairs",
+    "gradients", "named_layers", "parameters", "replica", "sigmoid", "softmax", "softmax_backward", "states",
 ]

@@ -52,6 +52,15 @@ def sum_along(x, axis):
     return (x.reshape(-1, n) @ np.ones(n, x.dtype)).reshape(*x.shape[:-1], 1)
 
 
+def sum_middle(x):
+    """The sum over the middle axis, (B, M, k) -> (B, k), as a product with ones, for the same reason.
+
+    >>> sum_middle(np.array([[[1.0, 2.0], [3.0, 4.0]]]))
+    array([[4., 6.]])
+    """
+    return np.ones(x.shape[1], x.dtype) @ x
+
+
 def sigmoid(s):
     """The probability 1 / (1 + exp(-s)) of a logit s, without overflow for any s.
 

@@ -1,23 +1,35 @@
 """All pairs of fields: one by one (AFM), or summed at once by the identity that makes FM fast."""
 
+import functools
+
 import numpy as np
 
 from .base import Layer
+from .functions import sum_middle
 
 
-def pair_slices(M):
-    """For each first field i, the stretch of pairs (i, i+1), ..., (i, M-1) in the order of the pairs.
+@functools.cache
+def field_pairs(M):
+    """All pairs (i, j) of M fields with i < j, in the order (0,1), (0,2), ..., (1,2), ...: two arrays (P,).
 
-    The order is that of ``np.triu_indices(M, 1)``: (0,1), (0,2), ..., (1,2), ...
-
-    >>> list(pair_slices(3))
-    [(0, slice(0, 2, None)), (1, slice(2, 3, None))]
+    >>> field_pairs(3)
+    (array([0, 0, 1]), array([1, 2, 2]))
     """
-    start = 0
-    for i in range(M - 1):
-        stop = start + M - 1 - i
-        yield i, slice(start, stop)
-        start = stop
+    return np.triu_indices(M, 1)
+
+
+@functools.cache
+def meetings(M):
+    """For each field in turn its M - 1 partners, and the number of the pair that they form: two arrays (M (M-1),).
+
+    >>> meetings(3)                               # field 0 meets 1 and 2, field 1 meets 0 and 2, field 2 meets 0 and 1
+    (array([1, 2, 0, 2, 0, 1]), array([0, 1, 0, 2, 1, 2]))
+    """
+    i, j = field_pairs(M)
+    pair = np.empty((M, M), np.intp)
+    pair[i, j] = pair[j, i] = np.arange(len(i))
+    field, partner = np.nonzero(~np.eye(M, dtype=bool))
+    return partner, pair[field, partner]
 
 
 class PairProduct(Layer):
@@ -25,9 +37,9 @@ class PairProduct(Layer):
 
         p_ij = e_i * e_j = (v_i * v_j) x_i x_j   for all i < j    (AFM, Xiao et al. 2017, eq. 2)
 
-    Backward (product rule):  de_i = sum_j dp_ij e_j,   de_j = sum_i dp_ij e_i.
+    Backward (product rule), for each field m:  de_m = sum over its partners q of  dp_mq e_q.
 
-    Shapes: E (B, M, k) in, pij (B, P, k) out, P = M (M - 1) / 2 pairs in the order of pair_slices.
+    Shapes: E (B, M, k) in, pij (B, P, k) out, P = M (M - 1) / 2 pairs in the order of field_pairs.
 
     >>> PairProduct().forward(np.array([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]))
     array([[[ 3.,  8.],
@@ -36,20 +48,19 @@ class PairProduct(Layer):
     """
 
     def forward(self, E):
-        B, M, k = E.shape
-        pij = np.empty((B, M * (M - 1) // 2, k), E.dtype)
-        for i, pairs in pair_slices(M):
-            np.multiply(E[:, i:i + 1], E[:, i + 1:], out=pij[:, pairs])   # p_ij = e_i * e_j for all j > i
+        i, j = field_pairs(E.shape[1])
         self.cache = {"E": E}
-        return pij                                                # (B, P, k)
+        pij = E.take(i, axis=1)                                   # (B, P, k)  e_i
+        pij *= E.take(j, axis=1)                                  #            * e_j
+        return pij
 
     def backward(self, dpij):
         E = self.cache["E"]
-        dE = np.zeros_like(E)                                     # (B, M, k)
-        for i, pairs in pair_slices(E.shape[1]):
-            dE[:, i] += (dpij[:, pairs] * E[:, i + 1:]).sum(axis=1)   # p_ij = e_i * e_j, with respect to e_i
-            dE[:, i + 1:] += dpij[:, pairs] * E[:, i:i + 1]       # the same, with respect to e_j
-        return dE
+        B, M, k = E.shape
+        partner, pair = meetings(M)
+        dE = dpij.take(pair, axis=1)                              # (B, M (M-1), k)  dp_mq
+        dE *= E.take(partner, axis=1)                             #                  * e_q
+        return sum_middle(dE.reshape(B * M, M - 1, k)).reshape(B, M, k)       # p_mq = e_m * e_q, over all q
 
 
 class FMPooling(Layer):
@@ -69,8 +80,8 @@ class FMPooling(Layer):
     """
 
     def forward(self, E):
-        total = np.add.reduce(E, axis=1)                          # (B, k)     sum_i e_i
-        squares = np.add.reduce(E * E, axis=1)                    # (B, k)     sum_i e_i^2
+        total = sum_middle(E)                                     # (B, k)     sum_i e_i
+        squares = sum_middle(E * E)                               # (B, k)     sum_i e_i^2
         self.cache = {"E": E, "total": total}
         return 0.5 * (total * total - squares)                    # (B, k)
 

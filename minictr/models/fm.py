@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..layers import Dropout, Embedding, FMPooling, Linear
+from ..layers import Dropout, Embedding, FMPooling, Linear, field_pairs
 from .base import Model
 
 
@@ -61,7 +61,7 @@ class FM(Model):
 
     def pair_contributions(self):
         E = self.pooling.cache["E"]
-        i, j = np.triu_indices(E.shape[1], 1)
+        i, j = field_pairs(E.shape[1])
         return (E @ E.swapaxes(1, 2))[:, i, j]                    # (B, P)     <v_i, v_j> x_i x_j
 
     def bias(self):
