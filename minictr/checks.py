@@ -1,4 +1,7 @@
-"""Checks of what a user passes to ``fit``: each error says what is wrong, where, and what to do."""
+"""Checks of what a user passes: each error says what is wrong, where, and what to do."""
+
+import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -64,6 +67,14 @@ def split_rows(n_rows, share, seed):
 def is_share(validation):
     """Whether ``validation`` is a number, i.e. a share of the rows, rather than data of its own."""
     return isinstance(validation, (float, int, np.number)) and not isinstance(validation, bool)
+
+
+def warn(message):
+    """Warn, pointing at the line outside minictr that led here."""
+    level = 1
+    while sys._getframe(level).f_globals.get("__name__", "").split(".")[0] == __package__:
+        level += 1
+    warnings.warn(message, stacklevel=level + 1)
 
 
 def check_validation(validation, names):

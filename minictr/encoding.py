@@ -56,6 +56,8 @@ def plain(value):
     """The value without NumPy types and tuples, to be compared, shown, or stored as JSON."""
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 

@@ -7,13 +7,13 @@ execute anything.
 
 import json
 import os
-import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from .checks import check_settings, is_whole
+from .encoding import plain
 from .fields import FIELD_CLASSES, Field, TableEncoder
 from .layers import parameters, states
 from .ratings import RatingData, Side
@@ -59,25 +59,35 @@ def load(cls, path):
 
     Raises: FileNotFoundError; ModelFileError if the file cannot be used, saying why.
     """
+    meta, arrays = read(path)
+    try:
+        return restore(class_of(meta["class"], cls), meta, arrays)
+    except WrongClass:
+        raise ModelFileError(f"{path} holds a model of class {meta['class']}, not {cls.__name__}: load it with "
+                             f"{meta['class']}.load") from None
+    except Exception as error:      # whatever goes wrong here, the reason is what the file holds
+        what = str(error) if isinstance(error, ModelFileError) else f"{type(error).__name__}: {error}"
+        raise ModelFileError(f"{path} is damaged: {what}") from error
+
+
+class WrongClass(Exception):
+    """The file holds a model of a class that was not asked for."""
+
+
+def class_of(name, wanted):
+    """The class called ``name``, if it is ``wanted`` or a model of minictr below it."""
     from .models import AFM, FM, LR, AutoInt, DeepFM, Model
 
-    meta, arrays = read(path)
-    classes = {known.__name__: known for known in (LR, FM, AFM, AutoInt, DeepFM)} | {cls.__name__: cls}
-    saved_class = classes.get(meta["class"])
-    if saved_class is None or not issubclass(saved_class, cls) or saved_class is Model:
-        raise ModelFileError(f"{path} holds a model of class {meta['class']}, not {cls.__name__}: load it with "
-                             f"{meta['class']}.load")
-    try:
-        return restore(saved_class, meta, arrays)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path} is damaged: {error}") from None
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ModelFileError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    for known in (wanted, LR, FM, AFM, AutoInt, DeepFM):
+        if known.__name__ == name and issubclass(known, wanted) and known is not Model:
+            return known
+    raise WrongClass
 
 
 def restore(cls, meta, arrays):
     """A model from the two parts of its file."""
     model = cls(**settings_from_json(meta["settings"]))
+    check_settings(model)
     model.encoder_ = TableEncoder.from_state(meta["encoder"], below("encoder", arrays))
     if meta["task"] not in ("binary", "regression"):
         raise ModelFileError(f"task {meta['task']!r} is unknown")
@@ -86,10 +96,14 @@ def restore(cls, meta, arrays):
     model.build(n, len(model.encoder_.field_names), np.random.default_rng(0))
     for kind, wanted in (("params", parameters(model)), ("state", states(model))):
         copy_arrays(wanted, below(kind, arrays), kind)
-    model.row_counts_ = checked(arrays, "row_counts", (n,), np.integer)
+    model.row_counts_ = checked(arrays, "row_counts", (n,), np.int64)
+    if (model.row_counts_ < 0).any():
+        raise ModelFileError("a count of rows is negative")
     model.new_optimizer()
     if meta["optimizer_steps"] is not None:
-        model.optimizer_.t = int(meta["optimizer_steps"])
+        if not is_whole(meta["optimizer_steps"], least=0) or meta["optimizer_steps"] >= 2 ** 63:
+            raise ModelFileError(f"the number of optimizer steps is {meta['optimizer_steps']!r}")
+        model.optimizer_.t = meta["optimizer_steps"]
         for name, array in parameters(model).items():
             saved = below(f"optimizer/{name}", arrays)
             if saved:
@@ -99,6 +113,8 @@ def restore(cls, meta, arrays):
     model.rating_data_ = None
     if meta["rating_ids"] is not None:
         model.rating_data_ = ratings_from_arrays(meta["rating_ids"], below("ratings", arrays), n)
+        if len(model.rating_data_.starts) != len(model.encoder_.field_names):
+            raise ModelFileError("the users' and items' fields are not those of the model")
     return model
 
 
@@ -107,14 +123,13 @@ def restore(cls, meta, arrays):
 def write_atomically(path, arrays):
     """Write an .npz beside its place, then move it there in one step."""
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             np.savez(file, **arrays)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read(path):
@@ -124,15 +139,15 @@ def read(path):
             if not hasattr(content, "files") or "meta" not in content.files:
                 raise ModelFileError(f"{path} is not a minictr model: it has no page of settings")
             arrays = {name: content[name] for name in content.files}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
-        if isinstance(error, (ModelFileError, FileNotFoundError, PermissionError, IsADirectoryError)):
-            raise
-        raise ModelFileError(f"{path} is not a minictr model, or is damaged: {error}") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError, ModelFileError):
+        raise
+    except Exception as error:      # a damaged archive can fail in many ways
+        raise ModelFileError(f"{path} is not a minictr model, or is damaged: {error}") from error
     try:
         meta = json.loads(bytes(arrays.pop("meta")))
         version = meta["format"]
-    except (ValueError, TypeError, KeyError):
-        raise ModelFileError(f"{path} is damaged: its page of settings cannot be read") from None
+    except Exception as error:
+        raise ModelFileError(f"{path} is damaged: its page of settings cannot be read") from error
     if version != FORMAT:
         raise ModelFileError(f"{path} has format {version}, this version of minictr reads format {FORMAT}: "
                              "update minictr, or save the model again with this version")
@@ -183,13 +198,6 @@ def settings_to_json(model):
     return settings
 
 
-def plain(value):
-    """NumPy numbers and tuples as the Python values that JSON knows."""
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def settings_from_json(settings):
     """The inverse of ``settings_to_json``."""
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
@@ -213,9 +221,9 @@ def history_from_json(saved):
     """The inverse of ``history_to_json``."""
     if saved is None:
         return None
-    history = pd.DataFrame(saved["columns"])
-    history = history.astype({name: float for name in history.columns if name != "epoch"})
-    history.attrs = saved["attrs"]
+    history = pd.DataFrame({name: saved["columns"][name] for name in ("epoch", "train_loss", "val_loss", "seconds")})
+    history = history.astype({"epoch": int, "train_loss": float, "val_loss": float, "seconds": float})
+    history.attrs = {name: saved["attrs"][name] for name in ("loss", "best_epoch", "base_loss")}
     return history
 
 
@@ -223,9 +231,8 @@ def ratings_to_arrays(data):
     """(ids of users and items as lists, arrays of both sides and of what was seen)."""
     arrays = {"seen_start": data.seen_start, "seen_items": data.seen_items}
     for side, name in ((data.users, "users"), (data.items, "items")):
-        arrays |= {f"{name}/ids": side.slots.ids, f"{name}/starts": side.slots.starts}
-        if side.slots.x is not None:
-            arrays[f"{name}/x"] = side.slots.x
+        x = np.empty(0, np.float32) if side.slots.x is None else side.slots.x      # empty: every weight is 1
+        arrays |= {f"{name}/ids": side.slots.ids, f"{name}/starts": side.slots.starts, f"{name}/x": x}
     return {"users": data.users.ids.tolist(), "items": data.items.ids.tolist()}, arrays
 
 
@@ -234,14 +241,19 @@ def ratings_from_arrays(rating_ids, arrays, n):
     sides = []
     for name in ("users", "items"):
         ids = rating_ids[name]
-        ids = np.array(ids, dtype=object if any(isinstance(id_, str) for id_ in ids) else None)
-        slots = Slots(arrays[f"{name}/ids"], arrays.get(f"{name}/x"), arrays[f"{name}/starts"])
+        if not isinstance(ids, list) or not ids or len({type(id_) for id_ in ids} - {int, float, str, bool}) or (
+                len(set(ids)) < len(ids)):
+            raise ModelFileError(f"the ids of the {name} are not distinct numbers or texts")
+        shape = (len(ids) + 1, *arrays[f"{name}/ids"].shape[1:])        # one row each, and that of the unknown
+        all_ones = arrays[f"{name}/x"].shape == (0,)
+        x = None if all_ones else checked(arrays, f"{name}/x", shape, np.float32)
+        starts = arrays[f"{name}/starts"]
+        slots = Slots(checked(arrays, f"{name}/ids", shape, np.int32), x,
+                      checked(arrays, f"{name}/starts", starts.shape, np.int64))
         slots.check_ids(n)
-        if len(slots) != len(ids) + 1:
-            raise ModelFileError(f"{len(ids)} {name} have {len(slots)} rows, expected one each and one more")
-        sides.append(Side(ids, slots))
-    seen_start = checked(arrays, "seen_start", (len(sides[0].ids) + 1,), np.integer)
-    seen_items = checked(arrays, "seen_items", (int(seen_start[-1]),), np.integer)
+        sides.append(Side(np.array(ids, dtype=object if isinstance(ids[0], str) else None), slots))
+    seen_start = checked(arrays, "seen_start", (len(sides[0].ids) + 1,), np.int64)
+    seen_items = checked(arrays, "seen_items", (int(seen_start[-1]),), np.int64)
     if (np.diff(seen_start) < 0).any() or seen_start[0] != 0 or not np.isin(
             seen_items, np.arange(len(sides[1].ids))).all():
         raise ModelFileError("the list of rated items is not consistent")

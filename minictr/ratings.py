@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .checks import check_validation, check_weights, is_share, numbers, split_rows
-from .fields import Categorical
+from .fields import Categorical, infer_field
 from .layers import sigmoid
 from .slots import Slots
 
@@ -97,12 +97,13 @@ def fit(model, user_ids, item_ids, ratings, user_features, item_features, valida
         parts = check_validation(validation, ("user_ids", "item_ids", "ratings"))
         validation = (*check_ratings(*parts), None)
 
-    user_table = side_table("user", rated_users, user_features)
-    item_table = side_table("item", rated_items, item_features)
-    twice = set(user_table.columns) & set(item_table.columns)
+    user_table, user_fields = side_table("user", rated_users, user_features)
+    item_table, item_fields = side_table("item", rated_items, item_features)
+    twice = set(user_fields) & set(item_fields)
     if twice:
         raise ValueError(f"user_features and item_features both have a column {sorted(twice)[0]!r}; rename one")
-    model.fit_encoder(user_table, item_table, fields=rating_fields(model.fields, user_table, item_table))
+    fields = rating_fields(model.fields, user_fields | item_fields)
+    model.fit_encoder(user_table, item_table, fields=fields)
     sides = [encode_side(model.encoder_, table) for table in (user_table, item_table)]
     model.rating_data_ = remember_seen(*sides, rated_users, rated_items)
 
@@ -112,6 +113,7 @@ def fit(model, user_ids, item_ids, ratings, user_features, item_features, valida
 
     model.choose_task(y, ratings=True)
     if validation is not None:
+        model.check_targets(validation[2])
         validation = (encode(*validation[:2]), *validation[2:])
     return model.fit_slots((encode(user_ids, item_ids), y, c), validation, seeds)
 
@@ -128,6 +130,9 @@ def check_ratings(user_ids, item_ids, ratings):
             raise ValueError(f"there are {len(ids)} {what} and {len(y)} ratings: each rating needs one")
         if ids.isna().any():
             raise ValueError(f"{what} is missing in row {int(np.flatnonzero(ids.isna())[0])}; remove such rows")
+        kind = pd.api.types.infer_dtype(ids)
+        if len(ids) and kind not in ("string", "integer", "floating", "boolean", "categorical"):
+            raise TypeError(f"{what} are {kind}; give whole numbers or text, of one kind, for example .astype(str)")
         columns.append(ids.to_numpy())
     if len(y) == 0:
         raise ValueError("there are no ratings to learn from")
@@ -135,34 +140,42 @@ def check_ratings(user_ids, item_ids, ratings):
 
 
 def side_table(side, rated_ids, features):
-    """One row for each id, ascending: column "user_id" ("item_id"), then the features; missing where unknown."""
+    """One row for each id, ascending: column "user_id" ("item_id"), then the features; and the field of each column.
+
+    The fields are inferred from the features as they came: the gaps of ids without features could change dtypes.
+    """
     id_name = f"{side}_id"
+    fields = {id_name: Categorical(id_name)}
+    rated_ids = np.unique(rated_ids)
     if features is None:
-        return pd.DataFrame({id_name: np.unique(rated_ids)})
+        return pd.DataFrame({id_name: rated_ids}), fields
+    if not isinstance(features, pd.DataFrame):
+        raise TypeError(f"{side}_features must be a DataFrame, got {type(features).__name__}")
     candidates = [column for column in features.columns if str(column).endswith("_id")]
     if id_name in features.columns:
         features = features.set_index(id_name)
     elif len(candidates) == 1:
         features = features.set_index(candidates[0])
+    if features.index.hasnans:
+        raise ValueError(f"the id is missing in a row of {side}_features; remove such rows")
     if features.index.has_duplicates:
         twice = features.index[features.index.duplicated()][0]
-        raise ValueError(f"{side}_features has more than one row for the id {twice!r}; keep one")
-    if not features.index.isin(np.unique(rated_ids)).any():
+        raise ValueError(f"{side}_features has more than one row for the id {twice}; keep one")
+    if not features.index.isin(rated_ids).any():
         raise ValueError(f"none of the ids of {side}_features occurs in {side}_ids; give the ids as a column "
                          f"{id_name!r} or as the index (got the index {features.index[:3].tolist()} ...)")
-    ids = features.index.union(pd.Index(np.unique(rated_ids))).sort_values()
-    return features.reindex(ids).rename_axis(id_name).reset_index()
+    fields |= {name: infer_field(name, features[name]) for name in features.columns}
+    ids = features.index.union(pd.Index(rated_ids)).sort_values()
+    return features.reindex(ids).rename_axis(id_name).reset_index(), fields
 
 
-def rating_fields(fields, user_table, item_table):
-    """The ids as categories, every feature inferred unless ``fields`` names it."""
-    given = {getattr(field, "name", field): field for field in fields or ()}
-    columns = [*user_table.columns, *item_table.columns]
-    unknown = [name for name in given if name not in columns]
+def rating_fields(given, inferred):
+    """The fields of the model: the inferred ones, by name, replaced by those that the user gave."""
+    unknown = [name for name in (getattr(field, "name", field) for field in given or ()) if name not in inferred]
     if unknown:
-        raise ValueError(f"fields names {unknown[0]!r}, but the columns are {columns}")
-    ids = {"user_id": Categorical("user_id"), "item_id": Categorical("item_id")}
-    return [given.get(name, ids.get(name, name)) for name in columns]
+        raise ValueError(f"fields names {unknown[0]!r}, but the columns are {list(inferred)}")
+    given = {field.name: field for field in given or () if not isinstance(field, str)}
+    return [given.get(name, field) for name, field in inferred.items()]
 
 
 def encode_side(encoder, table):

@@ -1,8 +1,8 @@
 """The attentional factorization machine (Xiao et al., IJCAI 2017, https://arxiv.org/abs/1708.04617)."""
 
 import dataclasses
-import warnings
 
+from ..checks import warn
 from ..layers import AttentionPooling, Dropout, Embedding, Linear, PairProduct, Readout, parameters
 from .base import Model
 from .fm import FM
@@ -65,10 +65,10 @@ class AFM(Model):
         if M == 1:
             raise ValueError("AFM weighs pairs of fields, and there is only one field; use LR, or add fields")
         if M == 2:
-            warnings.warn(
+            warn(
                 "two fields make one pair, whose attention is always 1: W, b and h get no gradient, and this AFM is a "
                 "generalised matrix factorization w_0 + w_i + w_j + p.(v_i * v_j). For attention that means something "
-                "pass more fields, or user_features= and item_features= with ratings", stacklevel=5)
+                "pass more fields, or user_features= and item_features= with ratings")
 
     def build(self, n, M, rng):
         k, t, P = self.embedding_dim, self.attention_dim, M * (M - 1) // 2
