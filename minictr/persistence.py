@@ -16,7 +16,7 @@ from .checks import check_settings, is_whole
 from .encoding import plain
 from .fields import FIELD_CLASSES, Field, TableEncoder
 from .layers import parameters, states
-from .ratings import RatingData, Side
+from .ratings import RatingData, Side, weights_of
 from .slots import Slots
 
 FORMAT = 1
@@ -231,8 +231,8 @@ def ratings_to_arrays(data):
     """(ids of users and items as lists, arrays of both sides and of what was seen)."""
     arrays = {"seen_start": data.seen_start, "seen_items": data.seen_items}
     for side, name in ((data.users, "users"), (data.items, "items")):
-        x = np.empty(0, np.float32) if side.slots.x is None else side.slots.x      # empty: every weight is 1
-        arrays |= {f"{name}/ids": side.slots.ids, f"{name}/starts": side.slots.starts, f"{name}/x": x}
+        arrays |= {f"{name}/ids": side.slots.ids, f"{name}/starts": side.slots.starts,
+                   f"{name}/x": weights_of(side.slots)}
     return {"users": data.users.ids.tolist(), "items": data.items.ids.tolist()}, arrays
 
 
@@ -245,8 +245,8 @@ def ratings_from_arrays(rating_ids, arrays, n):
                 len(set(ids)) < len(ids)):
             raise ModelFileError(f"the ids of the {name} are not distinct numbers or texts")
         shape = (len(ids) + 1, *arrays[f"{name}/ids"].shape[1:])        # one row each, and that of the unknown
-        all_ones = arrays[f"{name}/x"].shape == (0,)
-        x = None if all_ones else checked(arrays, f"{name}/x", shape, np.float32)
+        x = checked(arrays, f"{name}/x", shape, np.float32)
+        x = None if (x == 1).all() else x
         starts = arrays[f"{name}/starts"]
         slots = Slots(checked(arrays, f"{name}/ids", shape, np.int32), x,
                       checked(arrays, f"{name}/starts", starts.shape, np.int64))
