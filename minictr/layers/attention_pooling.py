@@ -4,7 +4,7 @@ import numpy as np
 
 from .base import Layer, glorot_normal
 from .dense import Dropout
-from .functions import softmax, softmax_backward
+from .functions import relu, softmax, softmax_backward
 
 
 class AttentionPooling(Layer):
@@ -50,9 +50,9 @@ class AttentionPooling(Layer):
     def forward(self, pij):
         W, b, h = self.params["W"], self.params["b"], self.params["h"]
         B, P, k = pij.shape
-        r = pij.reshape(B * P, k) @ W                             # (B P, t)
+        r = pij.reshape(B * P, k) @ W                             # (B P, t)   W^T p_ij
         r += b                                                    #            z = W^T p_ij + b
-        np.maximum(r, 0, out=r)                                   #            relu(z)
+        relu(r)                                                   #            relu(z)
         s = (r @ h).reshape(B, P)                                 # (B, P)     a'_ij
         aij = softmax(s, axis=1)                                  # (B, P)     a_ij, over the pairs
         weight = self.dropout.forward(aij)

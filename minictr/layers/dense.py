@@ -3,6 +3,7 @@
 import numpy as np
 
 from .base import Layer, glorot_normal
+from .functions import relu, relu_backward
 
 
 class Dense(Layer):
@@ -78,12 +79,12 @@ class ReLU(Layer):
     """
 
     def forward(self, x):
-        out = np.maximum(x, 0)
+        out = relu(x.copy())
         self.cache = {"out": out}
         return out
 
     def backward(self, dout):
-        return dout * (self.cache["out"] > 0)                     # out = max(x, 0)
+        return relu_backward(dout, self.cache["out"])             # out = max(x, 0)
 
 
 class Dropout(Layer):

@@ -4,7 +4,7 @@ import numpy as np
 
 from .base import Layer, glorot_normal
 from .dense import Dropout, LayerNorm
-from .functions import softmax, softmax_backward
+from .functions import relu, relu_backward, softmax, softmax_backward
 
 
 class InteractingLayer(Layer):
@@ -56,65 +56,69 @@ class InteractingLayer(Layer):
 
     def forward(self, E):
         B, M, n_in = E.shape
-        rows = E.reshape(B * M, n_in)                             # all fields of all rows in one product
-        projected = {name: self._project(name, rows) for name in self.projections}
-        Q, K, V = (self._split_heads(projected[name], B, M) for name in "QKV")
+        projected = self._project(E.reshape(B * M, n_in))         # (B M, C H d)  C = 4 projections, or 3
+        heads = self._split_heads(projected, B, M)                # (C, B, H, M, d)
+        Q, K, V = heads[:3]
         S = Q @ K.swapaxes(2, 3)                                  # (B, H, M, M)  (W_Q e_m) . (W_K e_k)
         if self.scale != 1:
             S *= self.scale
         a = softmax(S, axis=3)                                    # (B, H, M, M)  over the answering fields
         weight = self.dropout.forward(a)
-        out = self._merge_heads(weight @ V)                       # (B M, H d)    sum_k a_mk W_V e_k
-        if "Res" in projected:
-            out += projected["Res"]                               #               + W_Res e_m
-        np.maximum(out, 0, out=out)                               #               relu
-        self.cache = {"E": E, "Q": Q, "K": K, "V": V, "a": a, "weight": weight, "out": out,
-                      "projected": projected}
-        out = out.reshape(B, M, self.H * self.d)
+        e = weight @ V                                            # (B, H, M, d)  sum_k a_mk W_V e_k
+        if len(heads) == 4:
+            e += heads[3]                                         #               + W_Res e_m
+        out = relu(self._merge_heads(e))                          # (B, M, H d)
+        self.cache = {"E": E, "projected": projected, "Q": Q, "K": K, "V": V, "a": a, "weight": weight, "out": out}
         return self.norm.forward(out) if hasattr(self, "norm") else out
 
     def backward(self, dout):
-        E, Q, K, V, a, weight = (self.cache[name] for name in ("E", "Q", "K", "V", "a", "weight"))
+        E, Q, K, V, a, weight, out = (self.cache[name] for name in ("E", "Q", "K", "V", "a", "weight", "out"))
         B, M, n_in = E.shape
-        rows = E.reshape(B * M, n_in)
         if hasattr(self, "norm"):
             dout = self.norm.backward(dout)
-        dout = dout.reshape(B * M, -1) * (self.cache["out"] > 0)  # (B M, H d)    out = relu(...)
-        dheads = self._split_heads(dout, B, M)                    # (B, H, M, d)
-        dweight = dheads @ V.swapaxes(2, 3)                       # (B, H, M, M)  heads = weight V
-        dV = weight.swapaxes(2, 3) @ dheads                       # (B, H, M, d)
+        dout = relu_backward(dout, out)                           # (B, M, H d)   out = relu(...)
+        dprojected = np.empty_like(self.cache["projected"])       # (B M, C H d)
+        dheads = self._split_heads(dprojected, B, M)              # (C, B, H, M, d), the same memory
+        de = dout.reshape(B, M, self.H, self.d).swapaxes(1, 2)    # (B, H, M, d)
+        if len(dheads) == 4:
+            dheads[3] = de                                        #               e = ... + W_Res e_m
+        dheads[2] = weight.swapaxes(2, 3) @ de                    # dV            e = weight V
+        dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)
         da = self.dropout.backward(dweight)                       #               weight = dropout(a)
         dS = softmax_backward(da, a, axis=3)                      # (B, H, M, M)  a = softmax(S)
         if self.scale != 1:
             dS *= self.scale
-        dQ = dS @ K                                               # (B, H, M, d)  S = Q K^T
-        dK = dS.swapaxes(2, 3) @ Q                                # (B, H, M, d)
-        dprojected = {"Q": self._merge_heads(dQ), "K": self._merge_heads(dK), "V": self._merge_heads(dV),
-                      "Res": dout}
-        dE = np.zeros_like(rows)
-        for name in self.projections:                             # E feeds every projection: add them all
-            dE += self._project_backward(name, rows, dprojected[name])
-        return dE.reshape(B, M, n_in)
+        dheads[0] = dS @ K                                        # dQ            S = Q K^T
+        dheads[1] = dS.swapaxes(2, 3) @ Q                         # dK
+        return self._project_backward(E.reshape(B * M, n_in), dprojected).reshape(B, M, n_in)
 
-    def _project(self, name, rows):
-        """E W, or relu(E W + b) with qkv_activation="relu"."""
-        out = rows @ self.params[f"W_{name}"]                     # (B M, H d)
+    def _project(self, rows):
+        """All projections side by side in one product: rows [W_Q, W_K, W_V, W_Res]."""
+        projected = rows @ self._side_by_side("W")                # (B M, C H d)
         if self.qkv_activation == "relu":
-            out += self.params[f"b_{name}"]
-            np.maximum(out, 0, out=out)
-        return out
+            projected += self._side_by_side("b")
+            relu(projected)
+        return projected
 
-    def _project_backward(self, name, rows, dout):
+    def _project_backward(self, rows, dprojected):
         if self.qkv_activation == "relu":
-            dout = dout * (self.cache["projected"][name] > 0)     # out = relu(E W + b)
-            self.grads[f"b_{name}"] = dout.sum(axis=0)
-        self.grads[f"W_{name}"] = rows.T @ dout                   # (n_in, H d)   out = E W
-        return dout @ self.params[f"W_{name}"].T                  # (B M, n_in)
+            dprojected = relu_backward(dprojected, self.cache["projected"])
+            self._assign_grads("b", dprojected.sum(axis=0))
+        self._assign_grads("W", rows.T @ dprojected)              # (n_in, C H d)   projected = rows W
+        return dprojected @ self._side_by_side("W").T             # (B M, n_in)
+
+    def _side_by_side(self, letter):
+        return np.concatenate([self.params[f"{letter}_{name}"] for name in self.projections], axis=-1)
+
+    def _assign_grads(self, letter, grads):
+        for name, grad in zip(self.projections, np.split(grads, len(self.projections), axis=-1), strict=True):
+            self.grads[f"{letter}_{name}"] = grad
 
     def _split_heads(self, x, B, M):
-        """(B M, H d) -> (B, H, M, d). The swap is needed: a plain reshape would mix heads and fields."""
-        return x.reshape(B, M, self.H, self.d).swapaxes(1, 2)
+        """(B M, C H d) -> (C, B, H, M, d), no copy. A plain reshape to (C, B, H, M, d) would mix heads and fields."""
+        return x.reshape(B, M, len(self.projections), self.H, self.d).transpose(2, 0, 3, 1, 4)
 
     def _merge_heads(self, x):
-        """(B, H, M, d) -> (B M, H d), the inverse of _split_heads."""
-        return x.swapaxes(1, 2).reshape(-1, self.H * self.d)
+        """(B, H, M, d) -> (B, M, H d)."""
+        B, H, M, d = x.shape
+        return x.swapaxes(1, 2).reshape(B, M, H * d)
