@@ -142,7 +142,7 @@ def read(path):
     except (FileNotFoundError, PermissionError, IsADirectoryError, ModelFileError):
         raise
     except Exception as error:      # a damaged archive can fail in many ways
-        raise ModelFileError(f"{path} is not a minictr model, or is damaged: {error}") from error
+        raise ModelFileError(f"{path} is not a minictr model, or is damaged ({type(error).__name__})") from error
     try:
         meta = json.loads(bytes(arrays.pop("meta")))
         version = meta["format"]
@@ -223,7 +223,7 @@ def history_from_json(saved):
         return None
     history = pd.DataFrame({name: saved["columns"][name] for name in ("epoch", "train_loss", "val_loss", "seconds")})
     history = history.astype({"epoch": int, "train_loss": float, "val_loss": float, "seconds": float})
-    history.attrs = {name: saved["attrs"][name] for name in ("loss", "best_epoch", "base_loss")}
+    history.attrs = {name: saved["attrs"][name] for name in ("loss", "best_epoch", "interrupted", "base_loss")}
     return history
 
 

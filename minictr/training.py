@@ -196,7 +196,7 @@ def fit(model, data, validation, seeds):
     seeds : dict of SeedSequences "order" and "dropout".
 
     Returns: DataFrame epoch, train_loss (mean over the epoch's batches), val_loss, seconds; its ``attrs`` hold
-    the name of the loss, the loss of always predicting the training mean, and the best epoch.
+    the name of the loss, the loss of always predicting the training mean, the best epoch, and whether Ctrl-C ended it.
     """
     rng = np.random.default_rng(seeds["order"])
     progress, best = Progress(model, len(data[0])), Best(model)
@@ -222,7 +222,7 @@ def fit(model, data, validation, seeds):
     best.restore()
     progress.end(interrupted, best.epoch, len(lines))
     history = pd.DataFrame(lines, columns=["epoch", "train_loss", "val_loss", "seconds"])
-    history.attrs = {"loss": model.loss_.name, "best_epoch": best.epoch or len(lines),
+    history.attrs = {"loss": model.loss_.name, "best_epoch": best.epoch or len(lines), "interrupted": interrupted,
                      "base_loss": constant_loss(model.loss_, *data[1:], *(validation or data)[1:])}
     return history
 
