@@ -107,7 +107,7 @@ def contributions(model, X):
     terms = pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object)
     table = pd.DataFrame({"row": np.repeat(np.arange(N), len(names))})
     for column in terms:
-        table[column] = np.tile(terms[column].to_numpy(), N)
+        table[column] = pd.Series(np.tile(terms[column].to_numpy(), N), dtype=object)     # None stays None
     table["value"] = values.ravel()
     table.attrs = {"quantity": "contribution", "unit": _unit(model), "fields": fields, "task": model.task_}
     return table

@@ -7,6 +7,7 @@ execute anything.
 
 import json
 import os
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def restore(cls, meta, arrays):
 def write_atomically(path, arrays):
     """Write an .npz beside its place, then move it there in one step."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with open(temporary, "xb") as file:
             np.savez(file, **arrays)

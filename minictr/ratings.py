@@ -156,6 +156,8 @@ def side_table(side, rated_ids, features):
         features = features.set_index(id_name)
     elif len(candidates) == 1:
         features = features.set_index(candidates[0])
+    if isinstance(features.index, pd.MultiIndex):
+        raise ValueError(f"{side}_features has an index of several levels; give one column or index of ids")
     if features.index.hasnans:
         raise ValueError(f"the id is missing in a row of {side}_features; remove such rows")
     if features.index.has_duplicates:
@@ -216,6 +218,8 @@ def batch_predict(model, pairs):
     """The predicted ratings of many (user, item) pairs, (N,)."""
     data = rating_data(model)
     pairs = list(pairs)
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("batch_predict takes pairs (user, item); an entry has another length")
     users, items = zip(*pairs, strict=True) if pairs else ((), ())
     s = model.predict_slots(data.slots(data.users.rows(users), data.items.rows(items)))
     return sigmoid(s) if model.task_ == "binary" else s

@@ -220,6 +220,12 @@ def test_score_is_accuracy_or_r_squared(name):
         1 - np.sum(c * residual ** 2) / np.sum(c * (target - mean) ** 2))
 
 
+def test_r_squared_of_a_constant_target_is_a_number():
+    """There is no variance to explain; as in scikit-learn the score is then 0."""
+    X, _ = table(20)
+    assert make("LR").fit(X, X["price"]).score(X, np.ones(20)) == 0
+
+
 def test_score_needs_one_target_a_row():
     X, y = table(20)
     model = make("LR").fit(X, y)

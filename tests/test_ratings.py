@@ -188,6 +188,16 @@ def test_a_user_who_is_only_in_the_features_is_scored_by_them(data):
     assert len(model.recommend(9001, top_k=5)) == 5
 
 
+def test_a_user_of_the_features_can_be_learned_later(data):
+    """The mean row is for users who never rated; it must not replace what partial_fit learned."""
+    users = pd.concat([data["users"], pd.DataFrame({"user_id": [9001, 9002], "gender": "F", "age": 25})])
+    model = make("LR", learning_rate=0.05).fit(**columns(data["train"]), user_features=users)
+    later = users[users["user_id"] == 9001].assign(item_id=int(data["train"]["movie_id"].iloc[0]))
+    for _ in range(30):
+        model.partial_fit(later, [1.0])
+    assert model.predict(9001, later["item_id"].item()) < model.predict(9002, later["item_id"].item()) - 0.3
+
+
 def test_an_item_without_ratings_can_be_recommended(data):
     movies = pd.concat([data["movies"], pd.DataFrame({"movie_id": [9001], "genres": [["Action"]]})])
     model = make("FM").fit(**columns(data["train"]), item_features=movies)
@@ -245,15 +255,14 @@ def test_what_was_held_out_for_validation_is_seen_too(data):
 
 
 def test_equal_scores_come_in_the_order_of_the_ids():
-    """Items that nobody rated all have the same row: the mean one."""
-    ratings = small()
-    features = pd.DataFrame({"item_id": [500, 300, 400, *range(7, 16)], "kind": "x"})
-    model = FM(epochs=3).fit(**ratings, item_features=features)
-    items, scores = model.recommend(100, 100, return_scores=True)
-    unrated = [item for item in items if item >= 300]
-    assert unrated == [300, 400, 500]
-    assert len({score for item, score in zip(items, scores, strict=True) if item >= 300}) == 1
-    assert model.recommend(100, 100) == items
+    """Items that nobody rated all have the same row: the mean one. (A sort of few numbers is stable by chance.)"""
+    unrated = np.random.default_rng(0).permutation(np.arange(500, 700))
+    features = pd.DataFrame({"item_id": [*unrated, *range(7, 16)], "kind": "x"})
+    model = FM(epochs=3).fit(**small(), item_features=features)
+    items, scores = model.recommend(100, 1_000, return_scores=True)
+    assert [item for item in items if item >= 500] == sorted(unrated)
+    assert len({score for item, score in zip(items, scores, strict=True) if item >= 500}) == 1
+    assert model.recommend(100, 100) == items[:100]
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 2.5, "3", None, True])
@@ -403,6 +412,7 @@ def test_numbers_can_be_features():
       "item_features": pd.DataFrame({"item_id": [7], "kind": "x"})}, "both have a column 'kind'"),
     ({"user_features": {"user_id": [100], "kind": ["x"]}}, "user_features"),
     ({"user_features": [[100, "x"]]}, "user_features"),
+    ({"user_features": pd.DataFrame({"kind": "x"}, index=[[100, 101], [1, 2]])}, "user_features"),
     ({"item_features": pd.DataFrame({"item_id": [7], "when": pd.to_datetime(["2020-01-01"])})}, "'when'"),
     ({"item_features": pd.DataFrame({"item_id": [7.0, np.nan], "kind": "x"})}, "item_features"),
 ], ids=lambda value: value if isinstance(value, str) else "")
@@ -551,6 +561,17 @@ def test_ratings_and_tables_in_turn():
     assert model.predict_proba(X).shape == (20, 2)
     with pytest.raises(TypeError, match="fitted on a table"):
         model.recommend(100)
+
+
+# ---------------------------------------------------------------------------------------- AFM from an FM
+
+def test_an_afm_of_ratings_starts_as_exactly_the_fm(data, fitted):
+    fm, train = fitted("FM"), data["train"]
+    afm = AFM.from_fm(fm, epochs=1, learning_rate=1e-12).fit(**columns(train), **sides(data))
+    pairs = [*zip(train["user_id"][:50], train["movie_id"][:50], strict=True), ("nobody", 1), (1, "nothing")]
+    np.testing.assert_allclose(afm.batch_predict(pairs), fm.batch_predict(pairs), rtol=1e-5)
+    with pytest.raises(ValueError, match="same fields"):
+        AFM.from_fm(fm, epochs=1).fit(**columns(train))
 
 
 # ------------------------------------------------------------------------------------------ one pair in AFM

@@ -448,6 +448,15 @@ def test_a_weight_of_0_is_the_row_left_out(name):
     np.testing.assert_allclose(weighted.decision_function(X), absent.decision_function(X), rtol=1e-9)
 
 
+def test_weights_of_zero_for_all_validation_rows_are_refused():
+    X, y = table(100)
+    _, held_out = training_rows(y, 0.3)
+    c = np.ones(100)
+    c[held_out] = 0
+    with pytest.raises(ValueError, match="weight"):
+        make("FM").fit(X, y, validation=0.3, sample_weight=c)
+
+
 def test_only_the_proportions_of_weights_count():
     X, y = table(100)
     c = np.random.default_rng(0).uniform(0.1, 3, 100)
@@ -723,6 +732,28 @@ def test_partial_fit_takes_weights():
     np.testing.assert_allclose(model.decision_function(X), start.partial_fit(X, y).decision_function(X), rtol=1e-12)
     other = full_batch().fit(X, y).partial_fit(X, y, sample_weight=np.arange(100))
     assert np.abs(other.decision_function(X) - model.decision_function(X)).max() > 1e-5
+
+
+def test_partial_fit_learns_values_that_fit_did_not_see():
+    """The mean row is for values that were never trained, by fit or later."""
+    X, y = table(200)
+    model = make("LR", learning_rate=0.05).fit(X, y)
+    missing = X.assign(user=pd.Series([None] * 200, dtype=object))
+    before = model.predict_proba(missing)[:, 1]
+    w = model.linear.params["w"]
+    start, known = w[1], w[2:6].mean()          # ids 2 to 5 are the users that fit saw
+    for _ in range(20):
+        model.partial_fit(missing, np.ones(200))
+    assert w[1] > max(start, known) + 0.1, "the weight of (missing) was replaced by the mean of the users' weights"
+    assert (model.predict_proba(missing)[:, 1] > before).all()
+
+
+def test_the_first_partial_fit_starts_at_the_weighted_base_rate():
+    X, y = table(100)
+    c = np.where(y == 1, 5.0, 1.0)
+    model = make("LR", learning_rate=1e-12).partial_fit(X, y, sample_weight=c)
+    mean = np.average(y, weights=c)
+    assert model.linear.params["w0"][0] == pytest.approx(np.log(mean / (1 - mean)), rel=1e-5)
 
 
 def test_partial_fit_keeps_the_vocabulary():

@@ -33,11 +33,10 @@ class RowGradient:
         """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, k) or (U,)."""
         rows, position = self.slots.distinct_ids()
         sums = np.zeros((len(rows), *self.values.shape[1:]), self.values.dtype)
-        # np.add.at counts every repetition (sums[position] += values would keep one of them), and is fast on
-        # flat arrays only: the k columns of row u are the flat places u k, ..., u k + k - 1
-        k = self.values[0].size
-        place = position if k == 1 else (position[:, None] * k + np.arange(k)).ravel()
-        np.add.at(sums.ravel(), place, self.values.ravel())
+        # np.add.at counts every repetition (sums[position] += values would keep one of them), and is fast on flat
+        # arrays only: so each number of each value gets the flat place of its sum
+        flat_places = np.arange(sums.size).reshape(sums.shape).take(position, axis=0)
+        np.add.at(sums.ravel(), flat_places.ravel(), self.values.ravel())
         return rows, sums
 
     def dense(self, n):

@@ -154,19 +154,21 @@ class Model:
 
     def fit_slots(self, data, validation, seeds):
         """Train on rows that ``encoder_`` has encoded: tuples (Slots, y, weights or None)."""
+        if validation is not None and validation[2] is not None and not validation[2].any():
+            raise ValueError("all validation rows have weight 0: there is nothing to measure; take a larger share")
         self._start(*data, seeds)
         data, validation = (None if part is None else (part[0], *self._as_dtype(*part[1:]))
                             for part in (data, validation))
         self.history_ = training.fit(self, data, validation, seeds)
         return self
 
-    def prepare(self, X, y):
+    def prepare(self, X, y, sample_weight=None):
         """Everything that ``fit`` does before its first step: infer the fields, build the layers.
 
         For going through training by hand: ``model.prepare(X, y)``, then ``model.train_step(X, y)``.
         """
         self.forget()
-        X, y, c = check_rows(X, y)
+        X, y, c = check_rows(X, y, sample_weight)
         self.choose_task(y)
         self.rating_data_ = None
         self.fit_encoder(X, fields=self.fields)
@@ -180,8 +182,10 @@ class Model:
         self.check_targets(y)
         if self._trainer is None:
             self._trainer = training.Trainer(self, self.loss_, self.optimizer_, self.seeds()["dropout"])
+        slots = self.encoder_.encode(X)
+        self.row_counts_ += self.count_rows(slots)
         self._trainer.set_training(True)
-        loss = self._trainer.step(self.encoder_.encode(X), *self._as_dtype(y))
+        loss = self._trainer.step(slots, *self._as_dtype(y))
         self._trainer.set_training(False)
         return loss
 
@@ -192,17 +196,18 @@ class Model:
         """
         X, y, c = check_rows(X, y, sample_weight)
         if not self.__sklearn_is_fitted__():
-            self.prepare(X, y)
+            self.prepare(X, y, sample_weight)
         self.check_targets(y)
-        training.fit_once(self, (self.encoder_.encode(X), *self._as_dtype(y, c)), self.seeds())
+        slots = self.encoder_.encode(X)
+        self.row_counts_ += self.count_rows(slots)
+        training.fit_once(self, (slots, *self._as_dtype(y, c)), self.seeds())
         return self
 
     def _start(self, slots, y, c, seeds):
         """Build the layers, set the bias to the base rate, make the optimizer."""
         self.check_fields(slots.n_fields)
         self.build(self.encoder_.n_features, slots.n_fields, np.random.default_rng(seeds["init"]))
-        ids = slots.ids if slots.x is None else slots.ids[slots.x != 0]
-        self.row_counts_ = np.bincount(ids.ravel(), minlength=self.encoder_.n_features)
+        self.row_counts_ = self.count_rows(slots)
         self.initialise(np.average(y, weights=c))
         self.new_optimizer()
 
@@ -230,6 +235,11 @@ class Model:
     def fit_encoder(self, *tables, fields):
         """Learn the fields' vocabularies from the training table (or tables)."""
         self.encoder_ = TableEncoder(fields).fit(*tables)
+
+    def count_rows(self, slots):
+        """How often each row of the tables is looked up, (n,); slots of weight 0 only fill up."""
+        ids = slots.ids if slots.x is None else slots.ids[slots.x != 0]
+        return np.bincount(ids.ravel(), minlength=self.encoder_.n_features)
 
     def fill_untrained_rows(self):
         """Give values that training never saw their field's mean row, weighted by how often each was seen.
@@ -276,7 +286,12 @@ class Model:
                              "map the labels, or pass task=\"regression\"")
 
     def _as_dtype(self, *arrays):
-        return tuple(None if array is None else array.astype(self.dtype) for array in arrays)
+        """Targets and weights in the model's dtype; None stays None."""
+        with np.errstate(over="ignore"):
+            cast = tuple(None if array is None else array.astype(self.dtype) for array in arrays)
+        if not all(np.isfinite(array).all() for array in cast if array is not None):
+            raise ValueError(f"y or the weights are too large for {self.dtype}; change their unit")
+        return cast
 
     # ---- predicting ------------------------------------------------------------------------------------
 
@@ -327,7 +342,10 @@ class Model:
         if self.task_ == "binary":
             return float(np.average(prediction == y, weights=c))
         residual = np.sum(c * (y - prediction) ** 2)
-        return float(1 - residual / np.sum(c * (y - np.average(y, weights=c)) ** 2))
+        spread = np.sum(c * (y - np.average(y, weights=c)) ** 2)
+        if spread == 0:             # R^2 is not defined then; scikit-learn's answer
+            return float(residual == 0)
+        return float(1 - residual / spread)
 
     def chunk_rows(self, batch_rows):
         """How many rows to process at once, so that the widest array of a chunk stays in the cache."""

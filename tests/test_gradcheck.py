@@ -1,0 +1,284 @@
+"""The gradient check itself: what it reports, which faults it finds, what it refuses."""
+
+import warnings
+
+import numpy as np
+import oracles
+import pytest
+from numpy.testing import assert_array_equal
+from oracles import draw_model, random_slots
+
+from minictr import check_gradients
+from minictr.layers import (
+    Dense,
+    Dropout,
+    Embedding,
+    FMPooling,
+    Layer,
+    Readout,
+    ReLU,
+    attention_pooling,
+    parameters,
+)
+
+
+def dense(seed=0, dtype=np.float64):
+    layer = Dense(3, 2, np.random.default_rng(seed), dtype)
+    layer.params["b"][...] = 0.5
+    return layer
+
+
+def x_of(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+class Tampered(Dense):
+    """A Dense whose gradients a test spoils: ``spoil(grads, dx)`` returns dx."""
+
+    def __init__(self, spoil):
+        super().__init__(3, 2, np.random.default_rng(0), np.float64)
+        self.spoil = spoil
+
+    def backward(self, dout):
+        return self.spoil(self.grads, super().backward(dout))
+
+
+# ------------------------------------------------------------------------------- the report
+
+
+def test_a_right_layer_passes():
+    report = check_gradients(dense(), x_of(4, 3))
+    assert report.passed and bool(report) is True
+    assert "passed" in repr(report) and "FAILED" not in repr(report)
+
+
+def test_the_report_has_one_line_for_every_array():
+    layer, x = dense(), x_of(4, 3)
+    report = check_gradients(layer, x)
+    lines = {line["name"]: line for line in report.arrays}
+    assert {name: line["shape"] for name, line in lines.items()} == {"x": (4, 3), "W": (3, 2), "b": (2,)}
+    for name, line in lines.items():
+        assert line["allowance"] <= 1
+        assert line["numeric"] == pytest.approx(line["analytic"], rel=1e-5)
+        assert type(line["index"]) is tuple and len(line["index"]) == len(line["shape"])
+        assert f"\n{name} " in repr(report)
+        if name != "x":                                           # what backward left is what is reported
+            assert lines[name]["analytic"] == layer.grads[name][line["index"]]
+
+
+def test_the_worst_entry_is_named_and_the_worst_array_comes_first():
+    def spoil(grads, dx):
+        grads["W"][2, 1] += 0.25
+        grads["b"][0] += 0.001
+        return dx
+
+    report = check_gradients(Tampered(spoil), x_of(4, 3))
+    assert [line["name"] for line in report.arrays] == ["W", "b", "x"]
+    worst = report.arrays[0]
+    assert worst["index"] == (2, 1)
+    assert worst["analytic"] - worst["numeric"] == pytest.approx(0.25, rel=1e-5)
+    assert worst["allowance"] == pytest.approx(0.25 / (1e-8 + 1e-6 * abs(worst["analytic"])), rel=1e-5)
+    assert not report.passed and bool(report) is False
+    assert "FAILED" in repr(report) and "(2, 1)" in repr(report)
+    assert repr(report).index("\nW ") < repr(report).index("\nb ") < repr(report).index("\nx ")
+
+
+def test_an_error_of_a_few_millionths_is_found():
+    def spoil(grads, dx):
+        dx[0, 0] *= 1 + 5e-6
+        return dx
+
+    report = check_gradients(Tampered(spoil), x_of(4, 3))
+    assert not report.passed and report.arrays[0]["name"] == "x"
+    assert 2 < report.arrays[0]["allowance"] < 6
+
+
+def test_names_of_inner_layers_are_dotted():
+    model, slots, _ = draw_model("AFM", seed=0)
+    report = check_gradients(model, slots, seed=1000)
+    assert {line["name"] for line in report.arrays} == set(parameters(model))
+    assert "attention.W" in repr(report)
+
+
+def test_with_slots_only_the_parameters_are_checked():
+    layer = Embedding(oracles.N_VALUES, 2, np.random.default_rng(0), dtype=np.float64)
+    report = check_gradients(layer, random_slots(np.random.default_rng(1), 3, 2, "several"))
+    assert [line["name"] for line in report.arrays] == ["V"]
+    assert report.arrays[0]["shape"] == (oracles.N_VALUES, 2)
+
+
+def test_the_check_changes_nothing():
+    layer, x = dense(), x_of(4, 3)
+    before = {name: array.copy() for name, array in {"x": x, **layer.params}.items()}
+    check_gradients(layer, x)
+    for name, array in {"x": x, **layer.params}.items():
+        assert_array_equal(array, before[name])
+
+
+def test_the_seed_sets_the_upstream_gradient():
+    layer, x = dense(), x_of(4, 3)
+
+    def b_gradient(seed):
+        check_gradients(layer, x, seed=seed)
+        return layer.grads["b"].tolist()
+
+    assert b_gradient(3) == b_gradient(3) != b_gradient(4)
+
+
+def test_the_upstream_gradient_is_not_the_input_drawn_from_the_same_seed():
+    """With dout = x a backward that looks at dout where it should look at x passes."""
+    class LooksAtDout(ReLU):
+        def backward(self, dout):
+            return dout * (dout > 0)
+
+    assert not check_gradients(LooksAtDout(), np.random.default_rng(0).standard_normal((3, 4))).passed
+
+
+# ------------------------------------------------------------------------------- faults
+
+
+def flip_dx(grads, dx):
+    return -dx
+
+
+def flip_weights(grads, dx):
+    grads["W"] = -grads["W"]
+    return dx
+
+
+def zero_b(grads, dx):
+    grads["b"] = np.zeros(2)
+    return dx
+
+
+def mean_b(grads, dx):
+    grads["b"] = grads["b"] / 4                                   # a second 1/B beside the loss's
+    return dx
+
+
+def double_weights(grads, dx):
+    grads["W"] = 2 * grads["W"]                                   # as += does in a second backward pass
+    return dx
+
+
+@pytest.mark.parametrize(("spoil", "where"), [
+    (flip_dx, "x"), (flip_weights, "W"), (zero_b, "b"), (mean_b, "b"), (double_weights, "W")],
+    ids=["dx flipped", "W flipped", "b zero", "b averaged", "W doubled"])
+def test_a_fault_is_found_where_it_is(spoil, where):
+    report = check_gradients(Tampered(spoil), x_of(4, 3))
+    assert not report.passed
+    assert [line["name"] for line in report.arrays if line["allowance"] > 1] == [where]
+
+
+class Product(Layer):
+    """x times itself: two terms in the derivative, of which a test drops one."""
+
+    def __init__(self, terms):
+        super().__init__()
+        self.terms = terms
+
+    def forward(self, x):
+        self.cache = {"x": x}
+        return x * x
+
+    def backward(self, dout):
+        return self.terms * dout * self.cache["x"]
+
+
+def test_a_dropped_term_is_found():
+    assert check_gradients(Product(2), x_of(2, 3)).passed
+    assert not check_gradients(Product(1), x_of(2, 3)).passed
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["x", "W"])
+def test_a_gradient_that_is_not_finite_fails(number, where):
+    def spoil(grads, dx):
+        {"x": dx, "W": grads["W"]}[where][1, 0] = number
+        return dx
+
+    with warnings.catch_warnings():
+        if np.isinf(number):
+            warnings.simplefilter("ignore", RuntimeWarning)       # NumPy may warn; the verdict counts
+        report = check_gradients(Tampered(spoil), x_of(4, 3))
+    assert not report.passed
+    assert report.arrays[0]["name"] == where and report.arrays[0]["index"] == (1, 0)
+    assert report.arrays[0]["allowance"] == np.inf
+
+
+def test_a_forward_of_nans_fails():
+    x = x_of(4, 3)
+    x[0, 0] = np.nan
+    assert not check_gradients(dense(), x).passed
+
+
+def test_a_softmax_backward_of_zeros_fails(monkeypatch):
+    """With an upstream gradient of ones it would pass: the sum of the shares never changes."""
+    layer, x, _ = oracles.attention_case(3, 6, 2, 4).draw(seed=0)
+    assert check_gradients(layer, x, seed=1000).passed
+    monkeypatch.setattr(attention_pooling, "softmax_backward", lambda da, a, axis: np.zeros_like(a))
+    report = check_gradients(layer, x, seed=1000)
+    assert {line["name"] for line in report.arrays if line["allowance"] > 1} == {"x", "W", "b", "h"}
+
+
+def test_a_random_forward_fails():
+    dropout = Dropout(0.5, np.random.default_rng(0))
+    dropout.training = True
+    assert not check_gradients(dropout, x_of(5, 5)).passed
+
+
+# ------------------------------------------------------------------------------- what it refuses
+
+
+def test_float32_parameters_are_refused():
+    with pytest.raises(TypeError, match=r"W is float32: a gradient check needs float64 .*dtype=\"float64\""):
+        check_gradients(dense(dtype=np.float32), x_of(4, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_an_input_that_is_not_float64_is_refused(dtype):
+    with pytest.raises(TypeError, match=rf"x is {np.dtype(dtype).name}"):
+        check_gradients(FMPooling(), np.ones((2, 3, 2), dtype))
+
+
+def test_a_model_of_float32_is_refused_and_the_parameter_named():
+    model, slots, _ = draw_model("FM", seed=0, dtype="float32")
+    with pytest.raises(TypeError, match=r"linear\.w is float32"):
+        check_gradients(model, slots)
+
+
+def test_a_missing_gradient_is_named():
+    def forget_b(grads, dx):
+        del grads["b"]
+        return dx
+
+    with pytest.raises(ValueError, match=r"b has shape \(2,\), but backward left none"):
+        check_gradients(Tampered(forget_b), x_of(4, 3))
+
+
+def test_a_backward_that_returns_nothing_is_named():
+    with pytest.raises(ValueError, match=r"x has shape \(4, 3\), but backward left none"):
+        check_gradients(Tampered(lambda grads, dx: None), x_of(4, 3))
+
+
+def test_a_gradient_of_the_wrong_shape_is_named():
+    """Not even one that NumPy would broadcast is let through."""
+    def keepdims(grads, dx):
+        grads["b"] = grads["b"][None, :]
+        return dx
+
+    with pytest.raises(ValueError, match=r"b has shape \(2,\), but backward left one of shape \(1, 2\)"):
+        check_gradients(Tampered(keepdims), x_of(4, 3))
+    with pytest.raises(ValueError, match=r"x has shape \(4, 3\), but backward left one of shape \(3,\)"):
+        check_gradients(Tampered(lambda grads, dx: dx.sum(axis=0)), x_of(4, 3))
+
+
+def test_a_scalar_for_a_bias_is_the_wrong_shape():
+    class ScalarBias(Readout):
+        def backward(self, dout):
+            dx = super().backward(dout)
+            self.grads["b"] = dout.sum()
+            return dx
+
+    with pytest.raises(ValueError, match=r"b has shape \(1,\), but backward left one of shape \(\)"):
+        check_gradients(ScalarBias(3, 1.0, dtype=np.float64), x_of(4, 3))
