@@ -7,11 +7,12 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from tables import FIELDS, mixed_table
 
-from minictr import AFM, FM, LR, AutoInt, Categorical, DeepFM, MultiValued, NotFittedError, Numerical
-from minictr.layers import parameters, sigmoid, states
+import minictr
+from minictr import AFM, FM, LR, AutoInt, Categorical, DeepFM, NotFittedError
+from minictr.layers import parameters, states
 
-FIELDS = ["user", "hour", Numerical("price", transform="standard"), MultiValued("genres")]
 MODELS = {
     "LR": LR(),
     "FM": FM(embedding_dim=3),
@@ -29,15 +30,7 @@ def make(which, **settings):
 
 
 def table(n_rows=200, seed=0):
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame({
-        "user": rng.choice(["ann", "bob", "cem", "dan"], n_rows),
-        "hour": rng.integers(0, 3, n_rows),
-        "price": rng.normal(10, 2, n_rows),
-        "genres": rng.choice(["a", "b", "a|b", "c|a", "a|b|c"], n_rows),
-    })
-    logit = -0.6 + 1.5 * ((X["user"] == "ann") == (X["hour"] == 1)) + 0.8 * (X["price"] - 10)
-    return X, (rng.random(n_rows) < sigmoid(logit.to_numpy())).astype(int)
+    return mixed_table(n_rows, seed, price_effect=0.8)
 
 
 def weights(model):
@@ -84,7 +77,7 @@ def test_repr_shows_what_is_not_the_default(name):
     assert repr(cls(epochs=3, verbose=True)) == f"{cls.__name__}(epochs=3, verbose=True)"
     assert repr(cls(epochs=10)) == f"{cls.__name__}()"
     model = cls(fields=FIELDS, name="x", lr_multipliers={"linear": 2})
-    assert eval(repr(model)).get_params() == model.get_params()
+    assert eval(repr(model), vars(minictr)).get_params() == model.get_params()
 
 
 # ------------------------------------------------------------------------------ scikit-learn's own tools

@@ -5,25 +5,17 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 import pytest
+from tables import FIELDS, mixed_table
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, MultiValued, NotFittedError, Numerical, datasets, explain, training
-from minictr.layers import parameters, sigmoid
+from minictr import AFM, FM, LR, AutoInt, DeepFM, NotFittedError, datasets, explain, training
+from minictr.layers import parameters
 
 NAMES = ["user", "hour", "price", "genres"]
-FIELDS = ["user", "hour", Numerical("price", transform="standard"), MultiValued("genres")]
 PAIRS = list(combinations(NAMES, 2))
 
 
 def table(n_rows=300, seed=0):
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame({
-        "user": rng.choice(["ann", "bob", "cem", "dan"], n_rows),
-        "hour": rng.integers(0, 3, n_rows),
-        "price": rng.normal(10, 2, n_rows),
-        "genres": rng.choice(["a", "b", "a|b", "c|a", "a|b|c"], n_rows),
-    })
-    logit = -0.6 + 1.5 * ((X["user"] == "ann") == (X["hour"] == 1)) + 0.3 * (X["price"] - 10)
-    return X, (rng.random(n_rows) < sigmoid(logit.to_numpy())).astype(int)
+    return mixed_table(n_rows, seed)
 
 
 def shaken(model, seed=0):

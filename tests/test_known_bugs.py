@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from tables import FIELDS, mixed_table
 
 from minictr import (
     AFM,
@@ -19,8 +20,6 @@ from minictr import (
     AutoInt,
     Categorical,
     DeepFM,
-    MultiValued,
-    Numerical,
     datasets,
     explain,
     losses,
@@ -46,19 +45,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:two fields make one pair:UserWar
 MODELS = {"LR": LR(), "FM": FM(embedding_dim=3), "AFM": AFM(embedding_dim=3, attention_dim=4),
           "AutoInt": AutoInt(embedding_dim=3, attention_dim=2, num_layers=1), "DeepFM": DeepFM(embedding_dim=3)}
 every_model = pytest.mark.parametrize("name", MODELS)
-FIELDS = ["user", "hour", Numerical("price", transform="standard"), MultiValued("genres")]
 
 
 def table(n_rows=300, seed=0):
-    rng = np.random.default_rng(seed)
-    X = pd.DataFrame({
-        "user": rng.choice(["ann", "bob", "cem", "dan"], n_rows),
-        "hour": rng.integers(0, 3, n_rows),
-        "price": rng.normal(10, 2, n_rows),
-        "genres": rng.choice(["a", "b", "a|b", "c|a", "a|b|c"], n_rows),
-    })
-    logit = -0.6 + 1.5 * ((X["user"] == "ann") == (X["hour"] == 1)) + 0.3 * (X["price"] - 10)
-    return X, (rng.random(n_rows) < sigmoid(logit.to_numpy())).astype(int)
+    return mixed_table(n_rows, seed)
 
 
 def make(name, **settings):
