@@ -31,7 +31,7 @@ class LogLoss:
         return float(np.sum(row_losses if c is None else c * row_losses, dtype=np.float64)) / B
 
     def backward(self):
-        s, y, c, B = self.cache.values()
+        s, y, c, B = (self.cache[name] for name in ("s", "y", "c", "B"))
         ds = (sigmoid(s) - y) / B                                 # (B,)
         return ds if c is None else c * ds
 
@@ -59,6 +59,6 @@ class SquaredLoss:
         return float(np.sum(row_losses if c is None else c * row_losses, dtype=np.float64)) / B
 
     def backward(self):
-        s, y, c, B = self.cache.values()
+        s, y, c, B = (self.cache[name] for name in ("s", "y", "c", "B"))
         ds = 2 * (s - y) / B                                      # (B,)
         return ds if c is None else c * ds

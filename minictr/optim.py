@@ -86,7 +86,7 @@ class SGD(Optimizer):
 class Adagrad(Optimizer):
     """Steps that shrink for parameters which moved much already (Duchi, Hazan & Singer 2011).
 
-        G = G + g^2,   w = w - lr g / sqrt(G)         G starts at ``initial`` (1e-8 in the AFM authors' code)
+        G = G + g^2,   w = w - lr g / (sqrt(G) + eps)     G starts at ``initial`` (1e-8 in the AFM authors' code)
 
     >>> w = np.array([1.0])
     >>> Adagrad(0.1, initial=0.0).step({"w": w}, {"w": np.array([2.0])}); w
@@ -103,7 +103,7 @@ class Adagrad(Optimizer):
     def update(self, param, grad, state, learning_rate):
         G = state["G"]
         G += grad * grad                                          # G = G + g^2
-        param -= learning_rate * grad / (np.sqrt(G) + self.eps)   # w = w - lr g / sqrt(G)
+        param -= learning_rate * grad / (np.sqrt(G) + self.eps)   # w = w - lr g / (sqrt(G) + eps)
 
 
 class Adam(Optimizer):
@@ -112,9 +112,8 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g          v = beta2 v + (1 - beta2) g^2
         w = w - lr m^ / (sqrt(v^) + eps)     m^ = m / (1 - beta1^t),  v^ = v / (1 - beta2^t)
 
-    t counts the steps of the whole model, also for the rows of a table that a step leaves out (lazy). The
-    corrections divide by 1 - beta^t: with 1 - beta in their place the first steps would be 2 times too long
-    and all later ones 3 times too short.
+    t counts the steps of the whole model, also for the rows of a table that a step leaves out (lazy). So a row that
+    is touched for the first time late in training has a small m and a much smaller v, and takes a step of up to 3 lr.
 
     >>> w = np.array([1.0])
     >>> Adam(0.1).step({"w": w}, {"w": np.array([2.0])}); w.round(6)     # the first step is lr * sign(g)

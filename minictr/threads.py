@@ -2,9 +2,9 @@
 
 Many small matrix products lose more to the BLAS library's own threading than they gain. minictr runs chunks of
 a batch on Python threads (NumPy releases Python's lock while it computes) and holds BLAS to one thread each.
-NumPy has no call for that, so the setter of the OpenBLAS that NumPy ships with is called directly; where it is
-not found everything still works, only slower. With NumPy on another BLAS, set its own variable instead
-(MKL_NUM_THREADS=1, for instance).
+NumPy has no call for that, so the setter of the OpenBLAS that NumPy ships with is called directly. Where it is
+not found, because NumPy uses another BLAS, everything works, but more slowly, and that BLAS may round differently
+with another number of its own threads; set its variable (MKL_NUM_THREADS=1, for instance) to rule both out.
 """
 
 import contextlib

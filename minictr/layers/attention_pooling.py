@@ -14,9 +14,12 @@ class AttentionPooling(Layer):
         a_ij  = exp(a'_ij) / sum over all pairs of exp(a')
         out   = sum_ij a_ij p_ij                                  (eq. 4)
 
-    Backward, with dout = dL/dout:
+    Backward, with dout = dL/dout, z_ij = W^T p_ij + b, and on_ij = 1 where z_ij > 0, else 0:
+
         da_ij = dout . p_ij                  da' = a (da - sum a da)
-        dp_ij = a_ij dout + W (on_ij * h) da'_ij,   on = 1 where the relu is open, else 0
+        dz_ij = da'_ij h * on_ij             dh  = sum_ij da'_ij relu(z_ij)
+        dW    = sum_ij p_ij dz_ij^T          db  = sum_ij dz_ij
+        dp_ij = a_ij dout + W dz_ij
 
     Parameters
     ----------
@@ -25,7 +28,10 @@ class AttentionPooling(Layer):
     dropout : share of attention weights set to 0 while training (0 in the paper, which advises against it).
 
     Shapes: pij (B, P, k) in, (B, k) out; cache["aij"] (B, P).
-    Units: aij is a share between 0 and 1 and sums to 1 over the pairs of a row (before its dropout).
+    Units: aij is a weight between 0 and 1, and the weights of a row's pairs sum to 1 (before their dropout).
+
+    At the start of training the vectors are small (0.01), so p_ij is about 0.0001, every a'_ij is nearly 0, every
+    a_ij nearly 1/P and the gradients of W, b and h are tiny: the attention wakes up once the vectors have grown.
 
     Source: Xiao et al., IJCAI 2017, https://arxiv.org/abs/1708.04617. Here W is (k, t), the paper's transposed.
     Paper vs. code: the authors' TensorFlow program, in its published state, takes the softmax over an axis of
@@ -52,7 +58,7 @@ class AttentionPooling(Layer):
         B, P, k = pij.shape
         r = pij.reshape(B * P, k) @ W                             # (B P, t)   W^T p_ij
         r += b                                                    #            z = W^T p_ij + b
-        relu(r)                                                   #            relu(z)
+        r = relu(r)                                               #            relu(z)
         s = (r @ h).reshape(B, P)                                 # (B, P)     a'_ij
         aij = softmax(s, axis=1)                                  # (B, P)     a_ij, over the pairs
         weight = self.dropout.forward(aij)
@@ -63,15 +69,16 @@ class AttentionPooling(Layer):
         W, h = self.params["W"], self.params["h"]
         pij, r, aij, weight = (self.cache[name] for name in ("pij", "r", "aij", "weight"))
         B, P, k = pij.shape
-        daij = (pij @ dout[:, :, None])[:, :, 0]                  # (B, P)     out = sum_ij a_ij p_ij
+        dweight = (pij @ dout[:, :, None])[:, :, 0]               # (B, P)     out = sum_ij weight_ij p_ij
         dpij_pool = weight[:, :, None] * dout[:, None, :]         # (B, P, k)  the same, with respect to p_ij
-        daij = self.dropout.backward(daij)
+        daij = self.dropout.backward(dweight)                     #            weight = dropout(a)
         ds = softmax_backward(daij, aij, axis=1).reshape(B * P, 1)    # a = softmax(s)
         self.grads["h"] = (r.T @ ds)[:, 0]                        # (t,)       s = r . h
-        # dz = ds h on is never formed: `on` is the only factor of shape (B P, t), so ds and h move into
-        # the smaller factors of the three products below
+        # Plainly:  dz = ds * h * on;  dW = p^T dz;  db = sum dz;  dp = dz W^T.  But dz, (B P, t), is the largest array
+        # here, and only `on` needs that shape: ds (one number a row) goes to the side of p, h (one a column) to that
+        # of W. The sums are the same, without three passes over the largest array.
         on = (r > 0).astype(r.dtype)                              # (B P, t)   r = relu(z)
-        self.grads["W"] = ((pij.reshape(B * P, k) * ds).T @ on) * h   # (k, t) z = W^T p_ij + b
-        self.grads["b"] = (on.T @ ds)[:, 0] * h                   # (t,)
-        dpij_score = (on @ (W * h).T) * ds                        # (B P, k)
+        self.grads["W"] = ((pij.reshape(B * P, k) * ds).T @ on) * h   # (k, t) z = W^T p_ij + b:  p^T dz
+        self.grads["b"] = (on.T @ ds)[:, 0] * h                   # (t,)       sum dz
+        dpij_score = (on @ (W * h).T) * ds                        # (B P, k)   dz W^T
         return dpij_pool + dpij_score.reshape(B, P, k)            # p_ij is used twice: add both

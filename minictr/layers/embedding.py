@@ -36,7 +36,7 @@ class RowGradient:
         # np.add.at counts every repetition (sums[position] += values would keep one of them), and is fast on flat
         # arrays only: so each number of each value gets the flat place of its sum
         flat_places = np.arange(sums.size).reshape(sums.shape).take(position, axis=0)
-        np.add.at(sums.ravel(), flat_places.ravel(), self.values.ravel())
+        np.add.at(sums.reshape(-1), flat_places.reshape(-1), self.values.reshape(-1))      # views of sums and values
         return rows, sums
 
     def dense(self, n):
@@ -74,7 +74,7 @@ class Embedding(Layer):
 
     Parameters
     ----------
-    n : rows of the table: the values of all fields together.   k : size of a vector.
+    n : rows of the table: the ids of all fields together.   k : size of a vector.
     rng : numpy Generator for the start, normal with standard deviation ``std``.
 
     Shapes: Slots of B rows, S slots and M fields in; (B, M, k) out.

@@ -7,7 +7,7 @@ SAFE_SCORE = 60
 
 
 def softmax(s, axis):
-    """exp(s) / sum exp(s) along one axis, which is always named: a softmax over the wrong one goes unseen.
+    """exp(s) / sum exp(s) along one axis, which must be named: over the wrong axis the result still looks like weights.
 
     Subtracting the same number from all scores changes nothing in the quotient. So where exp of some score could
     overflow, the largest of each softmax is subtracted first; where none can, that pass over the data is saved.

@@ -15,21 +15,25 @@ def field_pairs(M):
     >>> field_pairs(3)
     (array([0, 0, 1]), array([1, 2, 2]))
     """
-    return np.triu_indices(M, 1)
+    i, j = np.triu_indices(M, 1)
+    i.flags.writeable = j.flags.writeable = False       # the arrays are shared by all callers
+    return i, j
 
 
 @functools.cache
-def meetings(M):
+def pairs_of_each_field(M):
     """For each field in turn its M - 1 partners, and the number of the pair that they form: two arrays (M (M-1),).
 
-    >>> meetings(3)                               # field 0 meets 1 and 2, field 1 meets 0 and 2, field 2 meets 0 and 1
+    >>> pairs_of_each_field(3)                               # field 0 meets 1 and 2, field 1 meets 0 and 2, field 2 meets 0 and 1
     (array([1, 2, 0, 2, 0, 1]), array([0, 1, 0, 2, 1, 2]))
     """
     i, j = field_pairs(M)
     pair = np.empty((M, M), np.intp)
     pair[i, j] = pair[j, i] = np.arange(len(i))
     field, partner = np.nonzero(~np.eye(M, dtype=bool))
-    return partner, pair[field, partner]
+    pair = pair[field, partner]
+    partner.flags.writeable = pair.flags.writeable = False
+    return partner, pair
 
 
 class PairProduct(Layer):
@@ -37,7 +41,8 @@ class PairProduct(Layer):
 
         p_ij = e_i * e_j = (v_i * v_j) x_i x_j   for all i < j    (AFM, Xiao et al. 2017, eq. 2)
 
-    Backward (product rule), for each field m:  de_m = sum over its partners q of  dp_mq e_q.
+    Backward (product rule): every pair gives  dp_ij e_j  to de_i  and  dp_ij e_i  to de_j. Sorted by field: de_m is
+    the sum over its M - 1 partners q of  dp_mq e_q,  which is how it is computed.
 
     Shapes: E (B, M, k) in, pij (B, P, k) out, P = M (M - 1) / 2 pairs in the order of field_pairs.
 
@@ -57,7 +62,7 @@ class PairProduct(Layer):
     def backward(self, dpij):
         E = self.cache["E"]
         B, M, k = E.shape
-        partner, pair = meetings(M)
+        partner, pair = pairs_of_each_field(M)
         dE = dpij.take(pair, axis=1)                              # (B, M (M-1), k)  dp_mq
         dE *= E.take(partner, axis=1)                             #                  * e_q
         return sum_middle(dE.reshape(B * M, M - 1, k)).reshape(B, M, k)       # p_mq = e_m * e_q, over all q

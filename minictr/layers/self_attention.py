@@ -51,8 +51,7 @@ class InteractingLayer(Layer):
             if qkv_activation == "relu":
                 self.params[f"b_{name}"] = np.zeros(H * d, dtype)
         self.dropout = Dropout(dropout, rng)
-        if layer_norm:
-            self.norm = LayerNorm(H * d, dtype=dtype)
+        self.norm = LayerNorm(H * d, dtype=dtype) if layer_norm else None
 
     def forward(self, E):
         B, M, n_in = E.shape
@@ -69,27 +68,25 @@ class InteractingLayer(Layer):
             e += heads[3]                                         #               + W_Res e_m
         out = relu(self._merge_heads(e))                          # (B, M, H d)
         self.cache = {"E": E, "projected": projected, "Q": Q, "K": K, "V": V, "a": a, "weight": weight, "out": out}
-        return self.norm.forward(out) if hasattr(self, "norm") else out
+        return self.norm.forward(out) if self.norm else out
 
     def backward(self, dout):
         E, Q, K, V, a, weight, out = (self.cache[name] for name in ("E", "Q", "K", "V", "a", "weight", "out"))
         B, M, n_in = E.shape
-        if hasattr(self, "norm"):
+        if self.norm:
             dout = self.norm.backward(dout)
         dout = relu_backward(dout, out)                           # (B, M, H d)   out = relu(...)
-        dprojected = np.empty_like(self.cache["projected"])       # (B M, C H d)
-        dheads = self._split_heads(dprojected, B, M)              # (C, B, H, M, d), the same memory
-        de = dout.reshape(B, M, self.H, self.d).swapaxes(1, 2)    # (B, H, M, d)
-        if len(dheads) == 4:
-            dheads[3] = de                                        #               e = ... + W_Res e_m
-        dheads[2] = weight.swapaxes(2, 3) @ de                    # dV            e = weight V
-        dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)
+        de = dout.reshape(B, M, self.H, self.d).swapaxes(1, 2)    # (B, H, M, d)  e = weight V + W_Res e_m
+        dV = weight.swapaxes(2, 3) @ de                           # (B, H, M, d)  e = weight V
+        dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)  the same, with respect to weight
         da = self.dropout.backward(dweight)                       #               weight = dropout(a)
         dS = softmax_backward(da, a, axis=3)                      # (B, H, M, M)  a = softmax(S)
         if self.scale != 1:
             dS *= self.scale
-        dheads[0] = dS @ K                                        # dQ            S = Q K^T
-        dheads[1] = dS.swapaxes(2, 3) @ Q                         # dK
+        dQ = dS @ K                                               # (B, H, M, d)  S = Q K^T
+        dK = dS.swapaxes(2, 3) @ Q                                # (B, H, M, d)
+        dheads = np.stack([dQ, dK, dV, de][:len(self.projections)])           # (C, B, H, M, d)
+        dprojected = dheads.transpose(1, 3, 0, 2, 4).reshape(B * M, -1)       # (B M, C H d), undoes _split_heads
         return self._project_backward(E.reshape(B * M, n_in), dprojected).reshape(B, M, n_in)
 
     def _project(self, rows):
@@ -97,7 +94,7 @@ class InteractingLayer(Layer):
         projected = rows @ self._side_by_side("W")                # (B M, C H d)
         if self.qkv_activation == "relu":
             projected += self._side_by_side("b")
-            relu(projected)
+            projected = relu(projected)
         return projected
 
     def _project_backward(self, rows, dprojected):

@@ -24,16 +24,19 @@ class AFM(Model):
     attention_dim : t, the hidden units of the attention network (the paper's attention factor).
     dropout : share of the pooled vector sum a_ij p_ij dropped while training: where the authors' code has it.
     attention_dropout : share of attention weights dropped; the paper advises against it.
-    reg : the paper's lambda, L2 on W alone; divided by the batch size, as the loss here is a mean (eq. 8 sums).
+    reg : L2 on W alone, as lambda in  1/B [sum_b loss_b + lambda ||W||^2]  for each batch: the authors' program adds
+        lambda ||W||^2 to each batch's sum. (Eq. 8 adds it once to the sum over all N rows: that is reg = lambda B / N.)
     init_from : a fitted FM of the same embedding_dim to start from; see ``from_fm``.
     All others: see ``Model``.
 
-    Parameters to train: n (k + 1) + 1 + k t + 2 t + k, for n values of all fields.
+    Parameters to train: n (k + 1) + 1 + k t + 2 t + k, for n ids of all fields.
 
-    Paper vs. code: p starts at P, not at 1, so that training starts from the FM's scale; the paper does not
-    say where p starts, the authors' code takes 1, with which the pairs start P times too small. The authors' code
-    normalises the attention over the wrong axis (all weights 1); see ``AttentionPooling``. It reads no x_i (the
-    feature with its value is the key); here x_i x_j is in the attention's input too, as in eq. 5.
+    Paper vs. code: the paper does not say where p starts. Here it starts at P, so that with even attention, 1/P, the
+    model starts at the FM's scale; p then moves little, as Adam's steps are small beside P. The authors' code starts
+    at 1, which suits the attention weights of 1 that its softmax over the wrong axis gives (see
+    ``AttentionPooling``); with weights that sum to 1 it would be P times too small. The paper puts dropout on the
+    pairs, the code on the pooled vector, as here. The code takes no x_i (a feature with its value is the key); here
+    x_i x_j is in the attention's input too, as in eq. 5.
 
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
@@ -53,9 +56,10 @@ class AFM(Model):
 
     @classmethod
     def from_fm(cls, fm, **params):
-        """An AFM that will start as exactly the fitted ``fm``: its vectors and weights, uniform attention.
+        """An AFM that will start as the fitted ``fm``, up to rounding: its vectors and weights, uniform attention.
 
-        Fields and vocabularies are the FM's too; h starts at 0, so that every pair's attention is 1/P.
+        Fields and vocabularies are the FM's too; h starts at 0, so that every pair's attention is 1/P (and W and b
+        get their first gradient in the second step).
         With freeze=("embedding", "linear") only the attention network and p are trained, the paper's
         "micro-level analysis" (section 5.3.1).
         """

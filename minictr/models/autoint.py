@@ -20,8 +20,8 @@ class AutoInt(Model):
     Parameters
     ----------
     embedding_dim : d, the size of a value's vector.
-    attention_dim : d', the size *per head*: a layer's output has num_heads * attention_dim numbers a field. (In the
-        paper 32 with 2 heads, so 64: the number of parameters that it gives fits nothing else.)
+    attention_dim : d', the size *per head*: a layer's output has num_heads * attention_dim numbers a field. (The
+        paper has 32 and 2 heads: only 32 per head, 64 in all, gives the number of parameters that it reports.)
     num_heads, num_layers : H and L.
     dropout : share of attention weights dropped while training.   embedding_dropout : the same for e_i.
     residual : whether there is W_Res.   scale : divide the scores by sqrt(d').   layer_norm : after each ReLU.

@@ -27,7 +27,7 @@ class DeepFM(Model):
     reg : L2 on the weights of the hidden layers.
     All others: see ``Model``.
 
-    Parameters to train: n (k + 1) + sum_l (inputs_l + 1) units_l + units_L + 1, for n values of all fields.
+    Parameters to train: n (k + 1) + sum_l (inputs_l + 1) units_l + units_L + 1, for n ids of all fields.
 
     Paper vs. code: a well-known TensorFlow version reads the logit out of the concatenation of first order,
     second order and MLP by a learned linear map; here, as in eq. 1, it is the plain sum.
@@ -64,7 +64,7 @@ class DeepFM(Model):
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
-        y_FM = self.linear.forward(slots) + np.add.reduce(pooled, axis=1)     # (B,)
+        y_FM = self.linear.forward(slots) + pooled.sum(axis=1)     # (B,)
         y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       a^0 = [e_1; ...; e_M]
         return y_FM + y_DNN
 

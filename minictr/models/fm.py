@@ -14,7 +14,8 @@ class FM(Model):
 
         y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j    (Rendle 2010, eq. 1)
 
-    the logit of a click, or the predicted number. With ids of a user and an item alone, this is biased matrix
+    the logit of a click, or the predicted number. Here i and j run over the fields, each with its one v_i x_i; the values
+    of a multi-valued field are averaged first, so there are no pairs within a field. With ids of a user and an item alone, this is biased matrix
     factorization.
 
     Parameters
@@ -25,7 +26,7 @@ class FM(Model):
     reg : L2 on w and V, for each row the weights and vectors that it looks up (libFM's rule).
     All others: see ``Model``.
 
-    Parameters to train: n (k + 1) + 1, for n values of all fields.
+    Parameters to train: n (k + 1) + 1, for n ids of all fields.
 
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
@@ -50,7 +51,7 @@ class FM(Model):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
         pooled = self.pooled_dropout.forward(pooled)
-        return first_order + np.add.reduce(pooled, axis=1)        # (B,)       <v_i, v_j> = sum_f v_if v_jf
+        return first_order + pooled.sum(axis=1)                   # (B,)       <v_i, v_j> = sum_f v_if v_jf
 
     def backward(self, dlogit):
         dpooled = np.repeat(dlogit[:, None], self.embedding_dim, axis=1)      # y = ... + sum_f pooled_f

@@ -19,7 +19,7 @@ class LR(Model):
     reg : L2 on w, for each row the weights that it looks up.
     All others: see ``Model``.
 
-    Parameters to train: n + 1, for n values of all fields.
+    Parameters to train: n + 1, for n ids of all fields.
 
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
