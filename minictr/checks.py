@@ -115,6 +115,8 @@ SETTINGS = [
      lambda value: is_real(value) and 0 <= value < 1, "a number of at least 0 and below 1 (the share dropped)"),
     (("deep_layers",), lambda value: isinstance(value, (list, tuple)) and all(map(is_whole, value)),
      "a list of whole numbers of at least 1"),
+    (("freeze",), lambda value: not isinstance(value, str) and all(isinstance(name, str) for name in value),
+     "a tuple of names, such as (\"embedding\",)"),
     (("lr_multipliers",), lambda value: value is None or (isinstance(value, dict) and all(
         is_real(factor) and factor >= 0 for factor in value.values())), "None or a dict from names to numbers"),
     (("dtype",), lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),

@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from . import explain, metrics, plots
 from .checks import split_rows
@@ -42,11 +43,18 @@ def main(argv=None):
     >>> main(["explain", "no_such_file.npz", "clicks.csv", "--out", "pics"])      # the message goes to stderr
     1
     """
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if not hasattr(args, "run"):
+        parser.print_help(sys.stderr)
+        return 2
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *where: print(f"minictr: warning: {message}", file=sys.stderr)
         try:
             return args.run(args)
+        except BrokenPipeError:     # the reader of our output, such as head, has seen enough
+            sys.stderr.close()
+            return 0
         except KeyboardInterrupt:
             print("\nminictr: interrupted", file=sys.stderr)
             return 130
@@ -68,7 +76,7 @@ def build_parser():
         description="Factorization models for click prediction: train them, and look at what they learned.",
         epilog="Start with:  minictr demo\nEach command has its own help:  minictr train --help")
     parser.add_argument("--version", action="version", version=f"minictr {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_demo(commands)
     add_train(commands)
     add_explain(commands)
@@ -346,6 +354,12 @@ def advice(name, column, encoder):
     """What to do if the guess was wrong: "" where there is no sign of that."""
     if type(encoder.spec) is not Categorical:
         return ""
+    if encoder.kind == "str":
+        number = pd.to_numeric(column, errors="coerce").notna() | column.isna()
+        if number.mean() > 0.9:
+            row = int(np.argmin(number.to_numpy()))
+            return (f" (text because of cells like row {row}'s {column.iloc[row]!r}; correct those, then --numerical "
+                    f"{shlex.quote(name)}?)")
     if encoder.n_values > len(column) / 2:
         return f" (hardly two rows share one: --ignore {shlex.quote(name)}?)"
     if encoder.kind == "int":
@@ -374,6 +388,9 @@ def run_explain(args):
 
     print(f"{args.model}: {type(model).__name__} ({model.task_}) of {len(encoders)} fields; "
           f"{args.table}: {len(X):,} rows")
+    for name, rate in model.encoder_.unknown_rate(X).items():
+        if rate:
+            print(f"  {name}: {rate:.1%} of the values are unknown to the model, which takes an average for them")
     if y is not None:
         print(f"\n{scores(model, X, y, y.mean(), 'mean of this table')}\n(flattering where the model was trained on "
               "these rows)")

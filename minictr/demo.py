@@ -48,8 +48,8 @@ def run_demo(data, rows, seed, out):
         task, models = ml_1m_task(rows, seed), ml_1m_models(seed)
     out = make_folder(out)
     n_train, n_validation, n_test = (len(y) for _, y in (task.train, task.validation, task.test))
-    print(f"{task.name}: {n_train:,} rows to train on, {n_validation:,} to stop by, {n_test:,} to test on; "
-          f"{task.test[0].shape[1]} fields\n", flush=True)
+    print(f"{task.name}: {n_train:,} rows to train on, {n_validation:,} for early stopping (validation), "
+          f"{n_test:,} to test on; {task.test[0].shape[1]} fields\n", flush=True)
 
     y = task.test[1]
     scores = [["base rate", "1", "", "", *score_cells(y, np.full(len(y), task.train[1].mean()))]]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from .checks import as_table
 from .layers import field_pairs
-from .models import AFM, FM, LR, AutoInt
+from .models import AFM, AutoInt, Model
 
 # Means are over all rows. The interval needs all values at once, so it is taken over evenly spaced rows.
 INTERVAL_ROWS = 20_000
@@ -30,7 +30,8 @@ def attention(model, X):
     -------
     For AFM one row a pair: field_i, field_j, value (mean a_ij), low, high (5th and 95th percentile over rows), uniform
     (1/P, what a model that prefers no pair would have). Values sum to 1. For AutoInt one row for each layer, head,
-    asking field_i and answering field_j; the values of one layer, head and field_i sum to 1. ``attrs`` names the
+    asking field_i and answering field_j; the values of one layer, head and field_i sum to 1. From the second layer on a
+    position is called by its field, but already holds a mixture of fields. ``attrs`` names the
     quantity, unit, interval, fields and uniform value.
 
     Raises: TypeError for a model without attention.
@@ -50,7 +51,7 @@ def attention(model, X):
 
 
 def _afm_attention(model, X):
-    summary = _summarise(model, X, lambda twin: twin.attention.cache["aij"])
+    summary = _summarise(model, X, lambda: model.attention.cache["aij"])
     table = _pair_table(model, summary)
     uniform = 1 / len(table)
     table["uniform"] = uniform
@@ -61,8 +62,8 @@ def _afm_attention(model, X):
 def _autoint_attention(model, X):
     fields = list(model.feature_names_in_)
     M, layers, heads = len(fields), model.num_layers, model.num_heads
-    summary = _summarise(model, X, lambda twin: np.stack(
-        [layer.cache["a"] for layer in twin.interacting], axis=1).reshape(-1, layers * heads * M * M))
+    summary = _summarise(model, X, lambda: np.stack(
+        [layer.cache["a"] for layer in model.interacting], axis=1).reshape(-1, layers * heads * M * M))
     index = pd.MultiIndex.from_product(
         [range(1, layers + 1), range(1, heads + 1), fields, fields], names=["layer", "head", "field_i", "field_j"])
     table = index.to_frame(index=False).assign(**summary, uniform=1 / M)
@@ -78,7 +79,11 @@ def contributions(model, X):
 
     Parameters
     ----------
-    model : a fitted LR, FM or AFM (their logits are such sums; a deep model's is not).   X : table of its fields.
+    model : a fitted LR, FM or AFM, or a model of your own with ``field_contributions`` and ``pair_contributions``
+        (a deep model's logit is no such sum).   X : table of its fields.
+
+    The sum is exact; how it is shared out is not unique: a pair's term can carry what one of its fields could say
+    alone, and another model may share the same prediction out differently.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def contributions(model, X):
 
     Raises: TypeError for a model whose logit is no sum over pairs.
 
-    >>> from minictr import datasets
+    >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
     >>> model = FM(epochs=1).fit(clicks.X, clicks.y)
     >>> table = contributions(model, clicks.X[:5])
@@ -99,9 +104,9 @@ def contributions(model, X):
     fields = list(model.feature_names_in_)
     i, j = field_pairs(len(fields))
     names = [("bias", None, None)] + [("field", name, None) for name in fields]
-    if not isinstance(model, LR):
+    values = [_terms(model) for _ in _forward_chunks(model, X)]
+    if any(part.shape[1] > len(names) for part in values):
         names += [("pair", fields[a], fields[b]) for a, b in zip(i, j, strict=True)]
-    values = [_terms(twin) for twin, _ in _forward_chunks(model, X)]
     values = np.concatenate(values) if values else np.empty((0, len(names)), model.dtype)
     N = len(values)
     terms = pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object)
@@ -114,7 +119,10 @@ def contributions(model, X):
 
 
 def pair_importance(model, X):
-    """How much each pair of fields moves the logit: the mean |contribution| over all rows of X.
+    """How much each pair of fields adds to or takes from the logit: the mean |contribution| over all rows of X.
+
+    A pair whose contribution is large but the same in every row ranks high too. See ``contributions`` for what
+    the terms can and cannot say.
 
     Parameters
     ----------
@@ -123,33 +131,29 @@ def pair_importance(model, X):
     Returns: one row a pair: field_i, field_j, value, low, high (5th and 95th percentile of |contribution|).
     Raises: TypeError for a model whose logit is no sum over pairs.
 
-    >>> from minictr import datasets
+    >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
     >>> pair_importance(FM(epochs=1).fit(clicks.X, clicks.y), clicks.X).columns.tolist()
     ['field_i', 'field_j', 'value', 'low', 'high']
     """
     _check_additive(model)
-    if isinstance(model, LR):
-        raise TypeError("LR has no pairs: its logit is a sum over fields. FM and AFM have pairs")
-    table = _pair_table(model, _summarise(model, X, lambda twin: np.abs(twin.pair_contributions())))
+    if type(model).pair_contributions is Model.pair_contributions:
+        raise TypeError(f"{type(model).__name__} has no pairs: its logit is a sum over fields. FM and AFM have pairs")
+    table = _pair_table(model, _summarise(model, X, lambda: np.abs(model.pair_contributions())))
     table.attrs |= {"quantity": "contribution", "unit": f"mean |contribution| ({_unit(model)})"}
     return table
 
 
 def _check_additive(model):
-    if not isinstance(model, (LR, FM, AFM)):
-        raise TypeError(f"the logit of {type(model).__name__} is not a sum over fields and pairs, so it has no exact "
-                        "contributions; LR, FM and AFM have them")
     model.check_fitted()
+    if type(model).field_contributions is Model.field_contributions:
+        model.field_contributions()         # raises, and says why
 
 
 def _terms(model):
-    """Bias, fields and pairs of the latest forward pass side by side: (B, 1 + M) or (B, 1 + M + P)."""
-    fields = model.linear.field_terms()                           # (B, M)
-    parts = [np.repeat(model.bias(), len(fields))[:, None], fields]
-    if not isinstance(model, LR):
-        parts.append(model.pair_contributions())                  # (B, P)
-    return np.concatenate(parts, axis=1)
+    """Bias, fields and pairs of the latest forward pass side by side: (B, 1 + M + P)."""
+    fields = model.field_contributions()                          # (B, M)
+    return np.concatenate([np.repeat(model.bias(), len(fields))[:, None], fields, model.pair_contributions()], axis=1)
 
 
 def _unit(model):
@@ -171,8 +175,8 @@ def _summarise(model, X, values_of):
     if N == 0:
         raise ValueError("X has no rows: there is nothing to average over")
     stride = -(-N // INTERVAL_ROWS)
-    for twin, first in _forward_chunks(model, X):
-        values = values_of(twin)
+    for first in _forward_chunks(model, X):
+        values = values_of()
         total = total + values.sum(axis=0, dtype=np.float64)
         sample.append(values[-first % stride::stride].copy())
     low, high = np.percentile(np.concatenate(sample), [5, 95], axis=0)
@@ -180,9 +184,9 @@ def _summarise(model, X, values_of):
 
 
 def _forward_chunks(model, X):
-    """Run the model over X chunk by chunk: yields it, its caches filled, and the chunk's first row."""
+    """Run the model over X chunk by chunk, so that its caches hold one chunk after the other; yields its first row."""
     slots = model.encoder_.encode(as_table(X))
     size = model.chunk_rows(None)
     for first in range(0, len(slots), size):
         model.forward(slots[first:first + size])
-        yield model, first
+        yield first

@@ -17,6 +17,7 @@ import numbers
 import numpy as np
 import pandas as pd
 
+from .checks import warn
 from .encoding import (
     MISSING,
     UNKNOWN,
@@ -220,6 +221,10 @@ def infer_field(name, column):
             return MultiValued(name)
     kind = value_kind(name, column, range(len(column)))
     if kind == "float" and not isinstance(column.dtype, pd.CategoricalDtype):
+        present = column.dropna()
+        if len(present) < len(column) and (present == np.floor(present)).all():
+            warn(f"column {name!r} holds whole numbers and missing values and is taken as a quantity; if the numbers "
+                 f"are ids or codes, say so: fields=[..., Categorical({name!r}), ...], or .astype(\"Int64\")")
         return Numerical(name, transform="standard")
     return Categorical(name)
 

@@ -38,10 +38,12 @@ class GradientReport:
         for line in self.arrays:
             lines.append(f"{line['name']:<24}{line['index']!s:<16}{line['numeric']:>16.9g}"
                          f"{line['analytic']:>16.9g}{line['allowance']:>16.2g}")
+        if not self.passed:
+            lines.append("If an untrained model has a ReLU, rule out its kink: check_gradients(..., redraw=0.5)")
         return "\n".join(lines)
 
 
-def check_gradients(layer, x, *, seed=0, eps=1e-6):
+def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
     """Compare ``layer.backward`` with central differences of ``layer.forward``, entry by entry.
 
     The loss is sum(out * dout) with a random dout. (With dout = 1 a softmax's derivative is 0, and a backward
@@ -51,19 +53,33 @@ def check_gradients(layer, x, *, seed=0, eps=1e-6):
     Parameters
     ----------
     layer : a Layer or a model: anything with ``forward(x)``, ``backward(dout)`` and float64 parameters.
-    x : a float64 array, or Slots for a layer that looks ids up.
-    seed : of dout.   eps : half the width of the difference.
+    x : a float64 array, or Slots for a layer that looks ids up (``model.encoder_.encode(X)`` for a table X).
+    redraw : None, or a standard deviation with which all parameters are drawn anew for the check; afterwards they are
+        what they were. For models that were not trained: their vectors start so small that many inputs of a ReLU lie
+        within eps of its kink, where the numeric value is the mean of both sides and a right backward pass fails.
+    seed : of dout and of what is redrawn.   eps : half the width of the difference.
 
     Returns: GradientReport, true if all is well; print it.
-    Raises: TypeError if an array is not float64: with float32 the differences are all rounding error.
-
-    Keep inputs off a ReLU's kink: where |z| < eps the numeric value is the mean of both sides.
+    Raises: TypeError if x is neither an array nor Slots, or an array is not float64: with float32 the differences are
+    all rounding error.
 
     >>> from minictr.layers import FMPooling
     >>> check_gradients(FMPooling(), np.random.default_rng(0).standard_normal((4, 3, 2))).passed
     True
     """
+    if not isinstance(x, (np.ndarray, Slots)):
+        raise TypeError(f"x must be an array, or Slots: encode a table first, model.encoder_.encode(X); got "
+                        f"{type(x).__name__}")
     arrays = parameters(layer)
+    if redraw is not None:
+        before = {name: array.copy() for name, array in arrays.items()}
+        rng = np.random.default_rng((seed, 2))
+        for array in arrays.values():
+            array[...] = redraw * rng.standard_normal(array.shape)
+        report = check_gradients(layer, x, seed=seed, eps=eps)
+        for name, array in arrays.items():
+            array[...] = before[name]
+        return report
     if not isinstance(x, Slots):
         arrays = {"x": x, **arrays}
     for name, array in arrays.items():

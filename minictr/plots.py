@@ -27,14 +27,14 @@ def pair_heatmap(table, *, ax=None, cmap=None, annotate=None):
     """Draw one number per pair of fields as a lower triangle of coloured cells.
 
     Values that are never negative are coloured from 0 up; as soon as one is negative, the scale
-    diverges and its two ends are equally far from 0, so that white means 0. A hatched cell has no
-    value.
+    diverges and its two ends are equally far from 0, so that white means 0. Attention diverges from
+    the uniform weight, so that white means no preference. A hatched cell has no value.
 
     Parameters
     ----------
     table : DataFrame with columns field_i, field_j, value; one row a pair.
     ax : Axes to draw on; None makes a new figure.
-    cmap : colour map in place of cividis (values >= 0) or RdBu_r (signed).
+    cmap : colour map in place of cividis (values >= 0), RdBu_r (signed) or PuOr_r (attention).
     annotate : print the numbers in the cells; None does so up to 15 fields, if they are legible.
 
     Returns
@@ -183,7 +183,7 @@ def attention_grid(table, *, axes=None, cmap=None):
         image = _draw_matrix(ax, matrix, np.isnan(matrix), fields, _colour_scale(values, cmap))
         left, bottom = column == 0, row == len(layers) - 1
         ax.tick_params(labelleft=left, labelbottom=bottom)
-        ax.set(ylabel="query" if left else "", xlabel="key" if bottom else "")
+        ax.set(ylabel="query (asks)" if left else "", xlabel="key (answers)" if bottom else "")
         ax.set_title(f"layer {layers[row]}, head {heads[column]}", fontsize=10)
     _colour_bar(image, axes[0, -1], [1.05, 0, 0.06, 1], table, "vertical")
     return axes
@@ -592,7 +592,12 @@ def _draw_bars(ax, labels, lengths, starts, colours, text_at, texts):
     ax.spines[["right", "top"]].set_visible(False)
 
 
-def _colour_scale(values, cmap):
+def _colour_scale(values, cmap, uniform=None):
+    if uniform is not None and uniform < 1:
+        from matplotlib.colors import TwoSlopeNorm
+
+        # white at the uniform weight, and wide enough for weights near it to look alike
+        return {"cmap": cmap or "PuOr_r", "norm": TwoSlopeNorm(uniform, 0, max(np.nanmax(values), 1.5 * uniform))}
     largest = np.nanmax(np.abs(values)) or 1.0  # all zero: any scale will do, if it has a length
     signed = np.nanmin(values) < 0
     return {"cmap": cmap or ("RdBu_r" if signed else "cividis"),
@@ -605,7 +610,7 @@ def _draw_triangle(table, fields, ax, cmap=None, annotate=None):
     matrix = np.full((len(fields), len(fields)), np.nan)
     matrix[ends[1], ends[0]] = values
     missing = np.isnan(matrix) & np.tri(len(fields), k=-1, dtype=bool)
-    image = _draw_matrix(ax, matrix, missing, fields, _colour_scale(values, cmap))
+    image = _draw_matrix(ax, matrix, missing, fields, _colour_scale(values, cmap, _uniform(table)))
     written, (width, height) = _number_format(values), _cell_points(ax, fields)
     size = min(9.0, 0.7 * height, width / (0.75 * max(len(written(value)) for value in values)))
     if annotate or (annotate is None and len(fields) <= 15 and size >= 5):

@@ -158,6 +158,9 @@ def side_table(side, rated_ids, features):
         features = features.set_index(candidates[0])
     if isinstance(features.index, pd.MultiIndex):
         raise ValueError(f"{side}_features has an index of several levels; give one column or index of ids")
+    if features.index.name is None and features.index.equals(pd.RangeIndex(len(features))):
+        raise ValueError(f"{side}_features has no ids: its index only counts the rows, and no column is called "
+                         f"{id_name!r}; rename the column of ids, or use .set_index(...)")
     if features.index.hasnans:
         raise ValueError(f"the id is missing in a row of {side}_features; remove such rows")
     if features.index.has_duplicates:
@@ -208,6 +211,8 @@ def rating_data(model):
 def predict(model, user_id, item_id):
     """The predicted rating of one item by one user, a float."""
     data = rating_data(model)
+    if user_id is None or item_id is None:
+        raise TypeError("predict needs a table X, or user_id= and item_id=, both")
     u = data.users.row_of.get(user_id, data.users.unknown)
     i = data.items.row_of.get(item_id, data.items.unknown)
     s = model.forward(data.slots(slice(u, u + 1), slice(i, i + 1)))

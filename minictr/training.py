@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
+from .checks import warn
 from .layers import Dropout, RowGradient, named_layers, parameters, replica, states
 from .threads import n_cores, one_blas_thread
 
@@ -114,7 +115,10 @@ class Trainer:
                 full_name = f"{layer_name}.{name}"
                 if matches(full_name, self.model.freeze):
                     continue
-                parts = [chunk_layers[layer_name].grads[name] for chunk_layers in layers]
+                parts = [chunk_layers[layer_name].grads.get(name) for chunk_layers in layers]
+                if parts[0] is None:
+                    raise TypeError(f"{type(self.model).__name__}.backward left no gradient for {full_name}: does it "
+                                    f"call {layer_name}.backward? (freeze={full_name!r} leaves it out on purpose)")
                 if isinstance(parts[0], RowGradient):
                     if n_chunks > 1:
                         parts[0] = RowGradient(slots, np.concatenate([part.values for part in parts]))
@@ -220,10 +224,14 @@ def fit(model, data, validation, seeds):
             if validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
                 break
     best.restore()
+    base_loss = constant_loss(model.loss_, *data[1:], *(validation or data)[1:])
+    if best.epoch and best.loss > 2 * base_loss:
+        warn(f"even in its best epoch the model's validation loss, {best.loss:.4g}, is far above {base_loss:.4g}, that "
+             f"of always predicting the mean: training diverged. Lower learning_rate (now {model.learning_rate})")
     progress.end(interrupted, best.epoch, len(lines))
     history = pd.DataFrame(lines, columns=["epoch", "train_loss", "val_loss", "seconds"])
     history.attrs = {"loss": model.loss_.name, "best_epoch": best.epoch or len(lines), "interrupted": interrupted,
-                     "base_loss": constant_loss(model.loss_, *data[1:], *(validation or data)[1:])}
+                     "base_loss": base_loss}
     return history
 
 

@@ -201,7 +201,7 @@ def test_demo_on_movielens_has_no_truth(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.ml_1m, "load_ctr", lambda *, ids: datasets.ml_1m.as_ctr(ratings, ids=ids))
     result = run("demo", "--data", "ml-1m", "--rows", 1000, "--out", tmp_path)
     assert result.code == 0, result.err
-    assert "800 rows to train on, 100 to stop by, 100 to test on; 9 fields" in result.out
+    assert "800 rows to train on, 100 for early stopping (validation), 100 to test on; 9 fields" in result.out
     assert "best possible" not in result.out and "truth" not in result.out.lower()
     assert is_picture(tmp_path / "attention_and_contribution.png")
     assert len(list(tmp_path.iterdir())) == 5

@@ -1,6 +1,9 @@
 """The Python examples of README and CONTRIBUTING run as they stand."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -23,3 +26,14 @@ def test_links_lead_somewhere():
     for name in ("README.md", "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / name).read_text()):
             assert target.startswith("https://") or (ROOT / target).exists(), f"{name} links to {target}"
+
+
+def test_the_debugger_stops_where_the_readme_says(tmp_path):
+    text = (ROOT / "README.md").read_text()
+    script = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "train_step" in block)
+    commands = re.search(r"```\n(b model.*?)```", text, re.S)[1]
+    (tmp_path / "step.py").write_text(script.replace("loss = model", "breakpoint()\nloss = model"))
+    run = subprocess.run([sys.executable, "step.py"], input=f"{commands}c\nc\n", cwd=tmp_path, text=True,
+                         capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    stops = re.findall(r"attention_pooling\.py\(\d+\)(forward|backward)\(\)", run.stdout)
+    assert run.returncode == 0 and stops == ["forward", "backward"], run.stdout + run.stderr

@@ -1,5 +1,6 @@
 """scikit-learn's conventions, kept without depending on it, and what happens with wrong input."""
 
+import contextlib
 import copy
 import inspect
 import pickle
@@ -234,7 +235,9 @@ def test_score_needs_one_target_a_row():
     ([0, 2], "regression"), ([-1, 1], "regression"), ([0.0, 0.5], "regression"), ([3, 3], "regression")])
 def test_the_task_is_chosen_by_the_targets(y, task):
     X, _ = table(20)
-    model = make("LR").fit(X, np.array(y * 10))
+    odd_pair = task == "regression" and len(set(y)) == 2
+    with pytest.warns(UserWarning, match="y holds two values") if odd_pair else contextlib.nullcontext():
+        model = make("LR").fit(X, np.array(y * 10))
     assert model.task_ == task
     assert hasattr(model, "classes_") == (task == "binary")
 

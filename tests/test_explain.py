@@ -366,3 +366,20 @@ def test_the_planted_pair_has_most_attention_and_contributes_most_in_an_afm(plan
     importance = explain.pair_importance(model, clicks.X)
     assert top(importance) == [pair]
     assert ("hour", "device") in top(importance, 3)     # the second of the planted pairs
+
+
+def test_a_model_of_ones_own_is_explained_through_its_hooks():
+    class Halved(FM):
+        """An FM whose pairs count half."""
+
+        def forward(self, slots):
+            return 0.5 * super().forward(slots) + 0.5 * self.linear.forward(slots)
+
+        def pair_contributions(self):
+            return 0.5 * super().pair_contributions()
+
+    X, y = table()
+    model = Halved(fields=FIELDS, epochs=2).fit(X, y)
+    sums = explain.contributions(model, X[:20]).groupby("row")["value"].sum()
+    np.testing.assert_allclose(sums, model.decision_function(X[:20]), atol=1e-5)
+    assert len(explain.pair_importance(model, X)) == 6

@@ -961,3 +961,9 @@ def test_blocks_of_different_types_are_still_one_column(monkeypatch):
         fitted(Numerical("c"), ["1", "2", "3", "x"])
     with pytest.raises(ValueError, match="column 'c', row 3: inf is infinite"):
         fitted(MultiValued("c"), [[1.5], [2.5], [], [3.5, np.inf]])
+
+
+def test_whole_numbers_with_gaps_are_said_to_be_taken_as_a_quantity():
+    """pandas turns ids into floats as soon as one is missing."""
+    with pytest.warns(UserWarning, match=r"column 'zip' .* Categorical\('zip'\)"):
+        assert infer_field("zip", [10115.0, np.nan]) == Numerical("zip", transform="standard")

@@ -282,3 +282,23 @@ def test_a_scalar_for_a_bias_is_the_wrong_shape():
 
     with pytest.raises(ValueError, match=r"b has shape \(1,\), but backward left one of shape \(\)"):
         check_gradients(ScalarBias(3, 1.0, dtype=np.float64), x_of(4, 3))
+
+
+def test_an_untrained_afm_passes_with_its_parameters_drawn_anew_and_keeps_its_own():
+    """Its vectors start so small that ReLU inputs lie on the kink."""
+    from minictr import AFM, datasets
+
+    clicks = datasets.make_clicks(200, seed=0)
+    model = AFM(embedding_dim=3, attention_dim=4, dtype="float64").prepare(clicks.X, clicks.y)
+    before = {name: array.copy() for name, array in parameters(model).items()}
+    slots = model.encoder_.encode(clicks.X[:4])
+    on_the_kink = check_gradients(model, slots)
+    assert not on_the_kink.passed and "redraw=0.5" in repr(on_the_kink)
+    assert check_gradients(model, slots, redraw=0.5).passed
+    for name, array in parameters(model).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_table_is_to_be_encoded_first():
+    with pytest.raises(TypeError, match="encode"):
+        check_gradients(FMPooling(), {"user": [1]})

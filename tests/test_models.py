@@ -812,7 +812,25 @@ def test_the_base_class_alone_says_what_to_write():
         Model().fit(X, y)
 
 
-def test_a_model_without_pairs_has_no_pair_contributions():
-    for model in (LR(), AutoInt(), DeepFM()):
-        with pytest.raises(TypeError, match="not a sum over pairs"):
-            model.pair_contributions()
+def test_a_model_whose_logit_is_no_sum_has_no_contributions():
+    for model in (AutoInt(), DeepFM()):
+        for contributions in (model.field_contributions, model.pair_contributions):
+            with pytest.raises(TypeError, match="not a sum over fields and pairs"):
+                contributions()
+
+
+def test_a_model_of_fields_alone_has_no_pairs():
+    X, y = mixed_table(30)
+    model = LR(epochs=1).fit(X, y)
+    model.forward(model.encoder_.encode(X))
+    assert model.field_contributions().shape == (30, 4) and model.pair_contributions().shape == (30, 0)
+
+
+def test_a_forgotten_backward_is_named():
+    class Forgetful(FM):
+        def backward(self, dlogit):
+            self.linear.backward(dlogit)
+
+    X, y = mixed_table(30)
+    with pytest.raises(TypeError, match=r"Forgetful.backward left no gradient for embedding\.V"):
+        Forgetful(epochs=1).fit(X, y)

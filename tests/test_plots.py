@@ -330,8 +330,14 @@ def test_heatmap_puts_each_pair_once_into_the_lower_triangle(count, random):
 
 
 def test_heatmap_colours():
-    plain = plots.pair_heatmap(pair_table()).images[0]
-    assert plain.get_clim() == (0, pair_table()["value"].max()) and plain.cmap.name == "cividis"
+    plain_table = pair_table(quantity="contribution")
+    plain = plots.pair_heatmap(plain_table).images[0]
+    assert plain.get_clim() == (0, plain_table["value"].max()) and plain.cmap.name == "cividis"
+    attention_of_6 = plots.pair_heatmap(pair_table()).images[0]
+    assert attention_of_6.get_clim() == (0, pair_table()["value"].max()) and attention_of_6.cmap.name == "PuOr_r"
+    assert attention_of_6.norm(1 / 15) == 0.5  # white is the uniform weight
+    nearly_uniform = plots.pair_heatmap(pair_table(3).assign(value=[0.33, 0.33, 0.34])).images[0]
+    assert nearly_uniform.get_clim() == (0, 0.5)  # else a trace of attention would look like a strong one
     signed_table = pair_table(quantity="contribution", signed=True)
     signed = plots.pair_heatmap(signed_table).images[0]
     largest = signed_table["value"].abs().max()
@@ -364,7 +370,7 @@ def test_heatmap_prints_numbers_while_they_are_legible():
 
 
 def test_numbers_stand_out_from_their_cell():
-    ax = plots.pair_heatmap(pair_table(3).assign(value=[0.0, 0.5, 1.0]))
+    ax = plots.pair_heatmap(pair_table(3, quantity="contribution").assign(value=[0.0, 0.5, 1.0]))
     colours = {text.get_text(): text.get_color() for text in ax.texts}
     assert colours["0.00"] == "white" and colours["1.00"] == "black"
 
@@ -526,7 +532,7 @@ def test_grid_panels_hold_layer_head_query_key():
         np.testing.assert_allclose(cells(ax).sum(axis=1), 1)
         assert ax.get_title() == f"layer {row + 1}, head {column + 1}"
         assert ax.images[0].get_clim() == (0, table["value"].max())
-    assert axes[0, 0].get_ylabel() == "query" and axes[1, 0].get_xlabel() == "key"
+    assert axes[0, 0].get_ylabel() == "query (asks)" and axes[1, 0].get_xlabel() == "key (answers)"
     assert axes[0, 1].get_ylabel() == "" and axes[0, 1].get_xlabel() == ""
     assert [len(ax.child_axes) for ax in axes.flat] == [0, 1, 0, 0]  # one colour bar
     assert "uniform, 0.333" in axes[0, 1].child_axes[0].get_ylabel()

@@ -407,7 +407,7 @@ def test_numbers_can_be_features():
     ({"user_features": pd.DataFrame({"kind": "x"}, index=[100, 100, 101])}, "more than one row for the id 100"),
     ({"user_features": pd.DataFrame({"user_id": [1, 2], "kind": "x"})}, "none of the ids of user_features"),
     ({"item_features": pd.DataFrame({"item_id": ["7", "8"], "kind": "x"})}, "none of the ids of item_features"),
-    ({"item_features": pd.DataFrame({"kind": ["x", "y"]})}, "none of the ids of item_features"),
+    ({"item_features": pd.DataFrame({"kind": ["x", "y"]})}, "item_features has no ids"),
     ({"user_features": pd.DataFrame({"user_id": [100], "kind": "x"}),
       "item_features": pd.DataFrame({"item_id": [7], "kind": "x"})}, "both have a column 'kind'"),
     ({"user_features": {"user_id": [100], "kind": ["x"]}}, "user_features"),
@@ -592,3 +592,10 @@ def test_afm_on_ids_alone_warns_once_and_features_avoid_it(data):
 def test_verbose_says_that_it_is_a_regression(capsys):
     FM(epochs=1, verbose=True).fit(**small())
     assert capsys.readouterr().out.startswith("FM: regression (squared error), 60 rows, 2 fields")
+
+
+def test_half_a_pair_is_refused():
+    model = FM(epochs=1).fit(**small())
+    for half in ({"user_id": 100}, {"item_id": 7}):
+        with pytest.raises(TypeError, match="both"):
+            model.predict(**half)

@@ -873,3 +873,18 @@ def test_weights_have_the_dtype_asked_for():
         assert {array.dtype.name for array in weights(model).values()} == {dtype}
         assert {array.dtype.name for state in model.optimizer_.state.values() for array in state.values()} == {dtype}
         assert model.decision_function(X).dtype == dtype
+
+
+def test_training_that_diverged_without_an_infinite_loss_is_said():
+    X, y = table(400)
+    with pytest.warns(UserWarning, match="training diverged. Lower learning_rate"):
+        make("LR", optimizer="sgd", learning_rate=1e4, epochs=2).fit(X, y, validation=0.2)
+
+
+def test_a_fresh_partial_fit_counts_each_row_once():
+    X, y = table(100)
+    model = make("FM").partial_fit(X, y)
+    users = slice(model.encoder_.offsets[0], model.encoder_.offsets[1])
+    assert model.row_counts_[users].sum() == 100
+    model.train_step(X[:10], y[:10], sample_weight=np.ones(10))
+    assert model.row_counts_[users].sum() == 110

@@ -24,7 +24,7 @@ def field_pairs(M):
 def pairs_of_each_field(M):
     """For each field in turn its M - 1 partners, and the number of the pair that they form: two arrays (M (M-1),).
 
-    >>> pairs_of_each_field(3)                               # field 0 meets 1 and 2, field 1 meets 0 and 2, field 2 meets 0 and 1
+    >>> pairs_of_each_field(3)                                    # the partners of field 0 are 1 and 2, of 1: 0 and 2
     (array([1, 2, 0, 2, 0, 1]), array([0, 1, 0, 2, 1, 2]))
     """
     i, j = field_pairs(M)

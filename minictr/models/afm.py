@@ -130,5 +130,8 @@ class AFM(Model):
     def bias(self):
         return self.linear.params["w0"]
 
+    def field_contributions(self):
+        return self.linear.field_terms()                          # (B, M)     w_i x_i
+
     def numbers_per_row(self, M):
         return M * (M - 1) // 2 * max(self.attention_dim, self.embedding_dim)

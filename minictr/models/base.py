@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import persistence, training
 from .. import ratings as ratings_api
-from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows
+from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows, warn
 from ..fields import TableEncoder
 from ..layers import named_layers, parameters, sigmoid
 from ..losses import LogLoss, SquaredLoss
@@ -85,7 +85,7 @@ class Model:
         raise NotImplementedError
 
     def bias(self):
-        """The (1,) array that is added to every logit; it starts at the base rate."""
+        """The (1,) array that is added to every logit; it starts at the base rate's logit (or the targets' mean)."""
         raise NotImplementedError
 
     def numbers_per_row(self, M):
@@ -95,11 +95,14 @@ class Model:
     def check_fields(self, M):
         """Raise ValueError, or warn, where the model makes no sense with M fields."""
 
+    def field_contributions(self):
+        """What each field added to the logits of the latest forward pass, (B, M), where logits are such sums."""
+        raise TypeError(f"the logit of {type(self).__name__} is not a sum over fields and pairs, so it has no exact "
+                        "contributions; LR, FM and AFM have them")
+
     def pair_contributions(self):
-        """What each pair of fields added in the latest forward pass, (B, P), where logits are such sums."""
-        raise TypeError(
-            f"the logit of {type(self).__name__} is not a sum over pairs of fields, so there are no exact pair "
-            "contributions; FM and AFM have them")
+        """What each pair of fields added, (B, P); with ``field_contributions`` and the bias it makes up the logit."""
+        return self.field_contributions()[:, :0]        # a model of fields alone has no pairs
 
     # ---- fitting ---------------------------------------------------------------------------------------
 
@@ -157,6 +160,7 @@ class Model:
         if validation is not None and validation[2] is not None and not validation[2].any():
             raise ValueError("all validation rows have weight 0: there is nothing to measure; take a larger share")
         self._start(*data, seeds)
+        self.row_counts_ += self.count_rows(data[0])
         data, validation = (None if part is None else (part[0], *self._as_dtype(*part[1:]))
                             for part in (data, validation))
         self.history_ = training.fit(self, data, validation, seeds)
@@ -175,17 +179,21 @@ class Model:
         self._start(self.encoder_.encode(X), y, c, self.seeds())
         return self
 
-    def train_step(self, X, y):
-        """One training step on the rows given, after ``prepare`` or ``fit``; returns their loss before the update."""
+    def train_step(self, X, y, sample_weight=None):
+        """One training step on the rows given, after ``prepare`` or ``fit``; returns their loss before the update.
+
+        Caches and gradients stay in the layers, to be looked at. (A batch larger than ``chunk_rows`` is processed in
+        chunks; the layers then hold those of the first chunk.)
+        """
         self.check_fitted()
-        X, y, _ = check_rows(X, y)
+        X, y, c = check_rows(X, y, sample_weight)
         self.check_targets(y)
         if self._trainer is None:
             self._trainer = training.Trainer(self, self.loss_, self.optimizer_, self.seeds()["dropout"])
         slots = self.encoder_.encode(X)
         self.row_counts_ += self.count_rows(slots)
         self._trainer.set_training(True)
-        loss = self._trainer.step(slots, *self._as_dtype(y))
+        loss = self._trainer.step(slots, *self._as_dtype(y, c))
         self._trainer.set_training(False)
         return loss
 
@@ -204,10 +212,10 @@ class Model:
         return self
 
     def _start(self, slots, y, c, seeds):
-        """Build the layers, set the bias to the base rate, make the optimizer."""
+        """Build the layers, let the bias predict the mean of y, make the optimizer."""
         self.check_fields(slots.n_fields)
         self.build(self.encoder_.n_features, slots.n_fields, np.random.default_rng(seeds["init"]))
-        self.row_counts_ = self.count_rows(slots)
+        self.row_counts_ = np.zeros(self.encoder_.n_features, np.int64)       # training counts what it has seen
         self.initialise(np.average(y, weights=c))
         self.new_optimizer()
 
@@ -228,8 +236,8 @@ class Model:
     def initialise(self, mean):
         """Start the bias where the model predicts the mean of the training targets for every row."""
         if self.task_ == "binary" and mean in (0, 1):
-            raise ValueError(f"the rows to train on hold only the class {mean:g} (rows of weight 0 do not count); "
-                             "a binary task needs both 0 and 1")
+            raise ValueError(f"the rows to train on hold only the class {mean:g} (as far as they have a "
+                             "sample weight above 0); a binary task needs both 0 and 1")
         self.bias()[:] = np.log(mean / (1 - mean)) if self.task_ == "binary" else mean
 
     def fit_encoder(self, *tables, fields):
@@ -269,6 +277,9 @@ class Model:
         check_settings(self)
         clicks = not ratings and bool(np.isin(y, (0, 1)).all())
         self.set_task(("binary" if clicks else "regression") if self.task == "auto" else self.task)
+        if self.task == "auto" and not clicks and not ratings and len(values := np.unique(y)) == 2:
+            warn(f"y holds two values, {values[0]:g} and {values[1]:g}, which are taken as numbers (squared loss). If "
+                 "they mean no click and click, map them to 0 and 1; else pass task=\"regression\" to say so")
         self.check_targets(y)
 
     def set_task(self, task):
@@ -318,7 +329,7 @@ class Model:
         For a user and an item, as ``predict(user_id=, item_id=)`` or ``predict(user, item)``: one float, the
         predicted rating (see ``minictr.ratings``).
         """
-        if item is not None or item_id is not None:
+        if item is not None or item_id is not None or user_id is not None:
             return ratings_api.predict(self, X if user_id is None else user_id,
                                            item if item_id is None else item_id)
         if X is None:

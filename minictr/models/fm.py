@@ -14,9 +14,9 @@ class FM(Model):
 
         y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j    (Rendle 2010, eq. 1)
 
-    the logit of a click, or the predicted number. Here i and j run over the fields, each with its one v_i x_i; the values
-    of a multi-valued field are averaged first, so there are no pairs within a field. With ids of a user and an item alone, this is biased matrix
-    factorization.
+    the logit of a click, or the predicted number. Here i and j run over the fields, each with its one v_i x_i; the
+    values of a multi-valued field are averaged first, so there are no pairs within a field. With ids of a user and an
+    item alone, this is biased matrix factorization.
 
     Parameters
     ----------
@@ -67,6 +67,9 @@ class FM(Model):
 
     def bias(self):
         return self.linear.params["w0"]
+
+    def field_contributions(self):
+        return self.linear.field_terms()                          # (B, M)     w_i x_i
 
     def numbers_per_row(self, M):
         return M * self.embedding_dim

@@ -42,5 +42,8 @@ class LR(Model):
     def bias(self):
         return self.linear.params["w0"]
 
+    def field_contributions(self):
+        return self.linear.field_terms()                          # (B, M)     w_i x_i
+
     def numbers_per_row(self, M):
         return M
