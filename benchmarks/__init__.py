@@ -1,0 +1,1 @@
+"""What minictr is measured against: the same models in PyTorch, and the papers' figures. Needs torch."""
