@@ -1,8 +1,11 @@
 """From slots to vectors: the embedding e_i = v_i x_i and the first-order term w_0 + sum_i w_i x_i."""
 
+import itertools
+
 import numpy as np
 
 from .base import Layer
+from .functions import sum_middle
 
 
 class RowGradient:
@@ -48,10 +51,16 @@ class RowGradient:
 
 
 def sum_within_fields(values, slots):
-    """Add up the slots of each field: (B, S, ...) -> (B, M, ...)."""
+    """Add up the slots of each field: (B, S, k) -> (B, M, k)."""
     if slots.n_slots == slots.n_fields:
         return values
-    return np.add.reduceat(values, slots.starts, axis=1)
+    B, _, k = values.shape
+    sums = np.empty((B, slots.n_fields, k), values.dtype)
+    bounds = [*slots.starts.tolist(), slots.n_slots]
+    for field, (start, stop) in enumerate(itertools.pairwise(bounds)):
+        # np.add.reduceat does it in one line, in six times the time
+        sums[:, field] = values[:, start] if stop - start == 1 else sum_middle(values[:, start:stop])
+    return sums
 
 
 def repeat_over_slots(values, slots):
@@ -158,4 +167,4 @@ class Linear(Layer):
 
     def field_terms(self):
         """What each field added in the latest forward pass: (B, M), the sum of w_s x_s over its slots."""
-        return sum_within_fields(self.cache["wx"], self.cache["slots"])
+        return np.add.reduceat(self.cache["wx"], self.cache["slots"].starts, axis=1)
