@@ -139,7 +139,7 @@ def train_torch(model, parts, sparse=False):
     optimizers = torch_models.optimizers(module, model)
     loss_function = (torch.nn.functional.binary_cross_entropy_with_logits if model.task_ == "binary"
                      else torch.nn.functional.mse_loss)
-    y = {part: torch.as_tensor(parts[part][1], dtype=torch.float32) for part in PARTS}
+    y = {part: torch.tensor(parts[part][1], dtype=torch.float32) for part in PARTS}
     ends = np.cumsum([len(y[part]) for part in PARTS])
     inputs = {part: torch_models.tensors(slots[end - len(y[part]):end])
               for part, end in zip(PARTS, ends, strict=True)}

@@ -74,12 +74,13 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
     if redraw is not None:
         before = {name: array.copy() for name, array in arrays.items()}
         rng = np.random.default_rng((seed, 2))
-        for array in arrays.values():
-            array[...] = redraw * rng.standard_normal(array.shape)
-        report = check_gradients(layer, x, seed=seed, eps=eps)
-        for name, array in arrays.items():
-            array[...] = before[name]
-        return report
+        try:
+            for array in arrays.values():
+                array[...] = redraw * rng.standard_normal(array.shape)
+            return check_gradients(layer, x, seed=seed, eps=eps)
+        finally:
+            for name, array in arrays.items():
+                array[...] = before[name]
     if not isinstance(x, Slots):
         arrays = {"x": x, **arrays}
     for name, array in arrays.items():

@@ -93,6 +93,28 @@ def test_an_error_of_a_few_millionths_is_found():
     assert 2 < report.arrays[0]["allowance"] < 6
 
 
+@pytest.mark.parametrize(("share", "passes"), [(0.7, True), (1.4, False)])
+def test_the_allowance_is_an_absolute_and_a_relative_part(share, passes):
+    """1e-8 + 1e-6 |backward|: the first part counts for small numbers, the second for large ones."""
+    for scale in (1e-4, 1e3):
+        def spoil(grads, dx, scale=scale):
+            dx[0, 0] += share * (1e-8 + 1e-6 * abs(dx[0, 0]))
+            return dx
+
+        layer = Tampered(spoil)
+        layer.params["W"][...] = scale * np.array([[1.0, 1.0], [-1.0, 2.0], [0.5, 0.5]])
+        layer.params["b"][...] = 0
+        report = check_gradients(layer, 1e-3 * x_of(1, 3) if scale > 1 else x_of(1, 3))
+        line = next(line for line in report.arrays if line["name"] == "x")
+        assert (line["allowance"] <= 1) == passes and line["allowance"] == pytest.approx(share, abs=0.2)
+        assert report.passed == passes
+
+
+def test_the_columns_of_the_report_have_headings():
+    headings = repr(check_gradients(dense(), x_of(4, 3))).splitlines()[1].split()
+    assert headings == ["array", "worst", "at", "numeric", "backward", "of", "allowance"]
+
+
 def test_names_of_inner_layers_are_dotted():
     model, slots, _ = draw_model("AFM", seed=0)
     report = check_gradients(model, slots, seed=1000)
@@ -297,6 +319,30 @@ def test_an_untrained_afm_passes_with_its_parameters_drawn_anew_and_keeps_its_ow
     assert check_gradients(model, slots, redraw=0.5).passed
     for name, array in parameters(model).items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def float32_fm():
+    model, slots, _ = draw_model("FM", seed=0, dtype="float32")
+    return model, slots, TypeError
+
+
+def dense_without_gradients():
+    def forget(grads, dx):
+        grads.clear()
+        return dx
+
+    return Tampered(forget), x_of(4, 3), ValueError
+
+
+@pytest.mark.parametrize("make", [float32_fm, dense_without_gradients])
+def test_parameters_drawn_anew_are_put_back_when_the_check_raises(make):
+    """Without that, one check of a trained float32 model ends in an error message and in random weights."""
+    layer, x, error = make()
+    before = {name: array.copy() for name, array in parameters(layer).items()}
+    with pytest.raises(error):
+        check_gradients(layer, x, redraw=0.5)
+    for name, array in parameters(layer).items():
+        assert_array_equal(array, before[name])
 
 
 def test_a_table_is_to_be_encoded_first():

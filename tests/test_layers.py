@@ -341,6 +341,51 @@ def test_the_first_of_several_bad_ids_is_named():
         Linear(5).forward(Slots([[0, 1], [7, -1], [-3, 0]], None, starts=[0, 1]))
 
 
+@pytest.mark.parametrize(("ids", "x", "starts", "message"), [
+    ([1, 2], None, [0], r"ids must have shape \(rows, slots\), got \(2,\)"),
+    ([[[1]]], None, [0], r"ids must have shape \(rows, slots\), got \(1, 1, 1\)"),
+    ([[1, 2]], [[1.0]], [0, 1], r"x has shape \(1, 1\), ids have \(1, 2\)"),
+    ([[1, 2]], [1.0, 1.0], [0, 1], r"x has shape \(2,\), ids have \(1, 2\)"),
+    ([[1, 2]], None, [], r"starts \[\] must begin with 0"),
+    ([[1, 2]], None, [1], r"starts \[1\] must begin with 0"),
+    ([[1, 2, 3]], None, [0, 2, 1], r"starts \[0, 2, 1\] must begin with 0, increase"),
+    ([[1, 2, 3]], None, [0, 1, 1], r"starts \[0, 1, 1\] must begin with 0, increase"),
+    ([[1, 2]], None, [0, 2], r"starts \[0, 2\] must .* stay below the 2 slots"),
+])
+def test_slots_that_do_not_fit_together_are_refused(ids, x, starts, message):
+    with pytest.raises(ValueError, match=message):
+        Slots(ids, x, starts)
+
+
+@pytest.mark.parametrize("rows", [slice(1, 3), [3, 0, 0], np.array([True, False, False, True]), slice(0, 0)], ids=str)
+def test_rows_of_slots(rows):
+    slots = random_slots(np.random.default_rng(0), 4, 3, "several")
+    some = slots[rows]
+    assert_array_equal(some.ids, slots.ids[rows])
+    assert_array_equal(some.x, slots.x[rows])
+    assert (some.n_fields, some.n_slots, len(some)) == (3, 6, len(slots.ids[rows]))
+    distinct, place = some.distinct_ids()
+    assert distinct.tolist() == sorted(set(slots.ids[rows].ravel().tolist()))
+    assert_array_equal(distinct[place], slots.ids[rows].ravel())
+
+
+def test_slots_know_their_sizes_and_dtypes():
+    slots = Slots([[0, 3, 4], [1, 4, 4]], [[1, 0.5, 0.5], [1, 1, 0]], starts=[0, 1])
+    assert (len(slots), slots.n_fields, slots.n_slots) == (2, 2, 3)
+    assert (slots.ids.dtype, slots.x.dtype) == (np.int32, np.float32)
+
+
+@pytest.mark.parametrize("largest", [1, 7, 2 ** 31 - 1])
+@pytest.mark.parametrize("shape", [(1, 1), (50, 3), (3, 50)], ids=str)
+def test_distinct_ids_are_those_of_unique(shape, largest):
+    ids = np.random.default_rng(0).integers(0, largest, shape, endpoint=True)
+    distinct, place = Slots(ids, None, [0]).distinct_ids()
+    expected, expected_place = np.unique(ids.ravel(), return_inverse=True)
+    assert_array_equal(distinct, expected)
+    assert_array_equal(place, expected_place)
+    assert distinct.dtype == np.int32
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (3,)], ids=["numbers", "vectors of 1", "vectors of 3"])
 def test_a_row_gradient_sums_repeated_ids(shape):
     rng = np.random.default_rng(0)
@@ -385,6 +430,9 @@ def test_the_field_terms_of_linear_add_up_to_its_output():
 def test_pairs_come_in_the_order_of_triu_indices(M):
     listed = [(i, j) for i in range(M) for j in range(i + 1, M)]
     assert listed == list(zip(*(index.tolist() for index in field_pairs(M)), strict=True))
+    for index in field_pairs(M):                                  # all callers get the same two arrays
+        with pytest.raises(ValueError, match="read-only"):
+            index[...] = 0
 
 
 # ------------------------------------------------------------------------------- dropout and batch norm
@@ -451,7 +499,7 @@ def test_dropout_of_attention_is_on_the_weights_and_not_made_up_for():
 
 
 def test_batch_norm_follows_the_batches_with_its_running_mean_and_variance():
-    norm = BatchNorm(1, momentum=0.1, dtype=np.float64)
+    norm = BatchNorm(1, dtype=np.float64)                         # momentum 0.1
     norm.training = True
     norm.forward(np.array([[1.0], [3.0], [8.0]]))                 # mean 4, variance (9 + 1 + 16) / 2 = 13
     assert norm.state["mean"] == pytest.approx(0.9 * 0 + 0.1 * 4)
@@ -563,6 +611,14 @@ def test_the_spread_of_the_start():
     assert AttentionPooling(2, 2_000, rng).params["h"].std() == pytest.approx(1, rel=0.1)
     assert not attention.params["b"].any()
     assert InteractingLayer(40, 3, 20, rng).params["W_K"].std() == pytest.approx(np.sqrt(2 / 100), rel=0.1)
+    assert MLP(4, [3_000], rng).out.params["w"].std() == pytest.approx(np.sqrt(2 / 3_001), rel=0.1)
+    assert Embedding(2_000, 8, rng, std=0.5).params["V"].std() == pytest.approx(0.5, rel=0.05)
+
+
+def test_an_mlp_is_plain_unless_asked():
+    mlp = MLP(4, [3, 2], np.random.default_rng(0))
+    assert [layer.rate for layer in mlp.dropout] == [0, 0]
+    assert list(parameters(mlp)) == ["dense_1.W", "dense_1.b", "dense_2.W", "dense_2.b", "out.w", "out.b"]
 
 
 def test_softmax_stays_finite_and_leaves_its_input_alone():

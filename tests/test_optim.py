@@ -48,6 +48,13 @@ def test_adagrad_starts_at_its_initial_value():
     assert steps(Adagrad(0.1, initial=7.0), [3, 3]) == pytest.approx([1 - 0.3 / 4, 1 - 0.3 / 4 - 0.3 / 5], rel=1e-9)
 
 
+def test_the_small_numbers_in_adagrads_root():
+    # G = 1e-8 (the authors' start) + 1e-8: 0.1 * 1e-4 / sqrt(2e-8)
+    assert steps(Adagrad(0.1), [1e-4]) == pytest.approx([1 - 0.1 / math.sqrt(2)], rel=1e-5)
+    # sqrt(G) = 1e-10, to which eps = 1e-10 is added: half a step
+    assert steps(Adagrad(0.1, initial=0.0), [1e-10]) == pytest.approx([1 - 0.1 / 2], rel=1e-9)
+
+
 def test_adagrad_without_any_gradient_stays_where_it_is():
     assert steps(Adagrad(0.1, initial=0.0), [0, 0]) == [1, 1]
 
@@ -91,6 +98,11 @@ def test_a_step_goes_downhill_on_a_parabola(optimizer):
     for _ in range(2000):
         step.step({"w": w}, {"w": 2 * w})
     assert np.abs(w).max() < 1e-2
+
+
+def test_adam_starts_with_the_settings_of_its_paper():
+    adam = Adam()
+    assert (adam.learning_rate, adam.beta1, adam.beta2, adam.eps) == (0.001, 0.9, 0.999, 1e-8)
 
 
 # ------------------------------------------------------------------------------- arrays in place
@@ -174,6 +186,11 @@ def test_lazy_leaves_the_other_rows_and_their_state_alone(optimizer):
         assert_array_equal(step.state["w"][key][others], array[others])
         assert (step.state["w"][key][[1, 3]] != array[[1, 3]]).all()
     assert (table[[1, 3]] != before[[1, 3]]).all()
+
+
+@all_of_them
+def test_lazy_is_the_default(optimizer):
+    assert optimizer(0.1).lazy is True
 
 
 def test_textbook_adam_moves_rows_that_were_touched_before():
