@@ -13,7 +13,7 @@ class Slots:
 
     Parameters
     ----------
-    ids : (N, S) int array, the row of the embedding table that each slot looks up.
+    ids : (N, S) array of whole numbers that fit int32, the row of the embedding table that each slot looks up.
     x : (N, S) float32 array of slot weights, or None when every weight is 1.
     starts : (M,) int array, the first slot of each of the M fields, starting at 0 and increasing.
 
@@ -32,7 +32,7 @@ class Slots:
     __slots__ = ("_distinct", "ids", "starts", "x")
 
     def __init__(self, ids, x, starts):
-        self.ids = np.ascontiguousarray(ids, dtype=np.int32)
+        self.ids = np.ascontiguousarray(_int32(ids))
         self.x = None if x is None else np.ascontiguousarray(x, dtype=np.float32)
         self.starts = np.asarray(starts, dtype=np.intp)
         self._distinct = None
@@ -100,3 +100,20 @@ class Slots:
             place[order] = np.cumsum(first) - 1
             self._distinct = ids[first], place
         return self._distinct
+
+
+def _int32(ids):
+    """ids as an int32 array; ValueError if that would change one of them, as 2**32 + 1 to 1, or 1.7 to 1."""
+    ids = np.asarray(ids)
+    if ids.dtype == np.int32:                                     # what encoders give: nothing to check
+        return ids
+    if ids.dtype.kind not in "iufb":
+        raise ValueError(f"ids must be whole numbers of 0 to 2**31 - 1, got an array of {ids.dtype}; encode the data "
+                         "first, with the encoder that the model was fitted with")
+    with np.errstate(invalid="ignore"):                           # nan and inf: found by the comparison
+        cast = ids.astype(np.int32)
+    if not np.array_equal(cast, ids):
+        where = tuple(np.argwhere(cast != ids)[0].tolist())
+        raise ValueError(f"ids must be whole numbers of 0 to 2**31 - 1, got {ids[where]} at (row, slot) {where}; "
+                         "encode the data with the encoder that the model was fitted with")
+    return cast
