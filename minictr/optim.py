@@ -9,6 +9,9 @@ from .layers.embedding import RowGradient
 # becomes 0 (in between a moment shrinks by at most 0.9^64, a factor of 1000, and stays well above 1e-38).
 TINY = 1e-30
 FLUSH_EVERY = 64
+# Touched rows are flushed once in FLUSH_EVERY steps too, but at a step drawn at random: at every 64th, rows that
+# each epoch touches at the same odd steps (full batches in a fixed order, say) would never be flushed.
+FLUSH_STEPS = np.random.default_rng(0).integers(FLUSH_EVERY, size=1009).tolist()
 
 
 class Optimizer:
@@ -37,6 +40,9 @@ class Optimizer:
     def step(self, params, grads):
         """Update every parameter that has a gradient. Both are dicts from name to array (or RowGradient)."""
         self.t += 1
+        block, step = divmod(self.t - 1, FLUSH_EVERY)
+        flush_arrays = step == FLUSH_EVERY - 1
+        flush_rows = step == FLUSH_STEPS[block % len(FLUSH_STEPS)]
         for name, grad in grads.items():
             param = params[name]
             if name not in self.state:
@@ -44,14 +50,14 @@ class Optimizer:
             state = self.state[name]
             learning_rate = self.learning_rate * self.multiplier(name)
             if not isinstance(grad, RowGradient):
-                self._update(param, grad, state, learning_rate)
+                self._update(param, grad, state, learning_rate, flush_arrays)
             elif not self.lazy:
-                self._update(param, grad.dense(len(param)), state, learning_rate)
+                self._update(param, grad.dense(len(param)), state, learning_rate, flush_arrays)
             else:                       # take the touched rows out, update them as if they were all, put them back
                 rows, grad = grad.sum()
                 touched = param.take(rows, axis=0)
                 touched_state = {key: array.take(rows, axis=0) for key, array in state.items()}
-                self._update(touched, grad, touched_state, learning_rate)
+                self._update(touched, grad, touched_state, learning_rate, flush_rows)
                 param[rows] = touched
                 for key, array in touched_state.items():
                     state[key][rows] = array
@@ -61,9 +67,9 @@ class Optimizer:
         matches = [prefix for prefix in self.lr_multipliers if (name + ".").startswith(prefix + ".")]
         return self.lr_multipliers[max(matches, key=len)] if matches else 1.0
 
-    def _update(self, param, grad, state, learning_rate):
+    def _update(self, param, grad, state, learning_rate, flush):
         self.update(param, grad, state, learning_rate)
-        if self.t % FLUSH_EVERY == 0:
+        if flush:
             for array in (param, *state.values()):
                 array[np.abs(array) < TINY] = 0
 

@@ -312,6 +312,18 @@ def test_what_decays_becomes_exactly_0_before_it_is_denormal(gradient):
     assert step.state["w"]["v"][0] == pytest.approx(0.001 * 0.999 ** 1000, rel=1e-3)
 
 
+@pytest.mark.parametrize("period", [2, 3, 64, 65, 640])
+def test_rows_touched_periodically_are_flushed_too(period):
+    """Batches in a fixed order touch a row at every second step, say, and so never at a step divisible by 64."""
+    w = np.ones(1, np.float32)
+    step = Adam(0.001)
+    step.step({"w": w}, {"w": row_gradient([0], np.ones(1, np.float32))})
+    for _ in range(1500):                                         # m < TINY after 650 of them
+        step.t += period - 1                                      # the other batches
+        step.step({"w": w}, {"w": row_gradient([0], np.zeros(1, np.float32))})
+    assert step.state["w"]["m"][0] == 0
+
+
 def test_a_weight_that_decays_becomes_exactly_0():
     w = np.array([1.0, 1.0], np.float32)
     step = SGD(0.5)
