@@ -61,7 +61,7 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
 
     Returns: GradientReport, true if all is well; print it.
     Raises: TypeError if x is neither an array nor Slots, or an array is not float64: with float32 the differences are
-    all rounding error.
+    all rounding error. ValueError if x or a parameter is empty.
 
     >>> from minictr.layers import FMPooling
     >>> check_gradients(FMPooling(), np.random.default_rng(0).standard_normal((4, 3, 2))).passed
@@ -70,6 +70,8 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
     if not isinstance(x, (np.ndarray, Slots)):
         raise TypeError(f"x must be an array, or Slots: encode a table first, model.encoder_.encode(X); got "
                         f"{type(x).__name__}")
+    if isinstance(x, Slots) and len(x) == 0:
+        raise ValueError("x has no rows, so that every derivative is 0, right or wrong; give at least one")
     arrays = parameters(layer)
     if redraw is not None:
         before = {name: array.copy() for name, array in arrays.items()}
@@ -82,8 +84,11 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
             for name, array in arrays.items():
                 array[...] = before[name]
     if not isinstance(x, Slots):
+        x = x if x.flags.writeable else x.copy()                  # its entries are moved by eps and put back
         arrays = {"x": x, **arrays}
     for name, array in arrays.items():
+        if array.size == 0:
+            raise ValueError(f"{name} has shape {array.shape}, and no entry to differentiate by; give it at least one")
         if array.dtype != np.float64:
             raise TypeError(f"{name} is {array.dtype}: a gradient check needs float64 (build with dtype=\"float64\")")
 
@@ -117,7 +122,8 @@ def _compare(name, array, analytic, loss, eps):
         below = loss()
         array[index] = value
         numeric[index] = (above - below) / (2 * eps)
-    allowance = np.abs(numeric - analytic) / (ABSOLUTE + RELATIVE * np.abs(analytic))
+    with np.errstate(invalid="ignore"):                           # inf - inf and inf / inf: nan, which fails below
+        allowance = np.abs(numeric - analytic) / (ABSOLUTE + RELATIVE * np.abs(analytic))
     allowance = np.where(np.isnan(allowance), np.inf, allowance)
     worst = np.unravel_index(np.argmax(allowance), array.shape)
     worst = tuple(int(i) for i in worst)
