@@ -122,5 +122,4 @@ SETTINGS = [
     (("dtype",), lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
     (("optimizer",), lambda value: value in ("adam", "adagrad", "sgd"), "'adam', 'adagrad' or 'sgd'"),
     (("task",), lambda value: value in ("auto", "binary", "regression"), "'auto', 'binary' or 'regression'"),
-    (("qkv_activation",), lambda value: value in (None, "relu"), "None or 'relu'"),
 ]

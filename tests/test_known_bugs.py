@@ -511,7 +511,7 @@ def test_multi_valued_fields_go_into_every_model(name):
     model = make(name, epochs=5, learning_rate=0.05).fit(X, y)
     ab, ba, a, many = (model.decision_function(X.assign(genres=genres))
                        for genres in ("a|b", "b|a", "a", "a|b|c|a|b|c|a"))
-    np.testing.assert_allclose(ab, ba, rtol=1e-6)
+    np.testing.assert_allclose(ab, ba, rtol=1e-6, atol=1e-7)      # a logit near 0 has the rounding of its terms
     assert np.abs(ab - a).max() > 1e-4 and np.isfinite(many).all()
 
 

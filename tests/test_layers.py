@@ -1,6 +1,8 @@
 """Every layer computes its equation, and its backward pass is the derivative, at many shapes."""
 
 import inspect
+import math
+import re
 
 import numpy as np
 import oracles
@@ -317,6 +319,13 @@ def test_the_cached_attention_of_fields_is_that_of_the_equation(options):
         assert_allclose(layer.cache["a"], oracles.field_attention(x, layer.params, 2, 3, **options), rtol=1e-12)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "ReLU", True, ""])
+def test_an_unknown_activation_of_attention_is_refused(activation):
+    """It would be none at all."""
+    with pytest.raises(ValueError, match=f"qkv_activation must be None or 'relu', got {activation!r}"):
+        InteractingLayer(3, 2, 2, np.random.default_rng(0), qkv_activation=activation)
+
+
 # ------------------------------------------------------------------------------- slots, ids, row gradients
 
 
@@ -355,6 +364,26 @@ def test_the_first_of_several_bad_ids_is_named():
 def test_slots_that_do_not_fit_together_are_refused(ids, x, starts, message):
     with pytest.raises(ValueError, match=message):
         Slots(ids, x, starts)
+
+
+@pytest.mark.parametrize("bad", [2 ** 32 + 1, -2 ** 31 - 1, 2 ** 63, 1.7, np.nan, np.inf, -np.inf], ids=str)
+def test_an_id_that_int32_cannot_hold_is_refused_and_not_cut(bad):
+    ids = np.array([[0, 1], [bad, 2]])
+    got = str(ids[1, 0])
+    with pytest.raises(ValueError, match=rf"whole numbers .*got {re.escape(got)} at \(row, slot\) \(1, 0\); enc"):
+        Slots(ids, None, starts=[0, 1])
+
+
+@pytest.mark.parametrize("ids", [[["1", "2"]], [[1, None]], [[1, 2 ** 70]]], ids=str)
+def test_ids_that_are_not_numbers_are_refused(ids):
+    with pytest.raises(ValueError, match=r"ids must be whole numbers .*got an array of"):
+        Slots(ids, None, starts=[0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint32, np.int64, np.float64])
+def test_whole_ids_of_any_dtype_are_taken(dtype):
+    slots = Slots(np.array([[0, 3]], dtype), None, starts=[0, 1])
+    assert slots.ids.tolist() == [[0, 3]] and slots.ids.dtype == np.int32
 
 
 @pytest.mark.parametrize("rows", [slice(1, 3), [3, 0, 0], np.array([True, False, False, True]), slice(0, 0)], ids=str)
@@ -544,6 +573,19 @@ def test_a_shift_before_batch_norm_has_no_effect_and_no_gradient():
     assert_allclose(layer.forward(x), out, rtol=1e-10)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_backward_pass_of_batch_norm_is_that_of_its_forward_pass(training):
+    """Whatever ``training`` was set to in between."""
+    rng = np.random.default_rng(0)
+    x, dout = rng.standard_normal((5, 3)), rng.standard_normal((5, 3))
+    norm = BatchNorm(3, dtype=np.float64)
+    norm.training = training
+    norm.forward(x)
+    expected = norm.backward(dout)
+    norm.training = not training
+    assert_array_equal(norm.backward(dout), expected)
+
+
 def test_batch_norm_takes_a_constant_column():
     norm = BatchNorm(1, dtype=np.float64)
     norm.training = True
@@ -680,3 +722,13 @@ def test_sigmoid_by_hand():
     assert_allclose(sigmoid(s), [0.25, 0.5, 0.75, 0.9], rtol=1e-14)
     assert sigmoid(np.array([-800, 800], np.float32)).tolist() == [0, 1]
     assert sigmoid(np.zeros(1, np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype, rtol", [(np.float32, 1e-6), (np.float64, 1e-14)])
+def test_sigmoid_of_very_negative_logits_is_as_exact_as_any(dtype, rtol):
+    """A sum of 0.5 and almost -0.5 would leave 0 of 1e-9."""
+    s = np.array([-80, -50, -20, -17, -1, 0, 3, 90], dtype)
+    with np.errstate(all="raise"):
+        assert_allclose(sigmoid(s), [1 / (1 + math.exp(-v)) for v in s.tolist()], rtol=rtol)
+        assert sigmoid(dtype(-1e4)) == 0 and sigmoid(dtype(1e4)) == 1
+    assert isinstance(sigmoid(dtype(-3)), dtype)

@@ -169,7 +169,7 @@ class BatchNorm(Layer):
             mean, var = self.state["mean"], self.state["var"]
         deviation = np.sqrt(var + self.eps)                       # (n,)
         xhat = (x - mean) / deviation                             # (B, n)
-        self.cache = {"xhat": xhat, "deviation": deviation}
+        self.cache = {"xhat": xhat, "deviation": deviation, "training": self.training}
         return self.params["gamma"] * xhat + self.params["beta"]
 
     def backward(self, dout):
@@ -177,7 +177,7 @@ class BatchNorm(Layer):
         self.grads["gamma"] = (dout * xhat).sum(axis=0)           # (n,)       out = gamma xhat + beta
         self.grads["beta"] = dout.sum(axis=0)                     # (n,)
         dxhat = dout * self.params["gamma"]                       # (B, n)
-        if not self.training:                                     # mean and var are constants then
+        if not self.cache["training"]:                            # mean and var were constants then
             return dxhat / deviation
         dxhat_centred = dxhat - dxhat.mean(axis=0)                # xhat = (x - mean) / deviation: via mean
         return (dxhat_centred - xhat * (dxhat * xhat).mean(axis=0)) / deviation   # and via var

@@ -89,5 +89,7 @@ def sigmoid(s):
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    # 1 / (1 + exp(-s)) = (1 + tanh(s / 2)) / 2, and tanh cannot overflow
-    return 0.5 + 0.5 * np.tanh(0.5 * s)
+    # Where exp overflows to inf, 1 / inf = 0 is right. The equal (1 + tanh(s / 2)) / 2 never overflows, but its sum
+    # cancels: in float32 it is half off at s = -17 and 0 from s = -18 on.
+    with np.errstate(over="ignore", under="ignore"):
+        return 1 / (1 + np.exp(-s))

@@ -43,6 +43,8 @@ class InteractingLayer(Layer):
     def __init__(self, n_in, H, d, rng, scale=False, residual=True, layer_norm=False, qkv_activation=None,
                  dropout=0.0, dtype=np.float32):
         super().__init__()
+        if qkv_activation not in (None, "relu"):
+            raise ValueError(f"qkv_activation must be None or 'relu', got {qkv_activation!r}")
         self.H, self.d, self.qkv_activation = H, d, qkv_activation
         self.scale = 1 / float(np.sqrt(d)) if scale else 1.0
         self.projections = ["Q", "K", "V", "Res"] if residual else ["Q", "K", "V"]
