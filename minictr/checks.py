@@ -107,7 +107,8 @@ def is_real(value):
 SETTINGS = [
     (("epochs", "batch_size", "patience", "embedding_dim", "attention_dim", "num_heads", "num_layers"),
      is_whole, "a whole number of at least 1"),
-    (("n_threads",), lambda value: value is None or is_whole(value), "None or a whole number of at least 1"),
+    (("n_threads", "shuffle_window"), lambda value: value is None or is_whole(value),
+     "None or a whole number of at least 1"),
     (("seed",), lambda value: value is None or is_whole(value, least=0), "None or a whole number of at least 0"),
     (("learning_rate",), lambda value: is_real(value) and value > 0, "a number above 0"),
     (("reg",), lambda value: is_real(value) and value >= 0, "a number of at least 0"),

@@ -1,5 +1,11 @@
 """Encoding one column: from values to ids and weights x, one block of rows at a time.
 
+A learner is fed the blocks of a training column in turn, and keeps what is needed of them, not their rows:
+
+    add(block, rows)      one block, and the numbers of its rows for messages
+    width                 how many slots the longest cell so far takes
+    encoder()             what has been learned
+
 An encoder is one field, fitted to its training column. Every encoder has
 
     spec                  the field that was asked for (see fields.py)
@@ -8,6 +14,7 @@ An encoder is one field, fitted to its training column. Every encoder has
     unknown, missing      the shares of the training column that became unknown, and were missing
     encode(block, rows)   -> cells, ids, x
     state()               -> JSON-able dict, dict of arrays; from_state(...) is the way back
+    learner_class         the learner that makes it
 
 ``encode`` describes a block by its *cells*: row r of the block holds cell number cells[r], and cell
 c has the ids ids[c] (counted from 0 within the field) and weights x[c] (x None: all 1). Equal cells
@@ -20,7 +27,12 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype, is_list_like, is_scalar
 
+from .checks import warn
+
 BLOCK = 1_000_000  # rows at a time: temporaries stay small however long the table is
+MAX_CANDIDATES = 1_000_000  # values that a field counts at a time while they are below its min_count
+SAMPLE = 500_000  # numbers of a column that its quantiles are taken from, if it has more
+MOMENTS_BLOCK = 2 ** 17  # numbers summed at once
 UNKNOWN, MISSING, FIRST_VALUE = 0, 1, 2  # ids within every field but a plain number
 
 # What infer_dtype says -> the kind of the values. Only values of one kind can be equal.
@@ -161,6 +173,98 @@ def common_kind(name, kinds):
 
 # ---------------------------------------------------------------------- values that have ids
 
+class CategoricalLearner:
+    """Counts the values of a training column; those that are frequent enough get ids.
+
+    Memory is that of the distinct values, not of the rows. With a ``min_count`` it is bounded further, as the tail of
+    rare values may be long: a value that has reached min_count belongs to the vocabulary, and of all others at most
+    MAX_CANDIDATES are kept. When there are more, those with the lowest counts are forgotten, until at most half of
+    MAX_CANDIDATES are left (as in lossy counting: Manku & Motwani, VLDB 2002). Each time ``lost`` grows by the
+    highest count forgotten, so no count is too low by more than ``lost``: a value of the vocabulary occurs at least
+    min_count times, and a value that occurs min_count + lost times is in it. As long as only values seen once are
+    forgotten, lost is at most 2 N / MAX_CANDIDATES for N rows.
+    """
+
+    MERGE_AT = 2 ** 16      # values that may wait at least
+
+    def __init__(self, spec):
+        self.spec, self.kind, self.width = spec, "empty", 1
+        self.values = self.counts = None
+        self.waiting, self.n_waiting = [], 0    # (values, counts) of the blocks that are not in `values` yet
+        self.n_rows = self.n_missing = self.n_occurrences = self.lost = 0
+
+    def add(self, block, rows):
+        """Learn from one more block."""
+        values, kind, counts, n_missing = self.count(block, rows)
+        if kind != "empty":
+            self.kind = common_kind(self.spec.name, {self.kind, kind})
+        self.n_rows += len(block)
+        self.n_missing += n_missing
+        if not len(values):
+            return
+        self.n_occurrences += counts.sum()
+        self.waiting.append((values, counts))
+        self.n_waiting += len(values)
+        # not after every block: merging costs as much as there are values in all
+        if self.n_waiting > max(self.MERGE_AT, 0 if self.values is None else len(self.values)):
+            self.merge()
+
+    def count(self, block, rows):
+        """The block's distinct values, their kind, how often each occurs, how many are missing."""
+        if self.spec.buckets is not None:
+            kind, n_missing = value_kind(self.spec.name, block, rows), int(block.isna().sum())
+            return (), kind if n_missing < len(block) else "empty", None, n_missing
+        codes, values, kind = distinct_values(self.spec.name, block, rows)
+        counts = np.bincount(codes[codes >= 0], minlength=len(values))
+        return values, kind, counts, int((codes < 0).sum())
+
+    def merge(self):
+        """Add the counts that are waiting; forget rare values if there are too many."""
+        if self.values is not None:
+            self.waiting.insert(0, (self.values, self.counts))
+        values, counts = map(np.concatenate, zip(*self.waiting, strict=True))
+        codes, self.values = pd.factorize(values)
+        self.counts = np.bincount(codes, weights=counts)
+        self.waiting, self.n_waiting = [], 0
+        candidates = self.counts[self.counts < self.spec.min_count]
+        if len(candidates) > MAX_CANDIDATES:
+            place = len(candidates) - MAX_CANDIDATES // 2 - 1
+            forgotten = np.partition(candidates, place)[place]      # at most half of MAX_CANDIDATES lie above it
+            keep = self.counts > forgotten
+            self.values, self.counts = self.values[keep], self.counts[keep]
+            self.lost += int(forgotten)
+
+    def encoder(self):
+        """The encoder of all blocks so far."""
+        spec, missing = self.spec, self.n_missing / self.n_rows
+        kind = common_kind(spec.name, {self.kind})
+        if spec.buckets is not None:
+            return spec.encoder_class(spec, kind, None, 0.0, missing)
+        self.merge()
+        if self.lost:
+            warn(f"column {spec.name!r} has very many rare values: it was counted with at most {MAX_CANDIDATES:,} of "
+                 f"them at a time, so that values which occur {spec.min_count} to {spec.min_count + self.lost - 1} "
+                 f"times may be unknown as well; with buckets= there is nothing to count")
+        frequent = self.counts >= spec.min_count
+        unknown = float((self.n_occurrences - self.counts[frequent].sum()) / self.n_occurrences)
+        return spec.encoder_class(spec, kind, np.sort(self.values[frequent]), unknown, missing)
+
+
+class MultiValuedLearner(CategoricalLearner):
+    """Counts the values in the cells of a training column."""
+
+    def count(self, block, rows):
+        """The block's distinct values, their kind, how often each occurs, rows without any."""
+        cells, lengths, codes, values, kind = split_cells(self.spec, block, rows)
+        self.width = max(self.width, int(lengths.max()))
+        rows_of_cell = np.bincount(cells, minlength=len(lengths))
+        n_missing = int(rows_of_cell[lengths == 0].sum())
+        if self.spec.buckets is not None:
+            return (), kind, None, n_missing
+        occurrences = np.repeat(rows_of_cell, lengths)
+        return values, kind, np.bincount(codes, weights=occurrences, minlength=len(values)), n_missing
+
+
 class CategoricalEncoder:
     """Every frequent value has an id of its own, or shares one of a fixed number of buckets.
 
@@ -173,6 +277,7 @@ class CategoricalEncoder:
     """
 
     text = "categorical"
+    learner_class = CategoricalLearner
 
     def __init__(self, spec, kind, values, unknown, missing):
         self.spec, self.kind, self.values = spec, kind, values
@@ -180,35 +285,6 @@ class CategoricalEncoder:
         self.n_values = spec.buckets if values is None else len(values)
         self.n_ids = FIRST_VALUE + self.n_values
         self._index = None if values is None else pd.Index(values, dtype=values.dtype)
-
-    @classmethod
-    def fit(cls, spec, column):
-        """Count the values of the training column; those that are frequent enough get ids."""
-        kinds, values, counts, n_missing = set(), None, None, 0
-        for rows, block in row_blocks(column):
-            new_values, kind, new_counts, new_missing = cls.count(spec, block, rows)
-            n_missing += new_missing
-            kinds.add(kind)
-            if kind == "empty" or spec.buckets is not None:
-                continue
-            if values is None:
-                values, counts = new_values, new_counts
-            else:  # merged block by block: memory is that of the distinct values, not the rows
-                codes, values = pd.factorize(np.concatenate([values, new_values]))
-                counts = np.bincount(codes, weights=np.concatenate([counts, new_counts]))
-        kind, missing = common_kind(spec.name, kinds), n_missing / len(column)
-        if spec.buckets is not None:
-            return cls(spec, kind, None, 0.0, missing)
-        frequent = counts >= spec.min_count
-        unknown = float(counts[~frequent].sum() / counts.sum())
-        return cls(spec, kind, np.sort(values[frequent]), unknown, missing)
-
-    @staticmethod
-    def count(spec, block, rows):
-        """The block's distinct values, their kind, how often each occurs, how many are missing."""
-        codes, values, kind = distinct_values(spec.name, block, rows)
-        counts = np.bincount(codes[codes >= 0], minlength=len(values))
-        return values, kind, counts, int((codes < 0).sum())
 
     def encode(self, block, rows):
         """Cells (N,), ids (C, 1), no x. The last cell is the missing one: code -1 picks it."""
@@ -272,15 +348,7 @@ class MultiValuedEncoder(CategoricalEncoder):
     """A cell holds q values: q ids as a category has them, with the weight 1/q each."""
 
     text = "multi-valued"
-
-    @staticmethod
-    def count(spec, block, rows):
-        """The block's distinct values, their kind, how often each occurs, rows without any."""
-        cells, lengths, codes, values, kind = split_cells(spec, block, rows)
-        rows_of_cell = np.bincount(cells, minlength=len(lengths))
-        occurrences = np.repeat(rows_of_cell, lengths)
-        counts = np.bincount(codes, weights=occurrences, minlength=len(values))
-        return values, kind, counts, int(rows_of_cell[lengths == 0].sum())
+    learner_class = MultiValuedLearner
 
     def encode(self, block, rows):
         """Cells (N,), ids and x (C, Q), where Q is the length of the block's longest cell."""
@@ -331,14 +399,139 @@ def as_list(spec, content):
 
 # ---------------------------------------------------------------------------------------- numbers
 
-def training_numbers(name, column):
-    """The numbers of a training column that are not missing, and the share that is missing."""
-    blocks = [read_numbers(name, block, rows) for rows, block in row_blocks(column)]
-    numbers = np.concatenate(blocks)
-    present = numbers[~np.isnan(numbers)]
-    if not len(present):
-        raise ValueError(f"column {name!r} has only missing values: leave it out of the fields")
-    return present, 1 - len(present) / len(numbers)
+class Moments:
+    """Mean and standard deviation of numbers that come in pieces, in float64, optionally weighted.
+
+    The numbers are summed in blocks of MOMENTS_BLOCK, whatever the pieces, so that the result depends on their order
+    alone. The blocks' sums of squared deviations are merged as in Chan, Golub & LeVeque (1983), eq. 2.1:
+
+        M2 = M2_a + M2_b + (mean_b - mean_a)^2 n_a n_b / (n_a + n_b)
+
+    >>> moments = Moments()
+    >>> moments.add(np.array([1.0, 2.0])), moments.add(np.array([6.0]))
+    (None, None)
+    >>> mean, std = moments.result()
+    >>> float(mean), round(float(std), 4)
+    (3.0, 2.1602)
+    """
+
+    def __init__(self):
+        self.low, self.high = np.inf, -np.inf
+        self.n = self.total = self.M2 = 0.0
+        self.waiting, self.n_waiting = [], 0
+
+    def add(self, numbers, weights=None):
+        """Take in more numbers (N,), with weights (N,) or each with weight 1."""
+        if not len(numbers):
+            return
+        self.low, self.high = min(self.low, float(numbers.min())), max(self.high, float(numbers.max()))
+        self.waiting.append((numbers, np.ones(len(numbers)) if weights is None else weights))
+        self.n_waiting += len(numbers)
+        if self.n_waiting >= MOMENTS_BLOCK:
+            numbers, weights = map(np.concatenate, zip(*self.waiting, strict=True))
+            for start in range(0, self.n_waiting - MOMENTS_BLOCK + 1, MOMENTS_BLOCK):
+                block = slice(start, start + MOMENTS_BLOCK)
+                self.merge(numbers[block], weights[block])
+            self.n_waiting %= MOMENTS_BLOCK
+            rest = slice(len(numbers) - self.n_waiting, None)
+            self.waiting = [(numbers[rest].copy(), weights[rest].copy())]
+
+    def merge(self, numbers, weights):
+        """Add the sums of one block."""
+        n = weights.sum()
+        if n == 0:
+            return
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):    # the field says which column it is
+            total = (weights * numbers).sum()
+            self.M2 += (weights * (numbers - total / n) ** 2).sum()
+            if self.n:
+                self.M2 += (total / n - self.total / self.n) ** 2 * (self.n * n / (self.n + n))
+            self.n, self.total = self.n + n, self.total + total
+
+    def result(self):
+        """(mean, standard deviation) of all numbers; call it once, after the last ``add``."""
+        if self.waiting:
+            self.merge(*map(np.concatenate, zip(*self.waiting, strict=True)))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            return self.total / self.n, np.sqrt(self.M2 / self.n)
+
+
+class NumericalLearner:
+    """Mean, spread and range of the numbers of a training column."""
+
+    width = 1
+
+    def __init__(self, spec):
+        self.spec, self.n_rows, self.n_present = spec, 0, 0
+        self.moments = Moments()
+
+    def add(self, block, rows):
+        """Learn from one more block."""
+        numbers = read_numbers(self.spec.name, block, rows)
+        present = numbers[~np.isnan(numbers)]
+        self.n_rows += len(numbers)
+        self.n_present += len(present)
+        self.learn(present)
+
+    def learn(self, present):
+        """Learn from numbers of which none is missing."""
+        self.moments.add(present)
+
+    def missing(self):
+        """The share of the rows without a number."""
+        if not self.n_present:
+            raise ValueError(f"column {self.spec.name!r} has only missing values: leave it out of the fields")
+        return 1 - self.n_present / self.n_rows
+
+    def encoder(self):
+        """The encoder of all blocks so far."""
+        spec, missing = self.spec, self.missing()
+        low, high = self.moments.low, self.moments.high
+        center, scale = 0.0, 1.0
+        if spec.transform in ("standard", "minmax") and low == high:
+            center = low  # a constant column: x = 0, and no division by 0
+        elif spec.transform == "standard":
+            center, scale = map(float, self.moments.result())
+        elif spec.transform == "minmax":
+            center, scale = low, high - low
+        if not (np.isfinite(center) and np.isfinite(scale) and scale > 0):
+            raise ValueError(f"column {spec.name!r} with numbers from {low} to {high} cannot be "
+                             f"scaled within the range of float64; change its unit")
+        return NumericalEncoder(spec, center, scale, missing)
+
+
+class BinnedLearner(NumericalLearner):
+    """The quantiles of the numbers of a training column, or the edges that the field gives.
+
+    The quantiles are those of all numbers, or, if there are more than SAMPLE, of a random sample of that size: each
+    number draws a key, those with the lowest keys stay. A bin's share of the rows is then off by 0.07 % of all rows
+    (standard error) at most.
+    """
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.low = np.inf
+        self.rng = np.random.default_rng(0)
+        self.numbers, self.keys = np.empty(0), np.empty(0)
+
+    def learn(self, present):
+        """Learn from numbers of which none is missing."""
+        if isinstance(self.spec.params()["bins"], list) or not len(present):
+            return
+        self.low = min(self.low, present.min())
+        self.numbers = np.append(self.numbers, present)
+        self.keys = np.append(self.keys, self.rng.random(len(present)))
+        if len(self.keys) > SAMPLE:
+            chosen = np.argpartition(self.keys, SAMPLE - 1)[:SAMPLE]
+            self.numbers, self.keys = self.numbers[chosen], self.keys[chosen]
+
+    def encoder(self):
+        """The encoder of all blocks so far."""
+        missing, bins = self.missing(), self.spec.params()["bins"]
+        if isinstance(bins, list):
+            return BinnedEncoder(self.spec, np.array(bins, np.float64), missing)
+        edges = np.unique(np.quantile(self.numbers, np.arange(1, bins) / bins))
+        return BinnedEncoder(self.spec, edges[edges > self.low], missing)  # no bin below the lowest number
 
 
 class NumericalEncoder:
@@ -348,30 +541,13 @@ class NumericalEncoder:
     """
 
     text = "numerical"
+    learner_class = NumericalLearner
     n_values = 1
     unknown = 0.0
 
     def __init__(self, spec, center, scale, missing):
         self.spec, self.center, self.scale, self.missing = spec, center, scale, missing
         self.n_ids = 2 if missing else 1
-
-    @classmethod
-    def fit(cls, spec, column):
-        """Learn what the transform needs."""
-        numbers, missing = training_numbers(spec.name, column)
-        low, high = float(numbers.min()), float(numbers.max())
-        center, scale = 0.0, 1.0
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            if spec.transform in ("standard", "minmax") and low == high:
-                center = low  # a constant column: x = 0, and no division by 0
-            elif spec.transform == "standard":
-                center, scale = float(numbers.mean()), float(numbers.std())
-            elif spec.transform == "minmax":
-                center, scale = low, high - low
-        if not (np.isfinite(center) and np.isfinite(scale) and scale > 0):
-            raise ValueError(f"column {spec.name!r} with numbers from {low} to {high} cannot be "
-                             f"scaled within the range of float64; change its unit")
-        return cls(spec, center, scale, missing)
 
     def encode(self, block, rows):
         """Each row is a cell: ids (N, 1) and x (N, 1)."""
@@ -409,22 +585,13 @@ class BinnedEncoder:
     """A number has the id of its bin: bin b holds edges[b - 1] <= z < edges[b]."""
 
     text = "binned"
+    learner_class = BinnedLearner
     unknown = 0.0
 
     def __init__(self, spec, edges, missing):
         self.spec, self.edges, self.missing = spec, edges, missing
         self.n_values = len(edges) + 1
         self.n_ids = FIRST_VALUE + self.n_values
-
-    @classmethod
-    def fit(cls, spec, column):
-        """Take the edges from the field, or from the quantiles of the training column."""
-        numbers, missing = training_numbers(spec.name, column)
-        bins = spec.params()["bins"]
-        if isinstance(bins, list):
-            return cls(spec, np.array(bins, np.float64), missing)
-        edges = np.unique(np.quantile(numbers, np.arange(1, bins) / bins))
-        return cls(spec, edges[edges > numbers.min()], missing)  # no bin below the lowest number
 
     def encode(self, block, rows):
         """Each row is a cell: ids (N, 1), no x."""

@@ -11,8 +11,10 @@ Ids are global: each field has its own stretch of one embedding table. Within th
     Numerical                         0 the number's vector, 1 missing (if fit saw a missing number)
 """
 
+import contextlib
 import inspect
 import numbers
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -52,10 +54,10 @@ class Field:
     def __eq__(self, other):
         return type(self) is type(other) and self.params() == other.params()
 
-    def fit(self, column):
-        """Learn from a training column (a Series). Returns an encoder; the field stays as it is."""
+    def learner(self):
+        """What learns this field from its training column (see encoding.py); the field stays as it is."""
         self.check()
-        return self.encoder_class.fit(self, column)
+        return self.encoder_class.learner_class(self)
 
     def check(self):
         """Raise TypeError or ValueError if an argument makes no sense."""
@@ -80,7 +82,9 @@ class Categorical(Field):
     Parameters
     ----------
     name : the column.
-    min_count : values that occur less often than this in training are unknown.
+    min_count : values that occur less often than this in training are unknown. (Of values below
+        min_count at most 1,000,000 are counted at a time; a column with more of them is counted
+        approximately, and fit says so: see `minictr.encoding.CategoricalLearner`.)
     buckets : hash the values into so many ids instead of keeping a vocabulary. The hash is the same
         in every process and for every dtype of the column. Values in one bucket share a vector.
 
@@ -157,8 +161,9 @@ class Numerical(Field):
         "log_squared" or "log2": ln(z)^2 if z > 2, else z, from AutoInt; its code also cuts off the
         decimals, here they stay. Note that x falls from 2 to 0.48 just above z = 2.
     bins : cut the numbers into bins, which are then categories. A whole number b: at most b bins
-        that hold about equally many training rows. A list of k increasing edges: k + 1 bins, the
-        first below all edges, the last from the highest edge on. An edge belongs to the bin above.
+        that hold about equally many training rows (of a random 500,000, if there are more). A list of
+        k increasing edges: k + 1 bins, the first below all edges, the last from the highest edge on.
+        An edge belongs to the bin above.
 
     Examples
     --------
@@ -237,13 +242,36 @@ def check_table(table):
 
 
 def read_columns(table, names):
-    """These columns of a DataFrame or dict, by name; all must be equally long."""
+    """These columns of a DataFrame or dict, by name; all must be there, and equally long."""
+    names = list(names)
+    for name in names:
+        if name not in table:
+            raise ValueError(f"column {name!r} was in fit but is missing here; got {list(table)}")
     columns = {name: read_column(name, table[name]) for name in names}
     for name, column in columns.items():
         if len(column) != len(columns[names[0]]):
             raise ValueError(f"the columns of a table must be equally long: {names[0]!r} has "
                              f"{len(columns[names[0]])} rows, {name!r} has {len(column)}")
     return columns
+
+
+def learn_piece(learners, piece, names):
+    """Feed these columns of a piece to their learners; returns the number of its rows."""
+    columns = read_columns(piece, names)
+    for name, column in columns.items():
+        for rows, block in row_blocks(column):
+            learners[name].add(block, rows)
+    return max(map(len, columns.values()), default=0)
+
+
+@contextlib.contextmanager
+def in_piece(first_row):
+    """Let errors say which piece of a table they are about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"in the piece that begins with row {first_row:,} (its own rows count from 0): {error}") from error
 
 
 def encode_blocks(encoder, column):
@@ -264,6 +292,11 @@ class TableEncoder:
     fields : list of fields, and of column names whose field is to be inferred (`infer_field`).
         Exactly these columns are used, in this order. None: every column of the training table.
 
+    Attributes
+    ----------
+    widths : (M,) int array, the slots that each field takes in the training table; None in an
+        encoder that was loaded.
+
     Examples
     --------
     >>> encoder = TableEncoder(["user", MultiValued("genres")])
@@ -282,6 +315,7 @@ class TableEncoder:
 
     def __init__(self, fields=None):
         self.fields = fields
+        self.widths = None
         self._encoders = None
 
     def fit(self, *tables):
@@ -292,15 +326,19 @@ class TableEncoder:
         *tables : DataFrames or dicts of columns; mostly one. With several, which may differ in
             length, each field is learned from the one table that has its column. So users can be
             learned from a table where each counts once, not from a table of all that they did.
+            A table may also come in pieces, as an iterator of tables, and need not fit into memory:
+            the kinds of fields are inferred from the first piece, all else is learned from all.
 
         Raises
         ------
         TypeError, ValueError
             For tables, columns and values that cannot be used: which, where, and what to do.
         """
-        for table in tables:
-            check_table(table)
-        found = [name for table in tables for name in table]
+        rests = [table if isinstance(table, Iterator) else iter(()) for table in tables]
+        firsts = [next(table, {}) if isinstance(table, Iterator) else table for table in tables]
+        for first in firsts:
+            check_table(first)
+        found = [name for first in firsts for name in first]
         fields = found if self.fields is None else self.fields
         if isinstance(fields, (str, Field)) or not len(fields):
             raise ValueError(f"fields must be a list with at least one field, got {fields!r}")
@@ -316,16 +354,25 @@ class TableEncoder:
             if names.count(name) > 1 or found.count(name) > 1:
                 raise ValueError(f"column {name!r} occurs more than once, among the fields or in "
                                  f"the tables; every column needs a name of its own")
-        columns = {}
-        for table in tables:
-            columns |= read_columns(table, [name for name in names if name in table])
-        encoders = {}
-        for name, field in zip(names, fields, strict=True):
-            if not len(columns[name]):
-                raise ValueError(f"column {name!r} has no rows; fit needs at least one")
-            spec = field if isinstance(field, Field) else infer_field(name, columns[name])
-            encoders[name] = spec.fit(columns[name])
-        return self._keep(encoders)
+        learners = {}
+        for first, rest in zip(firsts, rests, strict=True):
+            own = {name: field for name, field in zip(names, fields, strict=True) if name in first}
+            for name, column in read_columns(first, own).items():
+                if not len(column):
+                    raise ValueError(f"column {name!r} has no rows; fit needs at least one")
+                field = own[name]
+                spec = field if isinstance(field, Field) else infer_field(name, column)
+                learners[name] = spec.learner()
+            first_row = learn_piece(learners, first, own)
+            for piece in rest:
+                with in_piece(first_row):
+                    extra = [name for name in piece if name not in first]
+                    if extra and self.fields is None:
+                        raise ValueError(f"column {extra[0]!r} is not in the first piece of the table; leave it "
+                                         f"out, or name the columns to use: fields=[...]")
+                    first_row += learn_piece(learners, piece, own)
+        self.widths = np.array([learners[name].width for name in names])
+        return self._keep({name: learners[name].encoder() for name in names})
 
     def _keep(self, encoders):
         n_features = sum(encoder.n_ids for encoder in encoders.values())
@@ -362,7 +409,7 @@ class TableEncoder:
             raise ValueError(f"{name!r} is not one of the fields {self.field_names}")
         return self.encoders[name]
 
-    def encode(self, table, fields=None):
+    def encode(self, table, fields=None, widths=None):
         """Turn a table into `Slots`: global ids (N, S) and weights x (N, S).
 
         A multi-valued field takes as many slots as the fullest cell of this table has values; where
@@ -373,6 +420,7 @@ class TableEncoder:
         ----------
         table : DataFrame or dict of equally long columns. Columns that are not fields are ignored.
         fields : list of names, to encode only these fields; their ids stay the same.
+        widths : at least so many slots for each of these fields, so that pieces of a table fit together.
 
         Raises
         ------
@@ -385,19 +433,15 @@ class TableEncoder:
         encoders = [self._encoder(name) for name in names]
         if not names:
             raise ValueError(f"fields is empty; name at least one of {self.field_names}")
-        for name in names:
-            if name not in table:
-                raise ValueError(f"column {name!r} was in fit but is missing here; got "
-                                 f"{list(table)}")
         columns = read_columns(table, names)
-        parts, widths = [], []
-        for name, encoder in zip(names, encoders, strict=True):
-            blocks, width = encode_blocks(encoder, columns[name]), 1
+        parts = []
+        widths = [1] * len(names) if widths is None else list(widths)
+        for number, (name, encoder) in enumerate(zip(names, encoders, strict=True)):
+            blocks = encode_blocks(encoder, columns[name])
             if isinstance(encoder, MultiValuedEncoder):
                 blocks = list(blocks)  # all at once: the fullest cell says how many slots there are
-                width = max((ids.shape[1] for _, _, ids, _ in blocks), default=1)
+                widths[number] = max([widths[number], *(ids.shape[1] for _, _, ids, _ in blocks)])
             parts.append(blocks)
-            widths.append(width)
         ends = np.cumsum(widths)
         ids = np.empty((len(columns[names[0]]), ends[-1]), np.int32)
         weighted = any(isinstance(e, (MultiValuedEncoder, NumericalEncoder)) for e in encoders)

@@ -59,7 +59,7 @@ class RatingData:
         x = None
         if self.x_of[0] is not None:
             x = np.concatenate([self.x_of[0][u], self.x_of[1][i]], axis=1)
-        return Slots.trusted(ids, x, self.starts)
+        return Slots.trusted(ids, x, self.starts, None if x is None else slice(0, ids.shape[1]))
 
     def seen(self, u):
         """Rows of the items that user row u has rated."""

@@ -17,6 +17,8 @@ class Slots:
     x : (N, S) float32 array of slot weights, or None when every weight is 1.
     starts : (M,) int array, the first slot of each of the M fields, starting at 0 and increasing.
 
+    Attribute ``weighted``: the slice of the slots outside which every x is 1.
+
     Examples
     --------
     Two rows, two fields; the second field holds up to two values:
@@ -29,7 +31,7 @@ class Slots:
     array([[0, 3, 4]], dtype=int32)
     """
 
-    __slots__ = ("_distinct", "ids", "starts", "x")
+    __slots__ = ("_distinct", "ids", "starts", "weighted", "x")
 
     def __init__(self, ids, x, starts):
         self.ids = np.ascontiguousarray(_int32(ids))
@@ -40,6 +42,7 @@ class Slots:
             raise ValueError(f"ids must have shape (rows, slots), got {self.ids.shape}")
         if self.x is not None and self.x.shape != self.ids.shape:
             raise ValueError(f"x has shape {self.x.shape}, ids have {self.ids.shape}: they must agree")
+        self.weighted = None if self.x is None else _hull((self.x != 1).any(axis=0))
         increasing = len(self.starts) and self.starts[0] == 0 and (np.diff(self.starts) > 0).all()
         if not increasing or self.starts[-1] >= self.n_slots:
             raise ValueError(f"starts {self.starts.tolist()} must begin with 0, increase and stay "
@@ -60,14 +63,21 @@ class Slots:
 
     def __getitem__(self, rows):
         """Rows of the table, by slice, mask or index array, as another Slots."""
-        return Slots.trusted(self.ids[rows], None if self.x is None else self.x[rows], self.starts)
+        return Slots.trusted(self.ids[rows], None if self.x is None else self.x[rows], self.starts, self.weighted)
 
     @classmethod
-    def trusted(cls, ids, x, starts):
+    def trusted(cls, ids, x, starts, weighted):
         """Slots from arrays of the right dtypes and shapes, without checking them again."""
         slots = object.__new__(cls)
-        slots.ids, slots.x, slots.starts, slots._distinct = ids, x, starts, None
+        slots.ids, slots.x, slots.starts, slots.weighted, slots._distinct = ids, x, starts, weighted, None
         return slots
+
+    def multiply(self, values):
+        """Multiply each slot's value (N, S), or vector (N, S, k), by the slot's weight x, in place; returns values."""
+        if self.x is not None:
+            x = self.x[:, self.weighted]                          # all others are 1
+            values[:, self.weighted] *= x if values.ndim == 2 else x[:, :, None]
+        return values
 
     def check_ids(self, n):
         """Raise IndexError unless every id is in 0..n-1, naming the first that is not.
@@ -88,18 +98,39 @@ class Slots:
     def distinct_ids(self):
         """The ids that occur (U,), ascending, and for each slot its place among them (N * S,); kept."""
         if self._distinct is None:
-            # the same as np.unique(ids, return_inverse=True), in half the time: id and place packed in one number
-            # are sorted as they are, which is faster than sorting indices (argsort)
-            n = self.ids.size
-            packed = self.ids.ravel().astype(np.int64) << 32 | np.arange(n)
-            packed.sort()
-            ids, order = (packed >> 32).astype(np.int32), packed & 0xFFFFFFFF
-            first = np.ones(n, bool)                              # whether an id is the first of its kind
-            np.not_equal(ids[1:], ids[:-1], out=first[1:])
-            place = np.empty(n, np.intp)
-            place[order] = np.cumsum(first) - 1
-            self._distinct = ids[first], place
+            n = int(self.ids.view(np.uint32).max(initial=0)) + 1      # unsigned: a negative id is huge, and sorted
+            self._distinct = (_by_marking if n <= 4 * self.ids.size else _by_sorting)(self.ids.ravel(), n)
         return self._distinct
+
+
+# Two ways to the same as np.unique(ids, return_inverse=True), each faster than it where it is used.
+
+def _by_marking(ids, n):
+    """Mark the ids that occur in a table of all n: no sorting, for a table that is not much longer than the ids."""
+    occurs = np.zeros(n, bool)
+    occurs[ids] = True
+    distinct = np.flatnonzero(occurs).astype(np.int32)
+    place = np.empty(n, np.intp)
+    place[distinct] = np.arange(len(distinct))
+    return distinct, place.take(ids)
+
+
+def _by_sorting(ids, n):
+    """Id and place packed in one number are sorted as they are, which is faster than sorting indices (argsort)."""
+    packed = ids.astype(np.int64) << 32 | np.arange(len(ids))
+    packed.sort()
+    in_order, order = (packed >> 32).astype(np.int32), packed & 0xFFFFFFFF
+    first = np.ones(len(ids), bool)                               # whether an id is the first of its kind
+    np.not_equal(in_order[1:], in_order[:-1], out=first[1:])
+    place = np.empty(len(ids), np.intp)
+    place[order] = np.cumsum(first) - 1
+    return in_order[first], place
+
+
+def _hull(marked):
+    """The slice from the first marked place to the last; an empty one if none is."""
+    places = np.flatnonzero(marked)
+    return slice(places[0], places[-1] + 1) if len(places) else slice(0, 0)
 
 
 def _int32(ids):

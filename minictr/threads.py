@@ -1,4 +1,4 @@
-"""Two threads of our own, each with a single-threaded matrix product, instead of a threaded product.
+"""Threads of our own, each with a single-threaded matrix product, instead of a threaded product.
 
 Many small matrix products lose more to the BLAS library's own threading than they gain. minictr runs chunks of
 a batch on Python threads (NumPy releases Python's lock while it computes) and holds BLAS to one thread each.
@@ -10,7 +10,9 @@ with another number of its own threads; set its variable (MKL_NUM_THREADS=1, for
 import contextlib
 import ctypes
 import functools
+import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,47 @@ def n_cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+class Threads:
+    """The calling thread and ``n`` - 1 helpers, which share out the calls of a map.
+
+    The caller works too, and takes the next item as soon as it is free: so a helper that wakes late costs nothing,
+    and with n = 1 this is the plain map. Results come in the order of the items, whoever computed them.
+
+    >>> with Threads(2) as threads:
+    ...     threads.map(abs, [-1, 2, -3])
+    [1, 2, 3]
+    """
+
+    def __init__(self, n):
+        self.n = n
+        self.helpers = ThreadPoolExecutor(n - 1) if n > 1 else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.helpers:
+            self.helpers.shutdown()
+
+    def map(self, function, items):
+        """[function(item) for item in items], on all threads; the first exception is raised when all are done."""
+        results = [None] * len(items)
+        numbers = itertools.count()                     # next() is one step: no two threads get the same number
+
+        def work():
+            while (i := next(numbers)) < len(items):
+                results[i] = function(items[i])
+
+        helpers = [self.helpers.submit(work) for _ in range(min(self.n, len(items)) - 1)] if self.helpers else []
+        try:
+            work()
+        finally:
+            for helper in helpers:                      # one that has not begun by now has nothing left to do
+                if not helper.cancel():
+                    helper.result()
+        return results
 
 
 @contextlib.contextmanager

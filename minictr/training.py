@@ -1,20 +1,23 @@
 """The training loop: batches cut into chunks, chunks on threads, one update a batch, early stopping."""
 
 import contextlib
+import functools
 import itertools
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 
 from .checks import warn
 from .layers import Dropout, RowGradient, named_layers, parameters, replica, states
-from .threads import n_cores, one_blas_thread
+from .streaming import join, take
+from .threads import Threads, n_cores, one_blas_thread
 
 # The largest array of a chunk should stay in a core's cache: 2^19 numbers of 4 bytes are 2 MB.
 CHUNK_NUMBERS = 2 ** 19
+# A batch whose widest array is smaller is not cut for the threads' sake: handing work over costs some 50 microseconds.
+WORTH_SHARING = 2 ** 18
 
 
 class TrainingDiverged(ArithmeticError):
@@ -47,17 +50,18 @@ class Trainer:
     Parameters
     ----------
     model : a Model after ``build``.   loss : class of the loss.   optimizer : an Optimizer.
-    seed : SeedSequence for dropout.   pool : an Executor for the chunks, or None to run them in turn.
+    seed : SeedSequence for dropout.   threads : Threads to share out the chunks to; None for the caller's alone.
     """
 
-    def __init__(self, model, loss, optimizer, seed, pool=None):
+    def __init__(self, model, loss, optimizer, seed, threads=None):
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.seed = seed
-        self.pool = pool
+        self.threads = threads or Threads(1)
         self.params = parameters(model)
         self.replicas = []
+        self.layers = []        # of each replica: {name: layer}
 
     def step(self, slots, y, c=None):
         """One training step on a batch: forward, loss, backward, update. Returns the batch's mean loss.
@@ -66,29 +70,41 @@ class Trainer:
         ----------
         slots : Slots of B rows.   y : (B,) targets.   c : (B,) weights of the rows, or None.
         """
-        B = len(slots)
-        chunks = chunk_slices(B, self.model.chunk_rows(B))
-        while len(self.replicas) < len(chunks):
-            self.replicas.append(self._new_replica(number=len(self.replicas)))
+        loss, grads = self.gradients(slots, y, c, n_rows=len(slots))
+        self.apply(grads, n_rows=len(slots))
+        return loss
 
+    def gradients(self, slots, y, c, n_rows):
+        """Forward, loss and backward of rows that are a batch, or a part of one of ``n_rows`` rows.
+
+        Returns: their part of the batch's mean loss, and {parameter name: gradient}, without what is frozen.
+        """
+        chunks = chunk_slices(len(slots), self.model.chunk_rows(len(slots)))
+        while len(self.replicas) < len(chunks):
+            self._add_replica()
         losses = [self.loss() for _ in chunks]
 
         def forward_and_backward(i):
             chunk, model, loss = chunks[i], self.replicas[i], losses[i]
             with np.errstate(over="ignore", invalid="ignore"):    # a loss that is not finite is reported below
                 s = model.forward(slots if len(chunks) == 1 else slots[chunk])
-                value = loss.forward(s, y[chunk], None if c is None else c[chunk], n_rows=B)
+                value = loss.forward(s, y[chunk], None if c is None else c[chunk], n_rows)
                 model.backward(loss.backward())
             return value
 
-        run = map if self.pool is None or len(chunks) == 1 else self.pool.map
-        loss = sum(run(forward_and_backward, range(len(chunks))))
+        if len(chunks) == 1:
+            loss = forward_and_backward(0)
+        else:       # the update will ask for the batch's distinct ids: finding them is one more piece of work to share
+            work = [slots.distinct_ids, *(functools.partial(forward_and_backward, i) for i in range(len(chunks)))]
+            loss = sum(self.threads.map(lambda piece: piece(), work)[1:])
         if not np.isfinite(loss):
             raise TrainingDiverged(f"the loss is {loss}: {self._what_is_not_finite(losses)}")
-        grads = self._sum_gradients(slots, len(chunks))
-        self._add_l2(grads, B)
-        self.optimizer.step(self.params, grads)
-        return loss
+        return loss, self._sum_gradients(slots, len(chunks))
+
+    def apply(self, grads, n_rows):
+        """Update the parameters by the gradients of a whole batch of ``n_rows`` rows."""
+        self._add_l2(grads, n_rows)
+        self.optimizer.step(self.params, grads, self.threads)
 
     def set_training(self, on):
         """Switch dropout and batch norm between training and predicting."""
@@ -96,35 +112,35 @@ class Trainer:
             for _, layer in named_layers(model):
                 layer.training = on
 
-    def _new_replica(self, number):
+    def _add_replica(self):
         """Replica 0 is the model itself, so that its caches can be looked at after a step."""
+        number = len(self.replicas)
         model = self.model if number == 0 else replica(self.model)
         for i, (_, layer) in enumerate(named_layers(model)):
             layer.training = True
             if isinstance(layer, Dropout):      # own random numbers for each chunk: no race, no order to keep
                 key = (*self.seed.spawn_key, number, i)
                 layer.rng = np.random.default_rng(np.random.SeedSequence(self.seed.entropy, spawn_key=key))
-        return model
+        self.replicas.append(model)
+        self.layers.append(dict(named_layers(model)))
 
     def _sum_gradients(self, slots, n_chunks):
         """Add up what the chunks left, in chunk order, leaving out what is frozen: {name: gradient}."""
-        layers = [dict(named_layers(model)) for model in self.replicas[:n_chunks]]
         grads = {}
-        for layer_name, layer in layers[0].items():
+        for layer_name, layer in self.layers[0].items():
             for name in layer.params:
                 full_name = f"{layer_name}.{name}"
-                if matches(full_name, self.model.freeze):
+                if self.model.freeze and matches(full_name, self.model.freeze):
                     continue
-                parts = [chunk_layers[layer_name].grads.get(name) for chunk_layers in layers]
+                parts = [layers[layer_name].grads.get(name) for layers in self.layers[:n_chunks]]
                 if parts[0] is None:
                     raise TypeError(f"{type(self.model).__name__}.backward left no gradient for {full_name}: does it "
                                     f"call {layer_name}.backward? (freeze={full_name!r} leaves it out on purpose)")
-                if isinstance(parts[0], RowGradient):
-                    if n_chunks > 1:
-                        parts[0] = RowGradient(slots, np.concatenate([part.values for part in parts]))
-                else:
+                if not isinstance(parts[0], RowGradient):
                     for part in parts[1:]:
                         parts[0] += part
+                elif n_chunks > 1:
+                    parts[0] = RowGradient(slots, *(part.values for part in parts))
                 grads[full_name] = parts[0]
         return grads
 
@@ -141,7 +157,7 @@ class Trainer:
                 looked_up = table.take(slots.ids.ravel(), axis=0)
                 if slots.x is not None:         # slots of weight 0 only fill up a multi-valued field
                     looked_up[slots.x.ravel() == 0] = 0
-                grad.values += strength * looked_up
+                grads[name] = RowGradient(slots, grad.values + strength * looked_up)
             else:
                 grad += strength * self.params[name]
 
@@ -172,44 +188,44 @@ def predict_logits(model, slots):
     """The model's output for every row, in chunks on threads: (N,)."""
     logits = np.empty(len(slots), model.dtype)
     chunks = chunk_slices(len(slots), model.chunk_rows(None)) if len(slots) else []
-    n_threads = min(model.n_threads or n_cores(), len(chunks))
+    n_threads = min(model.n_threads or n_cores(), max(len(chunks), 1))
+    idle = [replica(model) for _ in range(n_threads)]
 
-    def run(first):
-        twin = replica(model)
+    def run(chunk):
+        twin = idle.pop()
         with np.errstate(over="ignore", invalid="ignore"):
-            for chunk in chunks[first::n_threads]:
-                logits[chunk] = twin.forward(slots[chunk])
+            logits[chunk] = twin.forward(slots[chunk])
+        idle.append(twin)
 
-    with one_blas_thread():
-        if n_threads <= 1:
-            for first in range(n_threads):
-                run(first)
-        else:
-            with ThreadPoolExecutor(n_threads) as pool:
-                list(pool.map(run, range(n_threads)))
+    with one_blas_thread(), Threads(n_threads) as threads:
+        threads.map(run, chunks)
     return logits
 
 
-def fit(model, data, validation, seeds):
+def fit(model, windows, n_rows, targets, validation, seeds, trainer=None):
     """Train for ``model.epochs`` epochs, or until the validation loss stops falling; returns the history.
 
     Parameters
     ----------
     model : a built Model with ``optimizer_`` and ``loss_``; its settings say how to train.
-    data, validation : (Slots, y, weights or None); validation may be None.
-    seeds : dict of SeedSequences "order" and "dropout".
+    windows : iterable of (Slots, y, weights or None), gone through once an epoch: rows that are shuffled together.
+    n_rows : how many rows these are in all.
+    targets : (y, weights or None) of all rows, or of some with the same mean and spread.
+    validation : (Slots, y, weights or None), or None.
+    seeds : dict of SeedSequences "order" and "dropout".   trainer : a Trainer; one on threads if None.
 
     Returns: DataFrame epoch, train_loss (mean over the epoch's batches), val_loss, seconds; its ``attrs`` hold
     the name of the loss, the loss of always predicting the training mean, the best epoch, and whether Ctrl-C ended it.
     """
     rng = np.random.default_rng(seeds["order"])
-    progress, best = Progress(model, len(data[0])), Best(model)
+    progress, best = Progress(model, n_rows), Best(model)
     lines, interrupted = [], False
-    with trainer_on_threads(model, seeds["dropout"]) as trainer:
+    own = trainer_on_threads(model, seeds["dropout"]) if trainer is None else contextlib.nullcontext(trainer)
+    with own as trainer:
         for epoch in range(1, model.epochs + 1):
             start = time.perf_counter()
             try:
-                line = {"epoch": epoch, "train_loss": run_epoch(trainer, data, rng, epoch, progress),
+                line = {"epoch": epoch, "train_loss": run_epoch(trainer, windows, rng, epoch, progress),
                         "val_loss": np.nan}
                 if validation is not None:
                     line["val_loss"] = evaluate(model, *validation)
@@ -224,7 +240,7 @@ def fit(model, data, validation, seeds):
             if validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
                 break
     best.restore()
-    base_loss = constant_loss(model.loss_, *data[1:], *(validation or data)[1:])
+    base_loss = constant_loss(model.loss_, *targets, *(targets if validation is None else validation[1:]))
     if best.epoch and best.loss > 2 * base_loss:
         warn(f"even in its best epoch the model's validation loss, {best.loss:.4g}, is far above {base_loss:.4g}, that "
              f"of always predicting the mean: training diverged. Lower learning_rate (now {model.learning_rate})")
@@ -235,34 +251,36 @@ def fit(model, data, validation, seeds):
     return history
 
 
-def fit_once(model, data, seeds):
-    """One pass over the data, for ``partial_fit``; its random numbers depend on the steps made before."""
+def fit_once(model, windows, seeds):
+    """One pass over the windows, for ``partial_fit``; its random numbers depend on the steps made before."""
     steps = model.optimizer_.t
     order, dropout = (np.random.SeedSequence(seeds[name].entropy, spawn_key=(*seeds[name].spawn_key, steps))
                       for name in ("order", "dropout"))
     with trainer_on_threads(model, dropout) as trainer:
-        run_epoch(trainer, data, np.random.default_rng(order), 1)
+        run_epoch(trainer, windows, np.random.default_rng(order), 1)
 
 
 @contextlib.contextmanager
 def trainer_on_threads(model, dropout_seed):
     """A Trainer with its threads, and BLAS held to one thread for each of them."""
-    n_threads = model.n_threads or n_cores()
-    with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
-        yield Trainer(model, model.loss_, model.optimizer_, dropout_seed, pool if n_threads > 1 else None)
+    with one_blas_thread(), Threads(model.n_threads or n_cores()) as threads:
+        yield Trainer(model, model.loss_, model.optimizer_, dropout_seed, threads)
 
 
-def run_epoch(trainer, data, rng, epoch, progress=None):
-    """One pass over the rows in a new random order; returns the mean of the batches' losses."""
-    model, (slots, y, c) = trainer.model, data
+def run_epoch(trainer, windows, rng, epoch, progress=None):
+    """One pass over the windows, each in a new random order; returns the mean of the batches' losses."""
+    model = trainer.model
     trainer.set_training(True)
-    total, batch = 0.0, 0
+    total, n_rows, batch = 0.0, 0, 0
     try:
-        for batch, rows in enumerate(batches(rng.permutation(len(slots)), model.batch_size), start=1):
-            loss = trainer.step(slots[rows], y[rows], None if c is None else c[rows])
-            total += loss * len(rows)
-            if progress:
-                progress.batch(epoch, batch, loss)
+        with contextlib.closing(window_batches(
+                windows, model.batch_size, None if model.shuffle_window == 1 else rng)) as parts:
+            for batch, (slots, y, c) in enumerate(parts, start=1):
+                loss = trainer.step(slots, y, c)
+                total += loss * len(y)
+                n_rows += len(y)
+                if progress:
+                    progress.batch(epoch, batch, loss)
     except TrainingDiverged as error:
         raise TrainingDiverged(
             f"epoch {epoch}, batch {batch}: {error}. Lower learning_rate (now {model.learning_rate}), or scale "
@@ -270,7 +288,27 @@ def run_epoch(trainer, data, rng, epoch, progress=None):
     finally:
         trainer.set_training(False)
     model.fill_untrained_rows()
-    return total / len(slots)
+    return total / n_rows
+
+
+def window_batches(windows, batch_size, rng=None):
+    """Cut windows into batches as if they were one table; with ``rng`` each window is shuffled first.
+
+    Rows that do not fill a batch go on to the next window; so the batches are those of ``batches`` for all rows.
+    """
+    held = None
+    for window in windows:
+        order = np.arange(len(window[1])) if rng is None else rng.permutation(len(window[1]))
+        if held is not None:
+            n_held = len(held[1])
+            window = join([held, window])
+            order = np.concatenate([np.arange(n_held), n_held + order])
+        last = max(0, (len(order) - 2) // batch_size * batch_size)     # a single row left over must find its batch
+        for start in range(0, last, batch_size):
+            yield take(window, order[start:start + batch_size])
+        held = take(window, order[last:])
+    for rows in batches(np.arange(len(held[1])), batch_size):
+        yield take(held, rows)
 
 
 def batches(order, batch_size):

@@ -732,3 +732,38 @@ def test_sigmoid_of_very_negative_logits_is_as_exact_as_any(dtype, rtol):
         assert_allclose(sigmoid(s), [1 / (1 + math.exp(-v)) for v in s.tolist()], rtol=rtol)
         assert sigmoid(dtype(-1e4)) == 0 and sigmoid(dtype(1e4)) == 1
     assert isinstance(sigmoid(dtype(-3)), dtype)
+
+
+def test_slots_multiply_touches_only_the_weighted_slots_and_gives_the_same():
+    ids = np.zeros((3, 4), int)
+    for x in (np.ones((3, 4)), np.eye(3, 4, k=1) + 1, np.arange(12).reshape(3, 4)):
+        slots = Slots(ids, x, [0, 1, 2, 3])
+        values, vectors = np.random.default_rng(0).standard_normal((2, 3, 4)), np.ones((3, 4, 2))
+        np.testing.assert_array_equal(slots.multiply(values[0].copy()), values[0] * slots.x)
+        np.testing.assert_array_equal(slots[1:].multiply(vectors[1:]), np.repeat(slots.x[1:, :, None], 2, axis=2))
+    assert Slots(ids, np.eye(3, 4, k=1) + 1, [0, 1, 2, 3]).weighted == slice(1, 4)
+    assert Slots(ids, np.ones((3, 4)), [0, 1, 2, 3]).weighted == slice(0, 0)
+
+
+@pytest.mark.parametrize("n", [5, 40, 10_000])
+def test_distinct_ids_by_marking_and_by_sorting_are_those_of_unique(n):
+    ids = np.random.default_rng(n).integers(0, n, (50, 3))
+    for array in (ids, ids[:1], ids[:0], np.full((2, 3), n - 1)):
+        rows, place = Slots(array, None, [0, 1, 2]).distinct_ids()
+        expected, expected_place = np.unique(array, return_inverse=True)
+        np.testing.assert_array_equal(rows, expected)
+        np.testing.assert_array_equal(place, expected_place.ravel())
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (6, 3), (6,)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_row_gradients_in_parts_are_summed_as_in_one_array(shape, dtype):
+    slots = Slots([[1, 5], [5, 1], [1, 1]], None, [0, 1])
+    values = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    rows, sums = RowGradient(slots, values[:2], values[2:]).sum()
+    expected = np.zeros((6, *shape[1:]))
+    np.add.at(expected, slots.ids.ravel(), values)
+    assert sums.dtype == dtype
+    np.testing.assert_array_equal(rows, [1, 5])
+    np.testing.assert_allclose(sums, expected[[1, 5]], rtol=1e-6)
+    np.testing.assert_array_equal(RowGradient(slots, values[:2], values[2:]).values, values)

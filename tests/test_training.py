@@ -3,6 +3,7 @@
 import itertools
 import re
 import sys
+import threading
 import time
 import types
 
@@ -888,3 +889,29 @@ def test_a_fresh_partial_fit_counts_each_row_once():
     assert model.row_counts_[users].sum() == 100
     model.train_step(X[:10], y[:10], sample_weight=np.ones(10))
     assert model.row_counts_[users].sum() == 110
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_threads_map_gives_the_results_in_order_and_shares_the_work(n):
+    both_started = threading.Barrier(n, timeout=20)
+
+    def square(i):
+        if i < n:
+            both_started.wait()         # passes only if n threads work at the same time
+        return i * i, threading.get_ident()
+
+    with threads.Threads(n) as shared:
+        results = shared.map(square, range(20))
+        assert shared.map(square, []) == []
+    assert [result[0] for result in results] == [i * i for i in range(20)]
+    assert len({result[1] for result in results}) == n
+
+
+@pytest.mark.parametrize("bad", [0, 5])
+def test_an_exception_in_one_thread_comes_out_of_map(bad):
+    def fails(i):
+        if i == bad:
+            raise KeyError(i)
+
+    with threads.Threads(2) as shared, pytest.raises(KeyError):
+        shared.map(fails, range(10))

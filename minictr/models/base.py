@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from .. import persistence, training
+from .. import persistence, streaming, training
 from .. import ratings as ratings_api
 from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows, warn
 from ..fields import TableEncoder
@@ -30,6 +30,8 @@ class Model:
     fields : the fields to use, as ``minictr.fields`` specs or column names; every column, inferred, if None.
     task : "binary" (log loss), "regression" (squared error) or "auto": binary if y holds only 0 and 1.
     epochs, batch_size, learning_rate : as usual; rows are shuffled anew for each epoch.
+    shuffle_window : how many rows to shuffle together; 1 keeps them in order. None: all rows of a table, and 250,000
+        of a table in pieces; a window has to fit into memory.
     optimizer : "adam", "adagrad" or "sgd".
     lr_multipliers : factors on the learning rate of some parameters, e.g. {"attention": 10}.
     lazy : update only the rows of the tables that a batch touched (see ``minictr.optim``).
@@ -55,6 +57,7 @@ class Model:
     epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 0.005
+    shuffle_window: int | None = None
     optimizer: str = "adam"
     lr_multipliers: dict | None = None
     lazy: bool = True
@@ -113,8 +116,13 @@ class Model:
         Parameters
         ----------
         X : DataFrame or dict of columns, one column a field.   y : one target a row.
+            Or a table in pieces, that need not fit into memory: X an iterable of DataFrames, or a function that
+            returns a fresh one for each pass, such as ``lambda: pandas.read_csv(path, chunksize=100_000)``; y the
+            name of the target's column in them, sample_weight too. Or each piece is a tuple (X, y) or (X, y,
+            sample_weight), and y is left out. Kinds of fields that are not given are inferred from the first piece.
+            There is one pass to learn the fields and one for each epoch; pieces are read on another thread.
         validation : data for ``history_`` and early stopping: a share such as 0.1 (drawn at random and left
-            out of training, vocabularies included), or a pair (X, y).
+            out of training, vocabularies included), or a pair (X, y). With pieces: a pair, in memory.
         sample_weight : one weight a row, at least 0; scaled to mean 1.
         user_ids, item_ids, ratings : instead of X and y: see ``minictr.ratings``.
         user_features, item_features : with them, DataFrames indexed by id (or with the id as a column).
@@ -127,10 +135,12 @@ class Model:
                 raise TypeError("give either X and y, or user_ids, item_ids and ratings")
             return ratings_api.fit(self, user_ids, item_ids, ratings, user_features, item_features,
                                    validation, sample_weight)
-        if X is None or y is None:
-            raise TypeError("fit needs X and y, or user_ids=, item_ids= and ratings=")
         if user_features is not None or item_features is not None:
             raise TypeError("user_features and item_features go with user_ids, item_ids and ratings")
+        if streaming.is_stream(X):
+            return streaming.fit(self, X, y, validation, sample_weight)
+        if X is None or y is None:
+            raise TypeError("fit needs X and y, or user_ids=, item_ids= and ratings=")
         X, y, c = check_rows(X, y, sample_weight)
         self.choose_task(y)
         self.rating_data_ = None
@@ -144,11 +154,16 @@ class Model:
         else:
             self.fit_encoder(X, fields=self.fields)
             slots = self.encoder_.encode(X)
-            if validation is not None:
-                X_val, y_val, c_val = check_rows(*check_validation(validation, ("X", "y")))
-                self.check_targets(y_val)
-                validation = self.encoder_.encode(X_val), y_val, c_val
+            validation = self.encode_validation(validation)
         return self.fit_slots((slots, y, c), validation, seeds)
+
+    def encode_validation(self, validation):
+        """A pair (X, y) as (Slots, y, None); None stays None."""
+        if validation is None:
+            return None
+        X, y, c = check_rows(*check_validation(validation, ("X", "y")))
+        self.check_targets(y)
+        return self.encoder_.encode(X), y, c
 
     def forget(self):
         """Remove what was learned, so that a fit that fails does not leave half of it behind."""
@@ -159,11 +174,22 @@ class Model:
         """Train on rows that ``encoder_`` has encoded: tuples (Slots, y, weights or None)."""
         if validation is not None and validation[2] is not None and not validation[2].any():
             raise ValueError("all validation rows have weight 0: there is nothing to measure; take a larger share")
-        self._start(*data, seeds)
-        self.row_counts_ += self.count_rows(data[0])
-        data, validation = (None if part is None else (part[0], *self._as_dtype(*part[1:]))
-                            for part in (data, validation))
-        self.history_ = training.fit(self, data, validation, seeds)
+        slots, y, c = data
+        self.start(np.average(y, weights=c), seeds)
+        self.row_counts_ += self.count_rows(slots)
+        data = slots, *self.as_dtype(y, c)
+        return self.train(self.windows(data), len(slots), data[1:], validation, seeds)
+
+    def windows(self, data):
+        """Encoded rows that are in memory, as the windows that are shuffled."""
+        n_rows = len(data[1])
+        return list(streaming.cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
+
+    def train(self, windows, n_rows, targets, validation, seeds):
+        """Train after ``start``; see ``training.fit`` for windows, n_rows and targets."""
+        if validation is not None:
+            validation = validation[0], *self.as_dtype(*validation[1:])
+        self.history_ = training.fit(self, windows, n_rows, targets, validation, seeds)
         return self
 
     def prepare(self, X, y, sample_weight=None):
@@ -176,7 +202,7 @@ class Model:
         self.choose_task(y)
         self.rating_data_ = None
         self.fit_encoder(X, fields=self.fields)
-        self._start(self.encoder_.encode(X), y, c, self.seeds())
+        self.start(np.average(y, weights=c), self.seeds())
         return self
 
     def train_step(self, X, y, sample_weight=None):
@@ -193,30 +219,38 @@ class Model:
         slots = self.encoder_.encode(X)
         self.row_counts_ += self.count_rows(slots)
         self._trainer.set_training(True)
-        loss = self._trainer.step(slots, *self._as_dtype(y, c))
+        loss = self._trainer.step(slots, *self.as_dtype(y, c))
         self._trainer.set_training(False)
         return loss
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Go on training for one pass over these rows, with the fields and vocabularies of the first ones.
 
-        The optimizer goes on too, also after ``load`` of a file saved with ``optimizer=True``. Returns: self.
+        The optimizer goes on too, also after ``load`` of a file saved with ``optimizer=True``. For a table in pieces
+        (see ``fit``; an iterator that can be gone through only once will do) this is ``partial_fit`` on each piece in
+        turn. Returns: self.
         """
+        if streaming.is_stream(X):
+            return streaming.partial_fit(self, X, y, sample_weight)
         X, y, c = check_rows(X, y, sample_weight)
         if not self.__sklearn_is_fitted__():
             self.prepare(X, y, sample_weight)
         self.check_targets(y)
-        slots = self.encoder_.encode(X)
-        self.row_counts_ += self.count_rows(slots)
-        training.fit_once(self, (slots, *self._as_dtype(y, c)), self.seeds())
+        return self.train_once((self.encoder_.encode(X), *self.as_dtype(y, c)))
+
+    def train_once(self, data):
+        """One pass over encoded rows: (Slots, y, weights or None)."""
+        self.row_counts_ += self.count_rows(data[0])
+        training.fit_once(self, self.windows(data), self.seeds())
         return self
 
-    def _start(self, slots, y, c, seeds):
-        """Build the layers, let the bias predict the mean of y, make the optimizer."""
-        self.check_fields(slots.n_fields)
-        self.build(self.encoder_.n_features, slots.n_fields, np.random.default_rng(seeds["init"]))
+    def start(self, mean, seeds):
+        """Build the layers, let the bias predict the mean of the targets, make the optimizer."""
+        M = len(self.encoder_.field_names)
+        self.check_fields(M)
+        self.build(self.encoder_.n_features, M, np.random.default_rng(seeds["init"]))
         self.row_counts_ = np.zeros(self.encoder_.n_features, np.int64)       # training counts what it has seen
-        self.initialise(np.average(y, weights=c))
+        self.initialise(mean)
         self.new_optimizer()
 
     def new_optimizer(self):
@@ -241,13 +275,17 @@ class Model:
         self.bias()[:] = np.log(mean / (1 - mean)) if self.task_ == "binary" else mean
 
     def fit_encoder(self, *tables, fields):
-        """Learn the fields' vocabularies from the training table (or tables)."""
+        """Learn the fields' vocabularies from the training table (or tables, or pieces: see ``TableEncoder.fit``)."""
         self.encoder_ = TableEncoder(fields).fit(*tables)
 
     def count_rows(self, slots):
         """How often each row of the tables is looked up, (n,); slots of weight 0 only fill up."""
-        ids = slots.ids if slots.x is None else slots.ids[slots.x != 0]
-        return np.bincount(ids.ravel(), minlength=self.encoder_.n_features)
+        counts = np.zeros(self.encoder_.n_features, np.int64)
+        for start in range(0, len(slots), 100_000):             # np.bincount copies the ids, as larger numbers
+            part = slots[start:start + 100_000]
+            ids = part.ids if part.x is None else part.ids[part.x != 0]
+            counts += np.bincount(ids.ravel(), minlength=len(counts))
+        return counts
 
     def fill_untrained_rows(self):
         """Give values that training never saw their field's mean row, weighted by how often each was seen.
@@ -296,7 +334,7 @@ class Model:
             raise ValueError(f"a binary task needs y of 0 and 1, but row {row} holds {y[row]:g}; "
                              "map the labels, or pass task=\"regression\"")
 
-    def _as_dtype(self, *arrays):
+    def as_dtype(self, *arrays):
         """Targets and weights in the model's dtype; None stays None."""
         with np.errstate(over="ignore"):
             cast = tuple(None if array is None else array.astype(self.dtype) for array in arrays)
@@ -360,9 +398,15 @@ class Model:
 
     def chunk_rows(self, batch_rows):
         """How many rows to process at once, so that the widest array of a chunk stays in the cache."""
-        if self.whole_batch_only and batch_rows is not None:
+        numbers_per_row = self.numbers_per_row(len(self.encoder_.field_names))
+        chunk_rows = max(32, training.CHUNK_NUMBERS // numbers_per_row)
+        if batch_rows is None:                                  # predicting
+            return chunk_rows
+        if self.whole_batch_only:
             return batch_rows
-        return max(32, training.CHUNK_NUMBERS // self.numbers_per_row(len(self.encoder_.field_names)))
+        if batch_rows * numbers_per_row >= training.WORTH_SHARING:      # a chunk for each of two cores, at least
+            return min(chunk_rows, -(-batch_rows // 2))
+        return chunk_rows
 
     def check_fitted(self):
         """Raise NotFittedError before ``fit``."""
