@@ -4,7 +4,7 @@ from .attention_pooling import AttentionPooling
 from .base import Layer, gradients, named_layers, parameters, replica, states
 from .dense import MLP, BatchNorm, Dense, Dropout, LayerNorm, Readout, ReLU
 from .embedding import Embedding, Linear, RowGradient
-from .functions import sigmoid, softmax, softmax_backward
+from .functions import sigmoid, softmax, softmax_backward, sum_last
 from .pairs import FMPooling, PairProduct, field_pairs
 from .self_attention import InteractingLayer
 
@@ -12,4 +12,5 @@ __all__ = [
     "MLP", "AttentionPooling", "BatchNorm", "Dense", "Dropout", "Embedding", "FMPooling", "InteractingLayer",
     "Layer", "LayerNorm", "Linear", "PairProduct", "ReLU", "Readout", "RowGradient", "field_pairs",
     "gradients", "named_layers", "parameters", "replica", "sigmoid", "softmax", "softmax_backward", "states",
+    "sum_last",
 ]

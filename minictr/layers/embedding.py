@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from .base import Layer
-from .functions import sum_middle
+from .functions import sum_last, sum_middle
 
 
 class RowGradient:
@@ -17,7 +17,8 @@ class RowGradient:
     Parameters
     ----------
     slots : the batch's Slots, B rows of S slots.
-    values : (B * S, k) for a table of vectors, (B * S,) for a table of numbers.
+    parts : the values, (B * S, k) for a table of vectors, (B * S,) for a table of numbers; in one array, or in
+        several, of consecutive rows of the batch.
 
     Examples
     --------
@@ -28,18 +29,29 @@ class RowGradient:
     (array([2, 5, 7], dtype=int32), array([10., 20.,  3.]))
     """
 
-    def __init__(self, slots, values):
+    def __init__(self, slots, *parts):
         self.slots = slots
-        self.values = values
+        self.parts = parts
+
+    @property
+    def values(self):
+        """All parts in one array."""
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
 
     def sum(self):
         """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, k) or (U,)."""
         rows, position = self.slots.distinct_ids()
-        sums = np.zeros((len(rows), *self.values.shape[1:]), self.values.dtype)
+        sums = np.zeros((len(rows), *self.parts[0].shape[1:]), self.parts[0].dtype)
         # np.add.at counts every repetition (sums[position] += values would keep one of them), and is fast on flat
-        # arrays only: so each number of each value gets the flat place of its sum
-        flat_places = np.arange(sums.size).reshape(sums.shape).take(position, axis=0)
-        np.add.at(sums.reshape(-1), flat_places.reshape(-1), self.values.reshape(-1))      # views of sums and values
+        # arrays only: so each number of each value gets the flat place of its sum. Numbers go in twos, as the real
+        # and the imaginary part of a complex one: the sum of each part is the same, in half as many additions.
+        flat_sums = in_twos(sums)
+        places = np.arange(flat_sums.size).reshape(len(rows), -1)
+        start = 0
+        for values in self.parts:
+            stop = start + len(values)
+            np.add.at(flat_sums, places.take(position[start:stop], axis=0).reshape(-1), in_twos(values))
+            start = stop
         return rows, sums
 
     def dense(self, n):
@@ -48,6 +60,17 @@ class RowGradient:
         gradient = np.zeros((n, *sums.shape[1:]), sums.dtype)
         gradient[rows] = sums
         return gradient
+
+
+def in_twos(array):
+    """A flat view of an array, two numbers as one complex number where its rows have an even length.
+
+    >>> in_twos(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([1.+2.j, 3.+4.j])
+    """
+    flat = np.ascontiguousarray(array).reshape(-1)
+    even = array.ndim == 2 and array.shape[1] % 2 == 0
+    return flat.view(np.result_type(array.dtype, np.complex64)) if even else flat
 
 
 def sum_within_fields(values, slots):
@@ -104,9 +127,7 @@ class Embedding(Layer):
     def forward(self, slots):
         V = self.params["V"]                                      # (n, k)
         slots.check_ids(len(V))
-        E = V.take(slots.ids, axis=0)                             # (B, S, k)  v_s
-        if slots.x is not None:
-            E *= slots.x[:, :, None]                              # (B, S, k)  v_s x_s
+        E = slots.multiply(V.take(slots.ids, axis=0))             # (B, S, k)  v_s x_s
         self.cache = {"slots": slots}
         return sum_within_fields(E, slots)                        # (B, M, k)
 
@@ -114,7 +135,7 @@ class Embedding(Layer):
         slots = self.cache["slots"]
         dv = repeat_over_slots(dE, slots)                         # (B, S, k)  e_i = sum_s v_s x_s
         if slots.x is not None:
-            dv = dv * slots.x[:, :, None]                         # (B, S, k)
+            dv = slots.multiply(dv.copy())                        # (B, S, k)  a copy: dE is not ours to change
         self.grads["V"] = RowGradient(slots, dv.reshape(-1, dv.shape[2]))
 
 
@@ -147,11 +168,9 @@ class Linear(Layer):
     def forward(self, slots):
         w = self.params["w"]
         slots.check_ids(len(w))
-        wx = w.take(slots.ids)                                    # (B, S)
-        if slots.x is not None:
-            wx *= slots.x                                         # (B, S)     w_s x_s
+        wx = slots.multiply(w.take(slots.ids))                    # (B, S)     w_s x_s
         self.cache = {"slots": slots, "wx": wx}
-        out = np.add.reduce(wx, axis=1)                           # (B,)
+        out = sum_last(wx)                                        # (B,)
         if "w0" in self.params:
             out += self.params["w0"]
         return out
@@ -161,8 +180,7 @@ class Linear(Layer):
         if "w0" in self.params:
             self.grads["w0"] = dout.sum(keepdims=True)            # out = w_0 + ...
         dw = np.repeat(dout, slots.n_slots)                       # (B * S,)   out = sum_s w_s x_s
-        if slots.x is not None:
-            dw *= slots.x.ravel()
+        slots.multiply(dw.reshape(slots.ids.shape))
         self.grads["w"] = RowGradient(slots, dw)
 
     def field_terms(self):

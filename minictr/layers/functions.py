@@ -36,20 +36,29 @@ def softmax_backward(da, a, axis):
     return ds
 
 
+def sum_last(x):
+    """The sum over the last axis, (..., n) -> (...), as a product with a vector of ones.
+
+    Along a short last axis NumPy's own sum pays for each of its many short rows; the product is the same sum at a
+    fraction of the time.
+
+    >>> sum_last(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([3., 7.])
+    """
+    n = x.shape[-1]
+    return (x.reshape(-1, n) @ np.ones(n, x.dtype)).reshape(x.shape[:-1])
+
+
 def sum_along(x, axis):
     """The sum along one axis, which stays as an axis of length 1.
-
-    Along a short last axis NumPy's own sum pays for each of its many short rows; the product with a vector of ones
-    is the same sum at a fraction of the time.
 
     >>> sum_along(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=1)
     array([[3.],
            [7.]])
     """
-    n = x.shape[axis]
-    if axis not in (-1, x.ndim - 1):
-        return np.add.reduce(x, axis=axis, keepdims=True)
-    return (x.reshape(-1, n) @ np.ones(n, x.dtype)).reshape(*x.shape[:-1], 1)
+    if axis in (-1, x.ndim - 1):
+        return sum_last(x)[..., None]
+    return np.add.reduce(x, axis=axis, keepdims=True)
 
 
 def sum_middle(x):
@@ -59,6 +68,19 @@ def sum_middle(x):
     array([[4., 6.]])
     """
     return np.ones(x.shape[1], x.dtype) @ x
+
+
+def repeat_middle(x, M):
+    """The way back, for gradients: (B, k) -> (B, M, k), M copies of each row.
+
+    Whole rows are copied at once; broadcasting x[:, None] in an expression goes over every short row on its own.
+
+    >>> repeat_middle(np.array([[1.0, 2.0]]), 2)
+    array([[[1., 2.],
+            [1., 2.]]])
+    """
+    B, k = x.shape
+    return np.repeat(x, M, axis=0).reshape(B, M, k)
 
 
 def relu(x):

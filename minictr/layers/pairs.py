@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from .base import Layer
-from .functions import sum_middle
+from .functions import repeat_middle, sum_middle
 
 
 @functools.cache
@@ -92,4 +92,8 @@ class FMPooling(Layer):
 
     def backward(self, dout):
         E, total = self.cache["E"], self.cache["total"]
-        return dout[:, None] * (total[:, None] - E)               # (B, M, k)  out = 1/2 [total^2 - squares]
+        M = E.shape[1]
+        dE = repeat_middle(total, M)                              # (B, M, k)  out = 1/2 [total^2 - squares]
+        dE -= E
+        dE *= repeat_middle(dout, M)                              #            dout (sum_j e_j - e_i)
+        return dE

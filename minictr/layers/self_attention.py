@@ -65,10 +65,12 @@ class InteractingLayer(Layer):
             S *= self.scale
         a = softmax(S, axis=3)                                    # (B, H, M, M)  over the answering fields
         weight = self.dropout.forward(a)
-        e = weight @ V                                            # (B, H, M, d)  sum_k a_mk W_V e_k
+        out = np.empty((B, M, self.H * self.d), E.dtype)
+        e = self._heads_of(out)                                   # (B, H, M, d)  the heads as they lie in out
+        np.matmul(weight, V, out=e)                               #               sum_k a_mk W_V e_k
         if len(heads) == 4:
             e += heads[3]                                         #               + W_Res e_m
-        out = relu(self._merge_heads(e))                          # (B, M, H d)
+        out = relu(out)                                           # (B, M, H d)
         self.cache = {"E": E, "projected": projected, "Q": Q, "K": K, "V": V, "a": a, "weight": weight, "out": out}
         return self.norm.forward(out) if self.norm else out
 
@@ -78,17 +80,20 @@ class InteractingLayer(Layer):
         if self.norm:
             dout = self.norm.backward(dout)
         dout = relu_backward(dout, out)                           # (B, M, H d)   out = relu(...)
-        de = dout.reshape(B, M, self.H, self.d).swapaxes(1, 2)    # (B, H, M, d)  e = weight V + W_Res e_m
-        dV = weight.swapaxes(2, 3) @ de                           # (B, H, M, d)  e = weight V
+        # the gradients of Q, K, V and of the residual go where they lie side by side, for one product with all W
+        dprojected = np.empty((B * M, len(self.projections) * self.H * self.d), E.dtype)
+        dQ, dK, dV, *dRes = self._split_heads(dprojected, B, M)   # (B, H, M, d) each
+        de = self._heads_of(dout)                                 # (B, H, M, d)  e = weight V + W_Res e_m
+        if dRes:
+            dRes[0][...] = de
+        np.matmul(weight.swapaxes(2, 3), de, out=dV)              # (B, H, M, d)  e = weight V
         dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)  the same, with respect to weight
         da = self.dropout.backward(dweight)                       #               weight = dropout(a)
         dS = softmax_backward(da, a, axis=3)                      # (B, H, M, M)  a = softmax(S)
         if self.scale != 1:
             dS *= self.scale
-        dQ = dS @ K                                               # (B, H, M, d)  S = Q K^T
-        dK = dS.swapaxes(2, 3) @ Q                                # (B, H, M, d)
-        dheads = np.stack([dQ, dK, dV, de][:len(self.projections)])           # (C, B, H, M, d)
-        dprojected = dheads.transpose(1, 3, 0, 2, 4).reshape(B * M, -1)       # (B M, C H d), undoes _split_heads
+        np.matmul(dS, K, out=dQ)                                  # (B, H, M, d)  S = Q K^T
+        np.matmul(dS.swapaxes(2, 3), Q, out=dK)                   # (B, H, M, d)
         return self._project_backward(E.reshape(B * M, n_in), dprojected).reshape(B, M, n_in)
 
     def _project(self, rows):
@@ -117,7 +122,7 @@ class InteractingLayer(Layer):
         """(B M, C H d) -> (C, B, H, M, d), no copy. A plain reshape to (C, B, H, M, d) would mix heads and fields."""
         return x.reshape(B, M, len(self.projections), self.H, self.d).transpose(2, 0, 3, 1, 4)
 
-    def _merge_heads(self, x):
-        """(B, H, M, d) -> (B, M, H d)."""
-        B, H, M, d = x.shape
-        return x.swapaxes(1, 2).reshape(B, M, H * d)
+    def _heads_of(self, x):
+        """(B, M, H d) -> (B, H, M, d), no copy."""
+        B, M, _ = x.shape
+        return x.reshape(B, M, self.H, self.d).swapaxes(1, 2)
