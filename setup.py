@@ -15,9 +15,11 @@ setup(
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "pandas>=2.1", "matplotlib>=3.8"],
     extras_require={
-        "test": ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100", "scikit-learn>=1.6"],
+        "dask": ["dask[dataframe,distributed]>=2025.1"],
+        "test": ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100", "scikit-learn>=1.6",
+                 "dask[dataframe,distributed]>=2025.1"],
         "tutorials": ["jupyter>=1", "scikit-learn>=1.6"],
-        "benchmarks": ["torch>=2.2"],
+        "benchmarks": ["torch>=2.4", "deepctr-torch>=0.3", "requests"],    # requests: deepctr-torch needs it
     },
     entry_points={"console_scripts": ["minictr = minictr.cli:main"]},
     classifiers=[
