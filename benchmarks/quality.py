@@ -33,7 +33,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +209,15 @@ def peak_memory():
 
 # ---- the command -----------------------------------------------------------------------------------------
 
-def machine():
+def installed(package):
+    """The version of a package, or "not installed"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def machine(packages=("numpy", "pandas", "torch")):
     """What the figures depend on besides the code."""
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
@@ -217,7 +225,7 @@ def machine():
         processor = names[0].split(":")[1].strip() if names else processor
     return {"processor": processor, "cores": n_cores(), "system": platform.system(),
             "python": platform.python_version(), "minictr": minictr.__version__,
-            **{name: version(name) for name in ("numpy", "pandas", "torch")}}
+            **{name: installed(name) for name in packages}}
 
 
 def tables(results, data, with_paper):

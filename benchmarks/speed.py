@@ -1,200 +1,296 @@
-"""Seconds of training and scoring, beside the same models in eager PyTorch: ``python -m benchmarks.speed``.
+"""How fast minictr is, beside the same models in PyTorch and DeepCTR-Torch: ``python -m benchmarks.speed``.
 
-Data are drawn: ids by Zipf's law within each field, clicks at random. What is timed is the work on encoded rows:
-training is steps of batches as ``fit`` makes them (forward, loss, backward, update), scoring is ``predict_slots``.
-PyTorch trains with Adam on dense gradients, and with SparseAdam on the tables where --peers has torch-sparse; both
-libraries use all cores. Each library runs in processes of its own (PyTorch's waiting threads would slow its
-neighbour down), which take turns; a figure is the median over the turns, beside its smallest and largest.
+    python -m benchmarks.speed --quick
+    python -m benchmarks.speed --models FM AFM --shapes ml-1m --jobs step fit --peers torch --json speed.json
 
-After the 8 steps that warm up, the losses of minictr and PyTorch must agree to 1 %, or the comparison is void and says
-so. (They are compared with torch-sparse, whose updates are those of minictr's lazy Adam but for the place of eps.)
+Jobs (everything with its default setting; all libraries use all cores):
+
+    step            ms of a training step on encoded rows
+    score-encoded   s of scoring 1,000,000 encoded rows
+    fit             s of an epoch of 1,000,000 rows in ``fit``, the second of two, from a table
+    predict_proba   s of ``predict_proba`` of a table of 1,000,000 rows, encoding included
+    attention       s of ``explain.attention`` of such a table
+    predict         ms of one ``predict(user, item)``
+    recommend       ms of ``recommend``, the best 10 of 3,706 items
+    encode          s of learning and encoding a table of 10 columns of text (torch: pandas.factorize in its place)
+    import          s until ``import minictr`` is done (torch: import torch; beside it, import numpy and pandas)
+
+Where a job of 1,000,000 rows would take long, fewer are used, and the figure is for 1,000,000 all the same (the JSON
+has the rows). Peers: torch (eager; the best of several ways to write it, which is named), torch.compile (needs a C++
+compiler), deepctr (DeepCTR-Torch; through ``fit`` and ``predict`` only). A peer that is missing is left out, with the
+reason. Each peer's turn is a process of its own (PyTorch's waiting threads would slow its neighbours), and turns are
+interleaved; a figure is the median over the turns, beside its smallest and largest. A ratio is the peer's time by
+minictr's: above 1, minictr is faster.
+
+After the timed steps the losses of minictr and of PyTorch with SparseAdam (the same maths but for the place of Adam's
+eps), which started from the same weights and saw the same batches, must agree to 1 %: or the comparison is void, and
+says so. A line DISTURBED says that other processes used the cores meanwhile: such figures can be wrong by a factor of
+ten. In both cases no goal counts as met or missed.
+
+"bounded by" holds the operations and bytes of a step (see ``benchmarks.work``) against what this machine can do
+(``benchmarks.machine_rates``).
 """
 
 import argparse
+import importlib
+import importlib.util
 import json
-import multiprocessing
+import os
+import shutil
 import statistics
+import subprocess
+import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 
-import numpy as np
+from . import work
+from .machine_rates import machine_rates
+from .minictr_jobs import MOST_CELLS
+from .quality import in_new_process, machine
+from .shapes import HEAVY, MODELS, NAMES, SHAPES, cases, drawn_slots, new_model
+from .timing import DISTURBED, disturbance, once
 
-from minictr import AFM, FM, AutoInt, DeepFM
-from minictr.losses import LogLoss
-from minictr.slots import Slots
-from minictr.training import predict_logits, trainer_on_threads
-
-from .quality import machine
-
-SHAPES = {  # fields, ids, rows of a batch, numerical fields
-    "ml-1m": (7, 10_000, 1024, 0),
-    "frappe": (10, 5_382, 4096, 0),
-    "criteo": (39, 1_000_000, 4096, 13),
+CASE_JOBS = "step", "score-encoded", "fit", "predict_proba", "attention"
+UNITS = {"step": "ms", "predict": "ms", "recommend": "ms"}        # of the others: s
+JOBS = (*CASE_JOBS, "predict", "recommend", "encode", "import")
+PEERS = "torch", "torch.compile", "deepctr"
+GOALS = {   # at least so many times as fast as the best torch peer
+    "step": {"FM": 3, "AFM": 3, "DeepFM": 1.5, "AutoInt": 1.5},
+    "score-encoded": {"FM": 2, "AFM": 3, "DeepFM": 1.5, "AutoInt": 1.5},
+    "deepctr": {"FM": 3, "AFM": 3, "DeepFM": 2, "AutoInt": 2},
 }
-MODELS = {
-    "FM": lambda: FM(embedding_dim=16),
-    "AFM": lambda: AFM(embedding_dim=16, attention_dim=64),
-    "DeepFM": lambda: DeepFM(embedding_dim=16, deep_layers=(256, 128, 64)),
-    "AutoInt": lambda: AutoInt(embedding_dim=16, attention_dim=16, num_heads=2, num_layers=3),
-}
-BATCHES = 8             # different ones, used in turn
-SCORE_ROWS = 16_384
+GOALS |= {"fit": GOALS["step"], "predict_proba": GOALS["score-encoded"]}
+IMPORTS = {"minictr": "minictr", "torch": "torch", "numpy + pandas": "numpy, pandas"}
 
 
-class DrawnFields:
-    """Stands in for an encoder: the models ask it only for sizes."""
+# ---- one turn, in a process of its own -------------------------------------------------------------------
 
-    def __init__(self, M, n):
-        self.field_names = [f"field_{i}" for i in range(M)]
-        self.n_features = n
-
-
-def draw(shape):
-    """(Slots, y) of enough rows for all batches, and for scoring."""
-    M, n, B, n_numerical = SHAPES[shape]
-    rng = np.random.default_rng(0)
-    N = max(BATCHES * B, SCORE_ROWS)
-    share = (n - n_numerical) // (M - n_numerical)                # ids of each categorical field
-    ids = np.empty((N, M), np.int32)
-    ids[:, :n_numerical] = np.arange(n_numerical)
-    ids[:, n_numerical:] = n_numerical + share * np.arange(M - n_numerical) + rng.zipf(
-        1.2, (N, M - n_numerical)) % share
-    x = None
-    if n_numerical:
-        x = np.ones((N, M), np.float32)
-        x[:, :n_numerical] = rng.standard_normal((N, n_numerical))
-    return Slots(ids, x, np.arange(M)), (rng.random(N) < 0.25).astype(np.float32)
+def jobs_of(peer):
+    """The jobs that a peer can do, {name: function}; imported only where they are used."""
+    if peer == "deepctr":
+        return importlib.import_module(".deepctr_jobs", __package__).JOBS
+    if peer == "minictr":
+        return importlib.import_module(".minictr_jobs", __package__).JOBS
+    torch_jobs = importlib.import_module(".torch_jobs", __package__)
+    torch_jobs.set_up()
+    return torch_jobs.COMPILED_JOBS if peer == "torch.compile" else torch_jobs.JOBS
 
 
-def built(name, shape):
-    """The model, built for the shape, with its optimizer and loss."""
-    M, n, _, _ = SHAPES[shape]
-    model = MODELS[name]().set_params(learning_rate=0.001)
-    model.encoder_ = DrawnFields(M, n)
-    model.build(n, M, np.random.default_rng(0))
-    model.new_optimizer()
-    model.set_task("binary")
-    return model
+def turn(peer, jobs, name, shape, settings):
+    """One turn of one peer: {job: {variant: figures}}, or {job: the reason why there are none}."""
+    functions, found = jobs_of(peer), {}
+    for job in jobs:
+        if job in functions:
+            try:
+                with disturbance() as others:
+                    found[job] = functions[job](name, shape, settings)
+                for figures in found[job].values():
+                    figures["cores used by others"] = others[0] if others else None
+            except Exception as error:                            # a peer that fails must not end the whole run
+                found[job] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+    return found
 
 
-def minictr_turn(name, shape, seconds):
-    """(ms of a training step, ms of scoring 1,000 rows, loss after the first 8 steps) in minictr."""
-    model, (slots, y), B = built(name, shape), draw(shape), SHAPES[shape][2]
-    parts = [(slots[start:start + B], y[start:start + B]) for start in range(0, BATCHES * B, B)]
-    with trainer_on_threads(model, np.random.SeedSequence(0)) as trainer:
-        for part in parts:
-            trainer.step(*part)
-        loss = LogLoss().forward(predict_logits(model, parts[0][0]), parts[0][1])
-        step = timed(lambda i: trainer.step(*parts[i % BATCHES]), seconds)
-        trainer.set_training(False)
-    score = timed(lambda i: predict_logits(model, slots[:SCORE_ROWS]), seconds / 2)
-    return step, score / (SCORE_ROWS / 1000), loss
+def why_missing(peer):
+    """Why a peer cannot be measured here, or None."""
+    for package in {"deepctr": ("torch", "deepctr_torch", "requests")}.get(peer, ("torch",)):
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed (pip install '.[benchmarks]')"
+    if peer == "torch.compile" and not shutil.which(os.environ.get("CXX", "g++")) and not shutil.which("clang++"):
+        return "there is no C++ compiler"
+    return None
 
 
-def torch_turn(name, shape, seconds, sparse):
-    """The same in PyTorch, from the same weights."""
-    import torch
-
-    from . import torch_models
-
-    torch.set_flush_denormal(True)
-    torch.sparse.check_sparse_tensor_invariants.disable()
-    model, (slots, y), B = built(name, shape), draw(shape), SHAPES[shape][2]
-    module = torch_models.like(model, slots, sparse)
-    optimizers = torch_models.optimizers(module, model)
-    ids, x = torch_models.tensors(slots)
-    y = torch.from_numpy(y)
-    loss_of = torch.nn.functional.binary_cross_entropy_with_logits
-
-    def output(rows):
-        return module(ids[rows], None if x is None else x[rows])
-
-    def step(i):
-        rows = slice(i % BATCHES * B, (i % BATCHES + 1) * B)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss_of(output(rows), y[rows]).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-
-    for i in range(BATCHES):
-        step(i)
-    with torch.no_grad():
-        loss = float(loss_of(output(slice(0, B)), y[:B]))
-    step_ms = timed(step, seconds)
-    module.eval()
-    with torch.inference_mode():
-        score = timed(lambda i: [output(slice(start, start + 2048)) for start in range(0, SCORE_ROWS, 2048)],
-                      seconds / 2)
-    return step_ms, score / (SCORE_ROWS / 1000), loss
+def counterpart(peers, name, jobs):
+    """minictr's model with the equations of DeepCTR-Torch, where they differ from those of ``name``; else None."""
+    if "deepctr" not in peers or not {"fit", "predict_proba"} & set(jobs) or not name.startswith("AutoInt"):
+        return None
+    model = new_model(name, SHAPES[HEAVY[name][1]].batch if name in HEAVY else 1024)
+    return model.set_params(attention_dim=model.embedding_dim // model.num_heads, first_order=True)
 
 
-def timed(call, seconds):
-    """Median ms of a call, over 200 calls or as many as fit into ``seconds``, but at least 4."""
-    times, start = [], time.perf_counter()
-    while len(times) < 4 or (len(times) < 200 and time.perf_counter() - start < seconds):
-        before = time.perf_counter()
-        call(len(times))
-        times.append(time.perf_counter() - before)
-    return 1000 * statistics.median(times)
+# ---- measuring -------------------------------------------------------------------------------------------
+
+def measure(name, shape, jobs, peers, options):
+    """All turns of all peers: {job: {peer: {variant: [figures of each turn]} or the reason why there are none}}."""
+    settings = {"seconds": options.seconds, "steps": None, "gigaflop": options.gigaflop, "model": None,
+                "encode_rows": options.encode_rows}
+    runs = {"minictr": ("minictr", jobs, settings), **{peer: (peer, jobs, settings) for peer in peers}}
+    other = counterpart(peers, name, jobs)
+    if other is not None:
+        runs["minictr as deepctr"] = (
+            "minictr", [job for job in jobs if job in ("fit", "predict_proba")], {**settings, "model": other})
+    found = {job: {} for job in jobs}
+    for _ in range(options.turns):                                # minictr is the first of each turn
+        for run, (peer, run_jobs, run_settings) in runs.items():
+            results = in_new_process(turn, peer, run_jobs, name, shape, {**run_settings, "steps": settings["steps"]})
+            for job, variants in results.items():
+                if isinstance(variants, str):
+                    found[job][run] = variants
+                elif not isinstance(found[job].get(run), str):
+                    for variant, figures in variants.items():
+                        found[job].setdefault(run, {}).setdefault(variant, []).append(figures)
+            if run == "minictr" and "step" in results and not isinstance(results["step"], str):
+                # all later turns time as many steps: the losses after them are to be compared
+                settings["steps"] = results["step"]["default"]["steps"]
+    return found
 
 
-PEERS = {
-    "minictr": minictr_turn,
-    "torch": lambda *job: torch_turn(*job, False),
-    "torch-sparse": lambda *job: torch_turn(*job, True),
-}
+def measure_imports(options):
+    """Seconds of imports, each in a new interpreter: {what: {"default": [figures of each turn]}}."""
+    found = {}
+    for _ in range(max(3, options.turns)):
+        for what, names in IMPORTS.items():
+            if what != "torch" or importlib.util.find_spec("torch"):
+                command = [sys.executable, "-c", f"import {names}"]
+                seconds = once(lambda command=command: subprocess.run(command, check=True))
+                found.setdefault(what, {}).setdefault("default", []).append({"value": seconds})
+    return {"import": found}
 
 
-def turn(peer, job):
-    """One turn of one library."""
-    return PEERS[peer](*job)
+# ---- what was found --------------------------------------------------------------------------------------
+
+def best(variants):
+    """(name of the variant with the smallest median, its median, smallest, largest)."""
+    values = {variant: [figures["value"] for figures in turns] for variant, turns in variants.items()}
+    name = min(values, key=lambda variant: statistics.median(values[variant]))
+    return name, statistics.median(values[name]), min(values[name]), max(values[name])
+
+
+def void(peers):
+    """Why the losses of minictr and torch do not let their steps be compared; None where they do, or are not known."""
+    sparse = [turns for peer in ("torch", "torch.compile") if isinstance(peers.get(peer), dict)
+              for variant, turns in peers[peer].items() if variant.startswith("sparse")]
+    mine = peers["minictr"]["default"][-1] if isinstance(peers.get("minictr"), dict) else {}
+    for turns in sparse if "loss" in mine else ():
+        theirs = turns[-1]
+        if not abs(mine["loss"] / theirs["loss"] - 1) <= 0.01:
+            return f"losses after {mine['steps']} steps differ: minictr {mine['loss']:.5f}, torch {theirs['loss']:.5f}"
+    return None
+
+
+def most_disturbed(peers):
+    """How many cores other processes kept busy in the worst turn."""
+    return max((figures.get("cores used by others") or 0 for variants in peers.values() if isinstance(variants, dict)
+                for turns in variants.values() for figures in turns), default=0)
+
+
+def bound(job, name, shape, value, rates):
+    """What share of the machine's rates the time is, as text; only for the jobs on encoded rows."""
+    if job not in ("step", "score-encoded"):
+        return None
+    M, B = SHAPES[shape].fields, SHAPES[shape].batch
+    model = new_model(name, B)
+    if job == "step":
+        (operations, moved), seconds = work.of_a_step(model, drawn_slots(SHAPES[shape], B)[0]), value / 1000
+    else:
+        (operations, moved), seconds = work.of_scoring(model, M, 1_000_000), value
+    products, arrays = operations / seconds / 1e9, moved / seconds / 1e9
+    return (f"products {products:.1f} GFLOP/s, {products / rates['sgemm GFLOP/s']:.0%} of sgemm; "
+            f"arrays {arrays:.1f} GB/s, {arrays / rates['copy GB/s']:.0%} of copy")
+
+
+def summary(job, name, shape, peers, rates):
+    """The lines of a job: minictr, then each peer with its ratio and the goal."""
+    unit = UNITS.get(job, "s")
+    heading = f"{job:13} {name:13} {shape:7}" if name else f"{job:13} {'':21}"
+    mine = peers.get("minictr")
+    if not isinstance(mine, dict):
+        return [f"{heading} minictr failed: {mine}"]
+    _, my_median, low, high = best(mine)
+    others = most_disturbed(peers)
+    valid = others <= DISTURBED and not void(peers)
+    lines = [f"{heading} {'minictr':18} {my_median:9.3f} {unit:2} ({low:.3f} to {high:.3f})"]
+    for peer, variants in peers.items():
+        if peer == "minictr":
+            continue
+        line = f"{'':35} {peer:18}"
+        if isinstance(variants, str):
+            lines.append(f"{line} left out: {variants}")
+            continue
+        variant, median, low, high = best(variants)
+        line += f" {median:9.3f} {unit:2} ({low:.3f} to {high:.3f})"
+        if peer != "minictr as deepctr":
+            like = "minictr as deepctr" if peer == "deepctr" and "minictr as deepctr" in peers else "minictr"
+            ratio = median / (best(peers[like])[1] if isinstance(peers[like], dict) else my_median)
+            line += f"  ratio {ratio:5.2f}"
+            goal = GOALS.get("deepctr" if peer == "deepctr" else job, {}).get(name.split("-")[0]) if name else None
+            if peer == "torch.compile" and job in ("step", "score-encoded"):
+                goal = 1
+            if goal and (peer != "deepctr" or job == "fit"):
+                line += f"  goal {goal} {('met' if ratio >= goal else 'MISSED') if valid else '(not judged)'}"
+            line += "" if variant == "default" else f"  [{variant}]"
+        lines.append(line)
+    if reason := void(peers):
+        lines.append(f"{'':35} VOID: {reason}")
+    if others > DISTURBED:
+        lines.append(f"{'':35} DISTURBED: other processes kept up to {others:.1f} cores busy; measure again")
+    if how := bound(job, name, shape, my_median, rates):
+        lines.append(f"{'':35} bounded by: {how}")
+    return lines
 
 
 def main(arguments=None):
-    """Time every model on every shape, print a line for each, then everything as JSON if asked for."""
+    """Measure, print the lines of each job as soon as they are there, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--peers", nargs="+", choices=list(PEERS)[1:], default=list(PEERS)[1:])
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8, help="at most, for each timing of a turn")
+    parser.add_argument("--seconds", type=float, default=0.5, help="about, for each timing of a turn")
+    parser.add_argument("--gigaflop", type=float, default=60, help="size of fit, predict_proba and attention")
+    parser.add_argument("--encode-rows", type=int, default=10_000_000, help="rows of the job encode")
+    parser.add_argument("--quick", action="store_true", help="one or two minutes: one turn, small jobs, ml-1m")
     parser.add_argument("--json", help="a file to write all figures to")
     options = parser.parse_args(arguments)
-    print(", ".join(f"{name} {value}" for name, value in machine().items()))
-    print("ms of a training step, and of scoring 1,000 rows: median (smallest to largest turn); ratio to the best peer")
+    if options.quick:
+        options.turns, options.seconds, options.gigaflop, options.encode_rows = 1, 0.1, 2, 100_000
+        options.shapes = ["ml-1m"]
+    start = time.perf_counter()
+    with disturbance() as others:
+        rates = machine_rates()
+    about = machine(("numpy", "pandas", "torch", "deepctr-torch"))
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    print(", ".join(f"{name} {value:.1f}" for name, value in rates.items()))
+    if others and others[0] > DISTURBED:
+        print(f"DISTURBED: other processes kept {others[0]:.1f} cores busy while these rates were measured")
+    print(f"{options.turns} turns, {options.seconds} s a timing, tables of {options.gigaflop} GFLOP and at most "
+          f"1,000,000 rows or {MOST_CELLS:,} cells; default settings, Adam 0.001, batches "
+          + ", ".join(f"{shape} {SHAPES[shape].batch}" for shape in options.shapes))
+    peers, left_out = [], {}
+    for peer in options.peers:
+        if reason := why_missing(peer):
+            left_out[peer] = reason
+            print(f"{peer} is left out: {reason}")
+        else:
+            peers.append(peer)
+    print("median (smallest to largest turn); ratio: the peer's time by minictr's\n", flush=True)
+
+    todo = [(name, shape, [job for job in options.jobs if job in CASE_JOBS
+                           and (job != "attention" or name.startswith(("AFM", "AutoInt")))])
+            for name, shape in cases(options.models, options.shapes)]
+    todo += [(name, "ratings", [job for job in options.jobs if job in ("predict", "recommend")])
+             for name in options.models if name in MODELS]
+    todo += [(None, None, ["encode"])] * ("encode" in options.jobs)
     results = []
-    for shape in options.shapes:
-        for name in options.models:
-            turns = {peer: [] for peer in ["minictr", *options.peers]}
-            for _ in range(options.turns):
-                for peer, found in turns.items():
-                    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-                        found.append(process.submit(turn, peer, (name, shape, options.seconds)).result())
-            results.append({"model": name, "shape": shape, "turns": turns})
-            print(line(name, shape, turns), flush=True)
+
+    def report(name, shape, found):
+        for job, of_peers in found.items():
+            print("\n".join(summary(job, name, shape, of_peers, rates)), flush=True)
+            results.append({"job": job, "unit": UNITS.get(job, "s"), "model": name, "shape": shape, "peers": of_peers,
+                            "void": void(of_peers)})
+
+    for name, shape, jobs in todo:
+        if jobs:
+            report(name, shape, measure(name, shape, jobs, peers, options))
+    if "import" in options.jobs:
+        report(None, None, measure_imports(options))
+    print(f"\n{time.perf_counter() - start:.0f} s in all")
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"machine": machine(), "results": results}, file, indent=1)
-
-
-def line(name, shape, turns):
-    """One line of the result."""
-    cells = [f"{name:8} {shape:7}"]
-    for job, what in enumerate(("train", "score")):
-        medians = {peer: statistics.median(found[job] for found in results) for peer, results in turns.items()}
-        spread = {peer: (min(found[job] for found in results), max(found[job] for found in results))
-                  for peer, results in turns.items()}
-        cells.append(what + "  " + "  ".join(
-            f"{peer} {medians[peer]:.2f} ({spread[peer][0]:.2f} to {spread[peer][1]:.2f})" for peer in turns))
-        best = min(median for peer, median in medians.items() if peer != "minictr")
-        cells.append(f"ratio {best / medians['minictr']:.2f}")
-    losses = {peer: results[-1][2] for peer, results in turns.items()}
-    reference = losses.get("torch-sparse", losses["minictr"])
-    if abs(losses["minictr"] / reference - 1) > 0.01:
-        cells.append(f"VOID: the losses differ, {losses}")
-    return "  ".join(cells)
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"machine": about, "rates": rates, "settings": vars(options), "left out": left_out,
+                       "results": results}, file, indent=1)
 
 
 if __name__ == "__main__":

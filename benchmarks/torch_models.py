@@ -105,30 +105,40 @@ class FM(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """AFM's attention network: softmax over the pairs, then the weighted sum of the pair vectors."""
+    """AFM's attention network: softmax over the pairs, then the weighted sum of the pair vectors.
 
-    def __init__(self, k, t, dropout=0.0):
+    batched : whether its first layer is a batched product, one for each row, rather than one product of all pairs.
+    """
+
+    def __init__(self, k, t, dropout=0.0, batched=False):
         super().__init__()
         self.hidden = nn.Linear(k, t)
         self.score = nn.Linear(t, 1, bias=False)
+        self.softmax = nn.Softmax(dim=1)
         self.dropout = nn.Dropout(dropout)
+        self.batched = batched
 
     def forward(self, pairs):
-        a = self.score(torch.relu(self.hidden(pairs))).squeeze(2).softmax(dim=1)     # (B, P)
+        if self.batched:
+            W = self.hidden.weight.T.expand(len(pairs), -1, -1)                      # (B, k, t), not copied
+            z = torch.baddbmm(self.hidden.bias, pairs, W)                            # (B, P, t)
+        else:
+            z = self.hidden(pairs)
+        a = self.softmax(self.score(torch.relu(z)).squeeze(2))                       # (B, P)
         return torch.bmm(self.dropout(a).unsqueeze(1), pairs).squeeze(1)             # (B, k)
 
 
 class AFM(nn.Module):
     """Attentional factorization machine (Xiao et al. 2017)."""
 
-    def __init__(self, n, k, t, fields, dropout=0.0, attention_dropout=0.0, sparse=False):
+    def __init__(self, n, k, t, fields, dropout=0.0, attention_dropout=0.0, sparse=False, batched=False):
         super().__init__()
         self.linear = Linear(n, sparse=sparse)
         self.embedding = Embedding(n, k, fields, sparse)
         i, j = torch.triu_indices(self.embedding.n_fields, self.embedding.n_fields, offset=1)
         self.register_buffer("i", i.contiguous())
         self.register_buffer("j", j.contiguous())
-        self.attention = AttentionPooling(k, t, attention_dropout)
+        self.attention = AttentionPooling(k, t, attention_dropout, batched)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(k, 1, bias=False)
 
@@ -140,9 +150,13 @@ class AFM(nn.Module):
 
 
 class InteractingLayer(nn.Module):
-    """AutoInt's multi-head self-attention over the fields; the arguments are those of minictr's layer."""
+    """AutoInt's multi-head self-attention over the fields; the arguments are those of minictr's layer.
 
-    def __init__(self, n_in, H, d, scale=False, residual=True, layer_norm=False, qkv_activation=None, dropout=0.0):
+    fused : whether scores, softmax and weighted sum are torch's one function for all three.
+    """
+
+    def __init__(self, n_in, H, d, scale=False, residual=True, layer_norm=False, qkv_activation=None, dropout=0.0,
+                 fused=False):
         super().__init__()
         bias = qkv_activation == "relu"
         self.H, self.d = H, d
@@ -150,18 +164,24 @@ class InteractingLayer(nn.Module):
         self.activation = nn.ReLU() if bias else nn.Identity()
         self.Q, self.K, self.V = (nn.Linear(n_in, H * d, bias) for _ in "QKV")
         self.Res = nn.Linear(n_in, H * d, bias) if residual else None
+        self.softmax = nn.Softmax(dim=3)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(H * d) if layer_norm else nn.Identity()
+        self.fused = fused
 
     def forward(self, E):
         B, M, _ = E.shape
         Q, K, V = (self.activation(project(E)).view(B, M, self.H, self.d).transpose(1, 2)
                    for project in (self.Q, self.K, self.V))       # (B, H, M, d)
-        scores = Q @ K.transpose(2, 3)                            # (B, H, M, M)
-        if self.scale != 1:
-            scores = scores * self.scale
-        a = self.dropout(scores.softmax(dim=3))
-        out = (a @ V).transpose(1, 2).reshape(B, M, self.H * self.d)
+        if self.fused:
+            heads = nn.functional.scaled_dot_product_attention(
+                Q, K, V, dropout_p=self.dropout.p if self.training else 0.0, scale=self.scale)
+        else:
+            scores = Q @ K.transpose(2, 3)                        # (B, H, M, M)
+            if self.scale != 1:
+                scores = scores * self.scale
+            heads = self.dropout(self.softmax(scores)) @ V        # (B, H, M, d)
+        out = heads.transpose(1, 2).reshape(B, M, self.H * self.d)
         if self.Res is not None:
             out = out + self.activation(self.Res(E))
         return self.norm(torch.relu(out))
@@ -281,7 +301,7 @@ def load_weights(module, model):
         tensor.copy_(torch.from_numpy(theirs[name]))
 
 
-def like(model, slots, sparse=False):
+def like(model, slots, sparse=False, other_form=False):
     """The module of a built minictr model: its settings, its dtype and a copy of its weights.
 
     Parameters
@@ -289,6 +309,7 @@ def like(model, slots, sparse=False):
     model : a minictr model after ``prepare`` or ``fit``.
     slots : Slots encoded for it; the module takes inputs of this many slots.
     sparse : whether the gradients of the tables are sparse tensors, for SparseAdam.
+    other_form : AFM with ``batched``, AutoInt with ``fused``: the same equations, another way to write them.
     """
     n = model.encoder_.n_features
     fields = torch.repeat_interleave(torch.from_numpy(np.diff(slots.starts, append=slots.n_slots)))
@@ -298,12 +319,13 @@ def like(model, slots, sparse=False):
         module = FM(n, model.embedding_dim, fields, model.dropout, sparse)
     elif isinstance(model, minictr.AFM):
         module = AFM(n, model.embedding_dim, model.attention_dim, fields, model.dropout, model.attention_dropout,
-                     sparse)
+                     sparse, other_form)
     elif isinstance(model, minictr.AutoInt):
         module = AutoInt(n, model.embedding_dim, model.attention_dim, model.num_heads, model.num_layers, fields,
                          model.embedding_dropout, model.first_order, model.deep_layers, model.deep_dropout,
                          model.use_bn, sparse, scale=model.scale, residual=model.residual,
-                         layer_norm=model.layer_norm, qkv_activation=model.qkv_activation, dropout=model.dropout)
+                         layer_norm=model.layer_norm, qkv_activation=model.qkv_activation, dropout=model.dropout,
+                         fused=other_form)
     elif isinstance(model, minictr.DeepFM):
         module = DeepFM(n, model.embedding_dim, model.deep_layers, fields, model.dropout, model.use_bn, sparse)
     else:

@@ -1,0 +1,58 @@
+"""What this machine can do at best: ``python -m benchmarks.machine_rates``.
+
+Rates of NumPy's single-precision matrix product (sgemm) on one core and on all, of one with the thin shape that FM's
+relatives have (16 columns into 64), and of copying an array larger than the caches. A figure of ``benchmarks.speed``
+is held against them.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from minictr.threads import n_cores, one_blas_thread
+
+from .timing import timed
+
+
+def rate(amount, make_call, n_threads, seconds):
+    """``amount`` (of one thread's call) a second, a call of its own on each thread at once; the best of 5 medians."""
+    calls = [make_call() for _ in range(n_threads)]
+    with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+        def all_at_once(i):
+            list(pool.map(lambda call: call(), calls))
+
+        all_at_once(0)
+        return n_threads * amount / min(timed(all_at_once, seconds / 5)[0] for _ in range(5))
+
+
+def product(rows, n_in, n_out):
+    """A function that makes a call that computes (rows, n_in) @ (n_in, n_out)."""
+    def make_call():
+        a, b, out = (np.ones(shape, np.float32) for shape in ((rows, n_in), (n_in, n_out), (rows, n_out)))
+        return lambda: np.matmul(a, b, out=out)
+    return make_call
+
+
+def copy(n):
+    """A function that makes a call that copies n numbers of 4 bytes."""
+    def make_call():
+        a, b = np.ones(n, np.float32), np.empty(n, np.float32)
+        return lambda: np.copyto(b, a)
+    return make_call
+
+
+def machine_rates(seconds=0.5):
+    """Dict of rates: GFLOP/s and GB/s (bytes read plus bytes written) of one core and of all cores."""
+    cores, n = n_cores(), 2 ** 25
+    return {
+        "sgemm GFLOP/s, one core": rate(2 * 1024 ** 3 / 1e9, product(1024, 1024, 1024), 1, seconds),
+        "sgemm GFLOP/s": rate(2 * 1024 ** 3 / 1e9, product(1024, 1024, 1024), cores, seconds),
+        "thin sgemm GFLOP/s": rate(2 * 8192 * 16 * 64 / 1e9, product(8192, 16, 64), cores, seconds),
+        "copy GB/s, one core": rate(2 * 4 * n / 1e9, copy(n), 1, seconds),
+        "copy GB/s": rate(2 * 4 * n / 1e9, copy(n), cores, seconds),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: round(value, 1) for name, value in machine_rates().items()}, indent=1))

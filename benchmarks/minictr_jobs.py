@@ -1,0 +1,125 @@
+"""The jobs of ``benchmarks.speed`` in minictr.
+
+Every job takes (name of a model, name of a shape, settings) and returns {"default": figures}, where figures is a dict
+with "value", in the unit of the job, and what else is worth keeping. (Other libraries have several ways to do a job,
+and return the figures of each.) Settings is a dict: "seconds" for a timing, "steps" to time (None: as many as fit),
+"gigaflop" that sizes the longer jobs, "model" (a fitting model instead of the named one, or None).
+"""
+
+import numpy as np
+
+from minictr import explain
+from minictr.fields import TableEncoder
+from minictr.losses import LogLoss
+from minictr.training import predict_logits, trainer_on_threads
+
+from .shapes import SHAPES, built, drawn_ratings, drawn_slots, drawn_strings, drawn_table, new_model
+from .timing import once, timed
+from .work import rows_within
+
+BATCHES = 8             # different ones, used in turn by the steps
+SAMPLE_ROWS = 16_384    # encoded rows are scored in multiples of it
+MOST_CELLS = 10_000_000     # of a drawn table
+EPOCHS = 2              # the last one counts
+
+
+def model_of(name, shape, settings):
+    """The unfitted model of a case."""
+    return (settings["model"] or new_model(name, SHAPES[shape].batch)).clone()
+
+
+def table_rows(name, shape, settings, passes):
+    """Rows of the table of a job that costs so many forward passes: at most 1,000,000."""
+    M, B = SHAPES[shape].fields, SHAPES[shape].batch
+    rows = rows_within(model_of(name, shape, settings), M, settings["gigaflop"] / passes,
+                       min(1_000_000, MOST_CELLS // M))
+    return max(4 * B, rows // B * B)
+
+
+def encoded_rows(model, shape):
+    """Rows to score in encoded form: more than fit the caches, where the model is fast enough for that."""
+    rows = rows_within(model, SHAPES[shape].fields, 10, 8 * SAMPLE_ROWS)
+    return max(1, rows // SAMPLE_ROWS) * SAMPLE_ROWS
+
+
+def step(name, shape, settings):
+    """Ms of a training step on encoded rows: forward, loss, backward, update."""
+    B = SHAPES[shape].batch
+    model = built(model_of(name, shape, settings), SHAPES[shape])
+    slots, y = drawn_slots(SHAPES[shape], BATCHES * B)
+    parts = [(slots[start:start + B], y[start:start + B]) for start in range(0, BATCHES * B, B)]
+    with trainer_on_threads(model, np.random.SeedSequence(0)) as trainer:
+        trainer.set_training(True)
+        for part in parts[:2]:                                    # warms up, and allocates the optimizer's moments
+            trainer.step(*part)
+        seconds, steps = timed(lambda i: trainer.step(*parts[i % BATCHES]), settings["seconds"], settings["steps"])
+        trainer.set_training(False)
+    loss = LogLoss().forward(predict_logits(model, parts[0][0]), parts[0][1])
+    return {"default": {"value": 1000 * seconds, "steps": steps, "loss": float(loss)}}
+
+
+def score_encoded(name, shape, settings):
+    """Seconds of scoring 1,000,000 encoded rows, from fewer."""
+    model = built(model_of(name, shape, settings), SHAPES[shape])
+    slots, _ = drawn_slots(SHAPES[shape], encoded_rows(model, shape))
+    predict_logits(model, slots)
+    seconds, _ = timed(lambda i: predict_logits(model, slots), settings["seconds"])
+    return {"default": {"value": seconds * 1e6 / len(slots)}}
+
+
+def fit(name, shape, settings):
+    """Seconds of a training epoch of 1,000,000 rows, by ``history_`` of a fit of two epochs: the second counts.
+
+    From a table of fewer rows where the model is slow. The ids are those that occur in it.
+    """
+    X, y = drawn_table(SHAPES[shape], table_rows(name, shape, settings, 6 * EPOCHS))
+    model = model_of(name, shape, settings).set_params(epochs=EPOCHS)
+    all_seconds = once(lambda: model.fit(X, y))
+    return {"default": {"value": model.history_["seconds"].iloc[-1] * 1e6 / len(y), "rows": len(y),
+                        "seconds of the whole fit": all_seconds, "ids": model.encoder_.n_features,
+                        "train_loss": model.history_["train_loss"].tolist()}}
+
+
+def predict_proba(name, shape, settings):
+    """Seconds of ``predict_proba`` for a table of 1,000,000 rows, encoding included; from fewer if slow."""
+    X, y = drawn_table(SHAPES[shape], table_rows(name, shape, settings, 2))
+    model = model_of(name, shape, settings).prepare(X[:100_000], y[:100_000])
+    model.predict_proba(X[:20_000])
+    return {"default": {"value": once(lambda: model.predict_proba(X)) * 1e6 / len(y), "rows": len(y)}}
+
+
+def rated_model(name):
+    """The model, fitted on drawn ratings for one epoch."""
+    return new_model(name, 1024).set_params(epochs=1).fit(**drawn_ratings())
+
+
+def predict(name, shape, settings):
+    """Ms of one ``predict(user, item)``."""
+    model = rated_model(name)
+    return {"default": {"value": 1000 * timed(lambda i: model.predict(i, i), settings["seconds"])[0]}}
+
+
+def recommend(name, shape, settings):
+    """Ms of ``recommend``: the best 10 of 3,706 items that the user has not rated."""
+    model = rated_model(name)
+    return {"default": {"value": 1000 * timed(lambda i: model.recommend(i), settings["seconds"])[0]}}
+
+
+def attention(name, shape, settings):
+    """Seconds of ``explain.attention`` for a table of 1,000,000 rows, encoding included; from fewer if slow."""
+    X, y = drawn_table(SHAPES[shape], table_rows(name, shape, settings, 2))
+    model = model_of(name, shape, settings).prepare(X[:100_000], y[:100_000])
+    explain.attention(model, X[:20_000])
+    return {"default": {"value": once(lambda: explain.attention(model, X)) * 1e6 / len(y), "rows": len(y)}}
+
+
+def encode(name, shape, settings):
+    """Seconds of learning and encoding a table of 10 columns of text."""
+    X = drawn_strings(settings["encode_rows"], 10)
+    encoder = TableEncoder()
+    learn = once(lambda: encoder.fit(X))
+    return {"default": {"value": learn + once(lambda: encoder.encode(X)), "seconds of fit": learn}}
+
+
+JOBS = {"step": step, "score-encoded": score_encoded, "fit": fit, "predict_proba": predict_proba,
+        "predict": predict, "recommend": recommend, "attention": attention, "encode": encode}

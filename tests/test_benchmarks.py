@@ -1,0 +1,164 @@
+"""The benchmarks measure what they say: their models agree, their work model counts right, their clocks add up."""
+
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import growth, machine_rates, profile, shapes, speed, timing, work
+from benchmarks.shapes import Shape
+from minictr import AFM, FM, AutoInt, DeepFM
+from minictr.layers import named_layers
+from minictr.training import predict_logits
+
+SMALL = Shape(fields=5, ids=103, batch=64, numerical=3)
+SETTINGS = {"seconds": 0, "steps": 3, "gigaflop": 0.001, "model": None, "encode_rows": 500}
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None,
+                                 reason="torch is not installed (extra: benchmarks)")
+
+
+@pytest.fixture
+def small_shapes(monkeypatch):
+    monkeypatch.setitem(shapes.SHAPES, "ml-1m", SMALL)
+
+
+@pytest.mark.parametrize("shape", [SMALL, *shapes.SHAPES.values()], ids=lambda shape: f"{shape.fields} fields")
+def test_drawn_ids_stay_within_their_field(shape):
+    slots, y = shapes.drawn_slots(shape, 200)
+    slots.check_ids(shape.ids)
+    ends = np.append(shapes.DrawnFields(shape).offsets[1:], shape.ids)
+    assert (slots.ids >= shapes.DrawnFields(shape).offsets).all() and (slots.ids < ends).all()
+    assert set(y.tolist()) == {0.0, 1.0}
+    assert (slots.x is None) == (shape.numerical == 0)
+
+
+def test_the_table_holds_the_same_rows_as_the_slots():
+    table, y = shapes.drawn_table(SMALL, 50)
+    slots, y_slots = shapes.drawn_slots(SMALL, 50)
+    assert (y == y_slots).all() and table.shape == (50, SMALL.fields)
+    assert np.array_equal(table["field_3"], slots.ids[:, 3] - SMALL.first_ids[0])
+    assert np.array_equal(table["field_0"], slots.x[:, 0])
+
+
+def test_work_counts_the_products_of_a_small_model():
+    assert work.of_a_row(FM(embedding_dim=2), 3) == (0, 12)
+    # DeepFM, 3 fields of 2 numbers, 4 units: 6 x 4 and 4 x 1 multiply-adds
+    assert work.of_a_row(DeepFM(embedding_dim=2, deep_layers=(4,)), 3)[0] == 2 * (24 + 4)
+    # AFM, 3 pairs of 2 numbers, 4 units: p W, r h, and the weighted sum
+    assert work.of_a_row(AFM(embedding_dim=2, attention_dim=4), 3)[0] == 2 * (3 * 2 * 4 + 3 * 4 + 3 * 2)
+    # AutoInt, one layer, 1 head of 4: four projections, scores and sums, the readout
+    assert work.of_a_row(AutoInt(embedding_dim=2, attention_dim=4, num_heads=1, num_layers=1), 3)[0] == 2 * (
+        3 * 2 * 16 + 2 * 3 * 3 * 4 + 3 * 4)
+
+
+def test_clock_counts_nested_calls_once():
+    clock = profile.Clock()
+    inner = clock.wrap(lambda: timing.once(lambda: sum(range(20_000))), "inner")
+    outer = clock.wrap(lambda: [inner() for _ in range(3)], "outer")
+    passed = timing.once(outer)
+    assert set(clock.seconds) == {"inner", "outer"} and min(clock.seconds.values()) >= 0
+    assert sum(clock.seconds.values()) == pytest.approx(passed, rel=0.2)
+
+
+@pytest.mark.parametrize("name", shapes.MODELS)
+def test_profile_has_every_layer_and_trains_as_without_it(name, small_shapes):
+    table, ms, chunks = profile.profile(name, "ml-1m", 0)
+    model = shapes.built(shapes.new_model(name, SMALL.batch), SMALL)
+    assert {layer for layer, _ in named_layers(model)} <= set(table.index)
+    assert table["share"].sum() == pytest.approx(1) and ms > 0 and chunks >= 1
+    assert isinstance(table, pd.DataFrame) and not table.isna().any(axis=None)
+
+
+def test_profile_leaves_the_updates_as_they_are():
+    trained = []
+    for wrapped in (False, True):
+        model = shapes.built(shapes.new_model("AFM", SMALL.batch), SMALL)
+        slots, y = shapes.drawn_slots(SMALL, SMALL.batch)
+        trainer = profile.Trainer(model, model.loss_, model.optimizer_, np.random.SeedSequence(0))
+        trainer.step(slots, y)
+        if wrapped:
+            profile.wrap_all(trainer, profile.Clock())
+        for _ in range(3):
+            trainer.step(slots, y)
+        trained.append(model.embedding.params["V"])
+    assert np.array_equal(*trained)
+
+
+def test_rates_are_positive():
+    assert min(machine_rates.machine_rates(seconds=0).values()) > 0
+
+
+def test_disturbance_is_a_number_of_cores():
+    with timing.disturbance() as others:
+        sum(range(100_000))
+    assert not others or others[0] >= 0
+
+
+@pytest.mark.parametrize("exponent", [1, 2])
+def test_power_is_found(exponent):
+    x = [5, 10, 20, 40]
+    assert growth.power(x, [3 * value ** exponent for value in x]) == pytest.approx(exponent)
+
+
+def figures(*values, **more):
+    return {"default": [{"value": value, **more} for value in values]}
+
+
+def test_a_missed_goal_a_met_goal_and_a_comparison_without_verdict():
+    rates = {"sgemm GFLOP/s": 100, "copy GB/s": 10}
+    peers = {"minictr": figures(1.0, 2.0, 3.0), "torch": {"slow": figures(9.0)["default"], "fast": [{"value": 4.0}]}}
+    line = speed.summary("fit", "FM", "ml-1m", peers, rates)[1]
+    assert "ratio  2.00  goal 3 MISSED  [fast]" in line
+    peers["torch"]["fast"] = [{"value": 7.0}]
+    assert "goal 3 met" in speed.summary("fit", "FM", "ml-1m", peers, rates)[1]
+    peers["minictr"]["default"][0]["cores used by others"] = 1.0
+    lines = speed.summary("fit", "FM", "ml-1m", peers, rates)
+    assert "not judged" in lines[1] and "DISTURBED" in lines[2]
+
+
+def test_losses_that_differ_make_the_comparison_void():
+    peers = {"minictr": figures(1.0, loss=0.5, steps=7), "torch": {"sparse": [{"value": 4.0, "loss": 0.5001}]}}
+    assert speed.void(peers) is None
+    for loss in (0.6, float("nan")):
+        peers["torch"]["sparse"][0]["loss"] = loss
+        assert "after 7 steps" in speed.void(peers)
+    peers["torch"] = "not installed"
+    assert speed.void(peers) is None
+
+
+@needs_torch
+@pytest.mark.parametrize("name", shapes.MODELS)
+def test_every_form_of_the_torch_peer_computes_what_minictr_does(name):
+    from benchmarks import torch_jobs, torch_models
+    model = shapes.built(shapes.new_model(name, SMALL.batch), SMALL)
+    for _, layer in named_layers(model):                          # far from the small numbers at which it starts
+        for array in layer.params.values():
+            array[...] = np.random.default_rng(0).normal(scale=0.3, size=array.shape)
+    slots, _ = shapes.drawn_slots(SMALL, 40)
+    expected = predict_logits(model, slots)
+    for other_form in torch_jobs.forms(model).values():
+        module = torch_models.like(model, slots, other_form=other_form).eval()
+        np.testing.assert_allclose(module(*torch_models.tensors(slots)).detach().numpy(), expected,
+                                   rtol=2e-4, atol=1e-5)
+
+
+@needs_torch
+@pytest.mark.parametrize("name", shapes.MODELS)
+def test_steps_of_both_libraries_end_at_the_same_loss(name, small_shapes, monkeypatch):
+    from benchmarks import torch_jobs
+    monkeypatch.setattr(torch_jobs, "set_up", lambda: None)       # it would change torch for all tests to come
+    with torch_jobs.torch.sparse.check_sparse_tensor_invariants(enable=True):
+        found = {peer: speed.turn(peer, ["step"], name, "ml-1m", SETTINGS)["step"] for peer in ("minictr", "torch")}
+    assert isinstance(found["minictr"], dict) and isinstance(found["torch"], dict), found
+    assert speed.void({peer: {variant: [figures] for variant, figures in variants.items()}
+                       for peer, variants in found.items()}) is None
+
+
+def test_a_job_that_fails_says_why(monkeypatch):
+    def fails(*arguments):
+        raise ValueError("no such thing\nmore")
+
+    monkeypatch.setattr(speed, "jobs_of", lambda peer: {"step": fails})
+    assert speed.turn("torch", ["step", "fit"], "FM", "ml-1m", SETTINGS) == {"step": "ValueError: no such thing"}
