@@ -147,7 +147,7 @@ def test_tables_do_not_depend_on_the_size_of_chunks(function, afm, monkeypatch):
 @pytest.mark.parametrize("interval_rows", [10, 100, 299, 300, 301])
 def test_intervals_are_over_evenly_spaced_rows_and_means_over_all(interval_rows, afm, small_chunks, monkeypatch):
     X, _ = table(300, seed=1)
-    monkeypatch.setattr(explain, "INTERVAL_ROWS", interval_rows)
+    monkeypatch.setattr(explain.tables, "INTERVAL_ROWS", interval_rows)
     result = explain.attention(afm, X)
     a = afm_attention_by_brute_force(afm, X)
     sample = a[::-(-300 // interval_rows)]

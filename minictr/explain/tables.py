@@ -1,16 +1,11 @@
-"""What a fitted model learned, as tidy tables by field names.
-
-Three quantities, never mixed: *attention* is where a model looks (a share, not an effect); a *contribution*
-is what a field or a pair of fields adds to one logit, exact for LR, FM and AFM; an *interaction effect* is
-how far a prediction departs from additivity, for any model.
-"""
+"""Attention and contributions: what a model's own forward pass says of its fields and pairs."""
 
 import numpy as np
 import pandas as pd
 
-from .checks import as_table
-from .layers import field_pairs
-from .models import AFM, AutoInt, Model
+from ..checks import as_table
+from ..layers import field_pairs
+from ..models import AFM, AutoInt, Model
 
 # Means are over all rows. The interval needs all values at once, so it is taken over evenly spaced rows.
 INTERVAL_ROWS = 20_000

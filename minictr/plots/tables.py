@@ -1,14 +1,4 @@
-"""Pictures of the tables that ``minictr.explain`` and ``model.history_`` return.
-
-Every function takes a table and draws it; none knows anything of models, so a table that was saved,
-filtered or computed elsewhere draws just as well. With ``ax=None`` a new figure is made, sized from
-the data; with ``ax`` given the plot is drawn there and nothing else is touched. The Axes are
-returned, and nothing is shown: that is up to the caller.
-
-Three quantities look alike and must not be mixed: *attention* (where the model looks),
-*contribution* (what a pair adds to this logit) and *interaction effect* (how far two fields
-together move the prediction). Each table names its own in ``table.attrs``; each plot prints it.
-"""
+"""Pictures of pairs, attention, training and predictions, and what all plots share."""
 
 import textwrap
 
