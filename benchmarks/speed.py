@@ -27,6 +27,9 @@ eps), which started from the same weights and saw the same batches, must agree t
 says so. A line DISTURBED says that other processes used the cores meanwhile: such figures can be wrong by a factor of
 ten. In both cases no goal counts as met or missed.
 
+Variables of the environment that pin a library to other instructions than it would choose by itself (see PINS) are
+not what a user gets who only installs: they are taken out, and named, unless --keep-environment is given.
+
 "bounded by" holds the operations and bytes of a step (see ``benchmarks.work``) against what this machine can do
 (``benchmarks.machine_rates``).
 """
@@ -59,6 +62,8 @@ GOALS = {   # at least so many times as fast as the best torch peer
     "deepctr": {"FM": 3, "AFM": 3, "DeepFM": 2, "AutoInt": 2},
 }
 GOALS |= {"fit": GOALS["step"], "predict_proba": GOALS["score-encoded"]}
+PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "ATEN_CPU_CAPABILITY",
+        "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "NPY_DISABLE_CPU_FEATURES")
 IMPORTS = {"minictr": "minictr", "torch": "torch", "numpy + pandas": "numpy, pandas"}
 
 
@@ -242,17 +247,25 @@ def main(arguments=None):
     parser.add_argument("--gigaflop", type=float, default=60, help="size of fit, predict_proba and attention")
     parser.add_argument("--encode-rows", type=int, default=10_000_000, help="rows of the job encode")
     parser.add_argument("--quick", action="store_true", help="one or two minutes: one turn, small jobs, ml-1m")
+    parser.add_argument("--keep-environment", action="store_true", help="leave variables that pin instructions")
     parser.add_argument("--json", help="a file to write all figures to")
     options = parser.parse_args(arguments)
     if options.quick:
         options.turns, options.seconds, options.gigaflop, options.encode_rows = 1, 0.1, 2, 100_000
         options.shapes = ["ml-1m"]
+    pinned = {name: os.environ[name] for name in PINS if name in os.environ}
+    if not options.keep_environment:
+        for name in pinned:
+            del os.environ[name]                                  # before the processes of the turns start
     start = time.perf_counter()
     with disturbance() as others:
-        rates = machine_rates()
+        rates = in_new_process(machine_rates)
     about = machine(("numpy", "pandas", "torch", "deepctr-torch"))
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print(", ".join(f"{name} {value:.1f}" for name, value in rates.items()))
+    if pinned:
+        print("kept from" if options.keep_environment else "taken out of", "the environment:",
+              ", ".join(f"{name}={value}" for name, value in pinned.items()))
     if others and others[0] > DISTURBED:
         print(f"DISTURBED: other processes kept {others[0]:.1f} cores busy while these rates were measured")
     print(f"{options.turns} turns, {options.seconds} s a timing, tables of {options.gigaflop} GFLOP and at most "
@@ -289,8 +302,8 @@ def main(arguments=None):
     print(f"\n{time.perf_counter() - start:.0f} s in all")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": about, "rates": rates, "settings": vars(options), "left out": left_out,
-                       "results": results}, file, indent=1)
+            json.dump({"machine": about, "pinned": pinned, "rates": rates, "settings": vars(options),
+                       "left out": left_out, "results": results}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 
 from .base import Layer, glorot_normal
 from .dense import Dropout
-from .functions import relu, softmax, softmax_backward
+from .functions import relu, repeat_middle, softmax, softmax_backward
 
 
 class AttentionPooling(Layer):
@@ -56,9 +56,9 @@ class AttentionPooling(Layer):
     def forward(self, pij):
         W, b, h = self.params["W"], self.params["b"], self.params["h"]
         B, P, k = pij.shape
-        r = pij.reshape(B * P, k) @ W                             # (B P, t)   W^T p_ij
-        r += b                                                    #            z = W^T p_ij + b
-        r = relu(r)                                               #            relu(z)
+        z = (pij.reshape(B * P, k) @ W).reshape(B, -1)            # (B, P t)   W^T p_ij of all pairs in a row
+        z += np.tile(b, P)                                        #            + b (faster along long rows)
+        r = relu(z).reshape(B * P, -1)                            # (B P, t)   relu(z)
         s = (r @ h).reshape(B, P)                                 # (B, P)     a'_ij
         aij = softmax(s, axis=1)                                  # (B, P)     a_ij, over the pairs
         weight = self.dropout.forward(aij)
@@ -70,7 +70,8 @@ class AttentionPooling(Layer):
         pij, r, aij, weight = (self.cache[name] for name in ("pij", "r", "aij", "weight"))
         B, P, k = pij.shape
         dweight = (pij @ dout[:, :, None])[:, :, 0]               # (B, P)     out = sum_ij weight_ij p_ij
-        dpij_pool = weight[:, :, None] * dout[:, None, :]         # (B, P, k)  the same, with respect to p_ij
+        dpij = repeat_middle(dout, P)                             # (B, P, k)
+        dpij *= weight[:, :, None]                                #            the same, with respect to p_ij
         daij = self.dropout.backward(dweight)                     #            weight = dropout(a)
         ds = softmax_backward(daij, aij, axis=1).reshape(B * P, 1)    # a = softmax(s)
         self.grads["h"] = (r.T @ ds)[:, 0]                        # (t,)       s = r . h
@@ -80,5 +81,7 @@ class AttentionPooling(Layer):
         on = (r > 0).astype(r.dtype)                              # (B P, t)   r = relu(z)
         self.grads["W"] = ((pij.reshape(B * P, k) * ds).T @ on) * h   # (k, t) z = W^T p_ij + b:  p^T dz
         self.grads["b"] = (on.T @ ds)[:, 0] * h                   # (t,)       sum dz
-        dpij_score = (on @ (W * h).T) * ds                        # (B P, k)   dz W^T
-        return dpij_pool + dpij_score.reshape(B, P, k)            # p_ij is used twice: add both
+        dpij_score = on @ (W * h).T                               # (B P, k)   dz W^T
+        dpij_score *= ds
+        dpij += dpij_score.reshape(B, P, k)                       # p_ij is used twice: add both
+        return dpij

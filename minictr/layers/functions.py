@@ -4,6 +4,7 @@ import numpy as np
 
 # Scores within +-60 need no care: exp lies between 1e-26 and 1e26, far from float32's limits.
 SAFE_SCORE = 60
+LONG_ROW = 4096         # numbers; long enough that what each row costs extra does not matter
 
 
 def softmax(s, axis):
@@ -86,11 +87,17 @@ def repeat_middle(x, M):
 def relu(x):
     """max(x, 0), in place.
 
-    A row of zeros instead of the number 0, because NumPy's fast loop is the one that takes two arrays.
+    A row of zeros instead of the number 0, because NumPy's fast loop is the one that takes two arrays; and x seen as
+    long rows, because each row costs extra.
 
     >>> relu(np.array([[-1.0, 2.0]]))
     array([[0., 2.]])
     """
+    if x.flags.c_contiguous:
+        flat, cut = x.reshape(-1), x.size - x.size % LONG_ROW     # flat is a view of x
+        for rows in (flat[:cut].reshape(-1, LONG_ROW), flat[cut:]):
+            np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=rows)
+        return x
     return np.maximum(x, np.zeros(x.shape[-1], x.dtype), out=x)
 
 
