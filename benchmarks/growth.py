@@ -30,13 +30,13 @@ from minictr.layers import parameters
 from minictr.slots import Slots
 from minictr.training import trainer_on_threads
 
-from .minictr_jobs import BATCHES
 from .quality import forget_peak_memory, in_new_process, machine, peak_memory
 from .shapes import MODELS, DrawnFields, Shape, built, drawn_slots, new_model
 from .timing import DISTURBED, disturbance, timed
 
 DIFFERENT_IDS = 1_000   # of each field, in the curve where their number stays the same
 MEMORY_GOAL = 200       # MB above data and parameters
+BATCHES = 8             # different ones, used in turn by the steps
 GUIDES = {"linear": 1, "square": 2}
 
 

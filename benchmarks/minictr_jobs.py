@@ -17,7 +17,7 @@ from .shapes import SHAPES, built, drawn_ratings, drawn_slots, drawn_strings, dr
 from .timing import once, timed
 from .work import rows_within
 
-BATCHES = 8             # different ones, used in turn by the steps
+MOST_STEP_NUMBERS = 3_000_000   # ids of the batches that the steps use in turn
 SAMPLE_ROWS = 16_384    # encoded rows are scored in multiples of it
 MOST_CELLS = 10_000_000     # of a drawn table
 EPOCHS = 2              # the last one counts
@@ -36,6 +36,11 @@ def table_rows(name, shape, settings, passes):
     return max(4 * B, rows // B * B)
 
 
+def step_batches(shape):
+    """How many different batches the steps use in turn: many, or they are learned by heart, and losses mean nothing."""
+    return min(200, max(8, MOST_STEP_NUMBERS // (SHAPES[shape].batch * SHAPES[shape].fields)))
+
+
 def encoded_rows(model, shape):
     """Rows to score in encoded form: more than fit the caches, where the model is fast enough for that."""
     rows = rows_within(model, SHAPES[shape].fields, 10, 8 * SAMPLE_ROWS)
@@ -46,13 +51,14 @@ def step(name, shape, settings):
     """Ms of a training step on encoded rows: forward, loss, backward, update."""
     B = SHAPES[shape].batch
     model = built(model_of(name, shape, settings), SHAPES[shape])
-    slots, y = drawn_slots(SHAPES[shape], BATCHES * B)
-    parts = [(slots[start:start + B], y[start:start + B]) for start in range(0, BATCHES * B, B)]
+    batches = step_batches(shape)
+    slots, y = drawn_slots(SHAPES[shape], batches * B)
+    parts = [(slots[start:start + B], y[start:start + B]) for start in range(0, batches * B, B)]
     with trainer_on_threads(model, np.random.SeedSequence(0)) as trainer:
         trainer.set_training(True)
         for part in parts[:2]:                                    # warms up, and allocates the optimizer's moments
             trainer.step(*part)
-        seconds, steps = timed(lambda i: trainer.step(*parts[i % BATCHES]), settings["seconds"], settings["steps"])
+        seconds, steps = timed(lambda i: trainer.step(*parts[i % batches]), settings["seconds"], settings["steps"])
         trainer.set_training(False)
     loss = LogLoss().forward(predict_logits(model, parts[0][0]), parts[0][1])
     return {"default": {"value": 1000 * seconds, "steps": steps, "loss": float(loss)}}

@@ -18,11 +18,11 @@ from minictr.layers import named_layers
 from minictr.threads import one_blas_thread
 from minictr.training import Trainer
 
-from .minictr_jobs import BATCHES
 from .quality import machine
 from .shapes import HEAVY, NAMES, SHAPES, built, drawn_slots, new_model
 from .timing import timed
 
+BATCHES = 8                     # different ones, used in turn by the steps
 TOP = "(the model itself)"      # the lines of its forward and backward that are in no layer
 
 
