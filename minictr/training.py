@@ -332,10 +332,14 @@ def evaluate(model, slots, y, c=None):
 
 def constant_loss(loss, y, c, y_test, c_test):
     """The loss on ``y_test`` of always predicting the (weighted) mean of ``y``: what a model must beat."""
-    mean = np.average(y.astype(np.float64), weights=c)
+    mean = np.mean(y, dtype=np.float64) if c is None else np.average(y.astype(np.float64), weights=c)
     s = np.log(mean / (1 - mean)) if loss.name == "log loss" else mean
-    value = loss().forward(np.full(len(y_test), s), y_test, c_test)
-    return value if c_test is None else value / np.mean(c_test)
+    N, total = len(y_test), 0.0
+    for start in range(0, N, 100_000):                  # in blocks, for many rows' sake
+        block = slice(start, min(start + 100_000, N))
+        c_block = None if c_test is None else c_test[block]
+        total += loss().forward(np.full(block.stop - start, s), y_test[block], c_block, n_rows=N)
+    return total if c_test is None else total / np.mean(c_test)
 
 
 class Best:

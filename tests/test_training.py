@@ -90,7 +90,7 @@ def test_chunks_change_nothing_but_rounding(name, monkeypatch):
     monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)
     monkeypatch.setattr(training, "chunk_slices", lambda *args: n_chunks.append(cut(*args)) or cut(*args))
     chunked = weights(model.fit(X, y))
-    assert max(map(len, n_chunks)) == (1 if name == "DeepFM use_bn" else 6)     # 130 rows, at most 32 each
+    assert max(map(len, n_chunks)) == (1 if name == "DeepFM use_bn" else 18)    # 130 rows, at most 8 each
     for array in whole:
         np.testing.assert_allclose(chunked[array], whole[array], rtol=1e-8, atol=1e-10, err_msg=array)
 

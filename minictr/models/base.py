@@ -399,7 +399,7 @@ class Model:
     def chunk_rows(self, batch_rows):
         """How many rows to process at once, so that the widest array of a chunk stays in the cache."""
         numbers_per_row = self.numbers_per_row(len(self.encoder_.field_names))
-        chunk_rows = max(32, training.CHUNK_NUMBERS // numbers_per_row)
+        chunk_rows = max(8, training.CHUNK_NUMBERS // numbers_per_row)
         if batch_rows is None:                                  # predicting
             return chunk_rows
         if self.whole_batch_only:
