@@ -248,7 +248,10 @@ def recommend(model, user_id, top_k, exclude_seen, return_scores):
     if exclude_seen:
         i = np.delete(i, data.seen(u))
     s = model.predict_slots(data.slots(np.full(len(i), u), i))
-    best = np.argsort(-s, kind="stable")[:top_k]
+    good = np.arange(len(s))
+    if top_k < len(s):                                      # only those that can be among the best are sorted
+        good = np.flatnonzero(s >= np.partition(s, -top_k)[-top_k])
+    best = good[np.argsort(-s[good], kind="stable")][:top_k]
     ids = data.items.ids[i[best]].tolist()
     if not return_scores:
         return ids
