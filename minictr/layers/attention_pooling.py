@@ -56,7 +56,7 @@ class AttentionPooling(Layer):
     def forward(self, pij):
         W, b, h = self.params["W"], self.params["b"], self.params["h"]
         B, P, k = pij.shape
-        z = (pij.reshape(B * P, k) @ W).reshape(B, -1)            # (B, P t)   W^T p_ij of all pairs in a row
+        z = (pij.reshape(B * P, k) @ W).reshape(B, -1)            # (B, P t)   W^T p_ij
         z += np.tile(b, P)                                        #            + b (faster along long rows)
         r = relu(z).reshape(B * P, -1)                            # (B P, t)   relu(z)
         s = (r @ h).reshape(B, P)                                 # (B, P)     a'_ij

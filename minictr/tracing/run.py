@@ -1,0 +1,74 @@
+"""Run the step that is traced, on a copy of the model."""
+
+import copy
+
+from ..checks import check_rows
+from ..layers import named_layers
+from ..models import Model
+from ..training import Trainer
+from .recorder import Recorder
+from .results import Trace
+
+MOST_ROWS = 64          # a trace is to be read
+# What a step never changes: the copy of a model shares it with the model.
+SHARED = ("encoder_", "init_from", "rating_data_", "history_")
+
+
+def trace(model, X, y, *, detail="lines"):
+    """Run one training step on a copy of the model and keep every array of it, with the line that computed it.
+
+    It is the step that ``model.train_step(X, y)`` would make: forward, loss, backward, update. The model itself, its
+    optimizer, caches and random numbers stay as they are.
+
+    Parameters
+    ----------
+    model : a fitted model, or one after ``prepare``; one of your own will do as well.
+    X, y : a table of the model's fields and its targets, 1 to 64 rows. Start with one: ``X[:1], y[:1]``.
+    detail : "lines" for the lines of the layers, models, losses and the optimizer; "all" also for those of the
+        functions that they call, such as softmax.
+
+    Returns: Trace. Print it, end a notebook cell with it, or look at its ``table``, ``arrays`` and ``flow()``.
+
+    Raises
+    ------
+    ValueError : for no rows or more than 64, for another ``detail``, or where the source of a layer cannot be read.
+    TypeError : for something that is no model.
+    NotFittedError : before ``fit`` or ``prepare``.
+
+    >>> from minictr import AFM, datasets
+    >>> clicks = datasets.make_clicks(200, seed=0)
+    >>> steps = trace(AFM(embedding_dim=2, attention_dim=2).prepare(clicks.X, clicks.y), clicks.X[:1], clicks.y[:1])
+    >>> attention = steps.table.query("symbol == 'aij' and phase == 'forward'").iloc[0]
+    >>> attention["layer"], attention["shape"], attention["paper"]
+    ('attention', (1, 28), 'Xiao et al. 2017, eq. 5')
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"trace needs a model, such as AFM().prepare(X, y); got {type(model).__name__}")
+    if detail not in ("lines", "all"):
+        raise ValueError(f"detail must be 'lines' or 'all', got {detail!r}")
+    model.check_fitted()
+    X, y, _ = check_rows(X, y)
+    model.check_targets(y)
+    if len(y) > MOST_ROWS:
+        raise ValueError(f"a trace is to be read, and takes at most {MOST_ROWS} rows, got {len(y)}: pass some of them, "
+                         "such as X[:1], y[:1]")
+    twin, trainer = _twin(model)
+    recorder = Recorder(twin, trainer, detail)
+    slots = twin.encoder_.encode(X)
+    recorder.record(lambda: trainer.step(slots, *twin.as_dtype(y)))
+    return Trace(twin, X[list(model.feature_names_in_)], y, recorder)
+
+
+def _twin(model):
+    """A copy of the model that can be trained without a trace left on it, and a Trainer for it."""
+    twin = copy.copy(model)
+    twin._trainer = None                                          # has threads, which cannot be copied
+    twin = copy.deepcopy(twin, {id(value): value for name, value in vars(model).items() if name in SHARED})
+    twin.chunk_rows = lambda batch_rows: batch_rows               # the whole batch at once
+    trainer = Trainer(twin, twin.loss_, twin.optimizer_, twin.seeds()["dropout"])
+    if model._trainer is not None and model._trainer.replicas:    # dropout's random numbers go on where they are
+        trainer.replicas, trainer.layers = [twin], [dict(named_layers(twin))]
+        trainer.set_training(True)
+    for _, layer in named_layers(twin):
+        layer.cache, layer.grads = {}, {}
+    return twin, trainer
