@@ -9,12 +9,13 @@ from .fields import Categorical, MultiValued, Numerical
 from .gradcheck import check_gradients
 from .models import AFM, FM, LR, AutoInt, DeepFM, Model, NotFittedError
 from .persistence import ModelFileError
+from .tracing import Trace, trace
 from .training import TrainingDiverged
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AFM", "FM", "LR", "AutoInt", "Categorical", "DeepFM", "Model", "ModelFileError", "MultiValued", "NotFittedError",
-    "Numerical", "TrainingDiverged", "check_gradients", "datasets", "explain", "layers", "losses", "metrics", "optim",
-    "plots",
+    "Numerical", "Trace", "TrainingDiverged", "check_gradients", "datasets", "explain", "layers", "losses", "metrics",
+    "optim", "plots", "trace",
 ]

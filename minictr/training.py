@@ -202,7 +202,7 @@ def predict_logits(model, slots):
     return logits
 
 
-def fit(model, windows, n_rows, targets, validation, seeds, trainer=None):
+def fit(model, windows, n_rows, targets, validation, seeds, trainer=None, after_epoch=None):
     """Train for ``model.epochs`` epochs, or until the validation loss stops falling; returns the history.
 
     Parameters
@@ -213,6 +213,7 @@ def fit(model, windows, n_rows, targets, validation, seeds, trainer=None):
     targets : (y, weights or None) of all rows, or of some with the same mean and spread.
     validation : (Slots, y, weights or None), or None.
     seeds : dict of SeedSequences "order" and "dropout".   trainer : a Trainer; one on threads if None.
+    after_epoch : None, or a function of (model, line of the history as a dict), called after each epoch.
 
     Returns: DataFrame epoch, train_loss (mean over the epoch's batches), val_loss, seconds; its ``attrs`` hold
     the name of the loss, the loss of always predicting the training mean, the best epoch, and whether Ctrl-C ended it.
@@ -230,13 +231,15 @@ def fit(model, windows, n_rows, targets, validation, seeds, trainer=None):
                 if validation is not None:
                     line["val_loss"] = evaluate(model, *validation)
                     best.update(epoch, line["val_loss"])
+                line["seconds"] = time.perf_counter() - start
+                lines.append(line)
+                progress.epoch(line)
+                if after_epoch is not None:
+                    after_epoch(model, dict(line))
             except KeyboardInterrupt:
                 model.fill_untrained_rows()
                 interrupted = True
                 break
-            line["seconds"] = time.perf_counter() - start
-            lines.append(line)
-            progress.epoch(line)
             if validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
                 break
     best.restore()

@@ -104,6 +104,45 @@ def outcomes(rows=1000):
     return (rng.random(rows) < p).astype(int), p
 
 
+def group_table(count=6, groups=2, long=False):
+    """Return pairs by group."""
+    parts = [pair_table(count, long=long, seed=g).assign(group=f"group {g}", rows=100 * (g + 1)) for g in range(groups)]
+    table = pd.concat([pd.DataFrame(part.to_dict("series")) for part in parts], ignore_index=True)
+    table.attrs = pair_table(count, long=long).attrs | {"by": "device"}
+    return table
+
+
+def epoch_table(count=6, epochs=4, long=False):
+    """Return pairs by epoch."""
+    table = group_table(count, epochs, long)
+    table["epoch"] = table.pop("group").str[6:].astype(int) + 1
+    return table
+
+
+def vector_table(values=6, k=4, long=False):
+    """Return the vectors of a field's values."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(values, k)), columns=[f"v{f + 1}" for f in range(k)])
+    table.insert(0, "value", field_names(values, long))
+    table.insert(1, "count", rng.integers(1, 1000, values))
+    table.attrs = {"field": "genres"}
+    return table
+
+
+def change_table(count=6, task="binary", long=False):
+    """Return what other values of the fields would predict."""
+    rng = np.random.default_rng(0)
+    now = 0.3
+    lines = [(name, f"now of {name}", f"{value} of {name}" if long else value, 0.2, p, p - now, p >= 0.5)
+             for name in field_names(count, long)
+             for value, p in zip("abc", rng.uniform(0, 1, 3), strict=True)]
+    table = pd.DataFrame(lines, columns=["field", "now", "instead", "share", "prediction", "change", "crosses"])
+    table.attrs = {"quantity": "prediction", "prediction": now, "fields": field_names(count, long),
+                   "unit": "probability" if task == "binary" else "units of the target",
+                   "threshold": 0.5 if task == "binary" else None}
+    return table
+
+
 # name -> (function, its data, how many Axes it draws on)
 CASES = {
     "pair_heatmap": (plots.pair_heatmap, [pair_table()], 1),
@@ -118,6 +157,13 @@ CASES = {
     "waterfall": (plots.waterfall, [term_table()], 1),
     "waterfall regression": (plots.waterfall, [term_table(task="regression")], 1),
     "calibration": (plots.calibration, outcomes(), 1),
+    "attention_vs_contribution": (plots.attention_vs_contribution,
+                                  [pair_table(), pair_table(quantity="contribution", seed=1)], 1),
+    "pair_groups": (plots.pair_groups, [group_table()], 1),
+    "attention_over_epochs": (plots.attention_over_epochs, [epoch_table()], 4),
+    "embeddings": (plots.embeddings, [vector_table()], 1),
+    "counterfactuals": (plots.counterfactuals, [change_table()], 1),
+    "counterfactuals regression": (plots.counterfactuals, [change_table(task="regression")], 1),
 }
 all_plots = pytest.mark.parametrize(("function", "data", "count"), CASES.values(), ids=CASES)
 
@@ -180,7 +226,7 @@ def test_without_axes_makes_one_new_constrained_figure(function, data, count, mo
 def test_options_are_keyword_only(function, data, count):
     parameters = inspect.signature(function).parameters
     positional = [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert len(positional) == (2 if function is plots.calibration else 1)
+    assert len(positional) == (2 if function in (plots.calibration, plots.attention_vs_contribution) else 1)
     assert parameters["ax" if count == 1 else "axes"].default is None
 
 
@@ -204,7 +250,10 @@ def test_matplotlib_is_imported_late_and_pyplot_only_for_a_new_figure():
     lambda count, long: plots.waterfall(term_table(count, long=long)),
     lambda count, long: plots.attention_grid(grid_table(count, 1, 2, long))[0, 0],
     lambda count, long: plots.truth_vs_learned(*[pair_table(count, long=long)] * 2)[0],
-], ids=["heatmap", "ranking", "waterfall", "grid", "truth"])
+    lambda count, long: plots.pair_groups(group_table(count, long=long)),
+    lambda count, long: plots.attention_over_epochs(epoch_table(count, 2, long))[0],
+    lambda count, long: plots.counterfactuals(change_table(count, long=long)),
+], ids=["heatmap", "ranking", "waterfall", "grid", "truth", "groups", "epochs", "changes"])
 def test_names_neither_overlap_nor_leave_the_figure(draw, count, long):
     ax = draw(count, long)
     ax.figure.draw_without_rendering()
@@ -237,7 +286,8 @@ def test_small_axes_name_only_as_many_fields_as_can_be_read():
 @pytest.mark.parametrize(("function", "source"), [
     (plots.pair_heatmap, "explain.pair_importance"), (plots.pair_ranking, "explain.attention"),
     (plots.attention_grid, "explain.attention"), (plots.waterfall, "explain.contributions"),
-    (plots.history, "model.history_"),
+    (plots.history, "model.history_"), (plots.pair_groups, "by=..."), (plots.embeddings, "explain.embeddings"),
+    (plots.attention_over_epochs, "AttentionOverEpochs"), (plots.counterfactuals, "explain.one_prediction"),
     (lambda table: plots.truth_vs_learned(pair_table(), table), "explain.pair_importance"),
 ])
 def test_a_wrong_table_names_the_function_that_makes_the_right_one(function, source):
@@ -259,7 +309,8 @@ def test_an_empty_table_is_refused(function, data, count):
 def test_values_that_are_infinite_or_all_missing_are_refused(function, data, count):
     if function is plots.calibration:
         return
-    column = "train_loss" if function is plots.history else "value"
+    column = {plots.history: "train_loss", plots.embeddings: "v1", plots.counterfactuals: "prediction"}.get(
+        function, "value")
     one_infinite = data[0].copy()
     one_infinite.loc[2, column] = np.inf
     with pytest.raises(ValueError, match=r"entry 2 .*finite"):
@@ -733,3 +784,251 @@ def test_wilson_interval_of_a_known_case():
 def test_calibration_refuses_what_is_not_an_outcome_or_a_probability(y, p, message):
     with pytest.raises(ValueError, match=message):
         plots.calibration(y, p)
+
+
+# ---- attention_vs_contribution -------------------------------------------------------------------
+
+
+def test_scatter_puts_each_pair_where_its_two_values_are():
+    attention, contribution = pair_table(5), pair_table(5, quantity="contribution", signed=True, seed=1)
+    mixed = contribution.sample(frac=1, random_state=0).rename(columns={"field_i": "field_j", "field_j": "field_i"})
+    ax = plots.attention_vs_contribution(attention, mixed)
+    np.testing.assert_allclose(points(ax), np.c_[attention["value"], contribution["value"]])
+    ranks = [table["value"].rank() for table in (attention, contribution)]
+    assert ax.get_title() == f"rank correlation {np.corrcoef(*ranks)[0, 1]:.2f} over 10 pairs"
+    assert "uniform attention, 0.1" in ax.get_xlabel() and ax.get_ylabel() == "size (log-odds)"
+
+
+def test_scatter_names_the_leaders_where_there_is_room():
+    attention = pair_table(6)
+    ax = plots.attention_vs_contribution(attention, attention.assign(value=attention["value"] * 2), label=2)
+    first = attention.sort_values("value", ascending=False)[:2]
+    assert {text.get_text() for text in ax.texts} == set(first["field_i"] + " × " + first["field_j"])
+    same = attention.assign(value=0.1)
+    ax = plots.attention_vs_contribution(same, same, label=15)      # all at one place: room for four names around it
+    assert len(ax.texts) <= 4 and "undefined (all equal)" in ax.get_title()
+    assert not plots.attention_vs_contribution(attention, attention, label=0).texts
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in plots.attention_vs_contribution(
+        pair_table(40), pair_table(40, seed=1), label=10).texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_scatter_leaves_out_pairs_without_a_value_and_refuses_other_pairs():
+    table = pair_table(4)
+    table.loc[0, "value"] = np.nan
+    assert "over 5 pairs" in plots.attention_vs_contribution(table, pair_table(4)).get_title()
+    with pytest.raises(ValueError, match="expected the same pairs"):
+        plots.attention_vs_contribution(pair_table(4), pair_table(5))
+
+
+# ---- pair_groups ---------------------------------------------------------------------------------
+
+
+def test_groups_are_marks_with_lines_and_the_pairs_that_differ_most_come_first():
+    table = group_table(4, groups=3)
+    ax = plots.pair_groups(table.sample(frac=1, random_state=1), top=4)
+    spread = table.groupby(["field_i", "field_j"])["value"].agg(np.ptp).sort_values(ascending=False)[:4]
+    names = [" × ".join(pair) for pair in spread.index]
+    assert [label.get_text() for label in ax.get_yticklabels()] == names
+    labels = {text.get_text() for text in ax.get_legend().get_texts()}
+    assert labels == {f"group {g} ({100 * (g + 1)} rows)" for g in range(3)}
+    assert ax.get_legend().get_title().get_text() == "attention by device"
+    for line, lines in zip(ax.lines, ax.collections, strict=False):
+        group = line.get_label()[:7]
+        part = table[table["group"] == group].set_index(["field_i", "field_j"]).loc[list(spread.index)]
+        np.testing.assert_allclose(line.get_xdata(), part["value"])
+        ends = np.array([segment[:, 0] for segment in lines.get_segments()])
+        np.testing.assert_allclose(ends, part[["low", "high"]])
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines[:3]}) == 3
+    assert "left out: 2 pairs" in ax.get_xlabel() and "uniform attention, 0.167" in ax.get_xlabel()
+
+
+def test_too_many_groups_and_a_pair_twice_are_refused():
+    with pytest.raises(ValueError, match="9 groups, and at most 8"):
+        plots.pair_groups(group_table(3, groups=9))
+    with pytest.raises(ValueError, match=r"entry 3 .*one row for each pair"):
+        plots.pair_groups(pd.concat([group_table(3, 1), group_table(3, 1)[:1]]))
+    with pytest.raises(ValueError, match=r"several values of 'group'.*plots.pair_groups.*table\['group'\]"):
+        plots.pair_heatmap(group_table(3))
+    assert plots.pair_heatmap(group_table(3).query("group == 'group 1'")).get_title() == "attention"
+
+
+# ---- embeddings ----------------------------------------------------------------------------------
+
+
+def test_embeddings_are_the_first_two_principal_components():
+    table = vector_table(8, 5)
+    ax = plots.embeddings(table)
+    centred = table[[f"v{f}" for f in range(1, 6)]] - table[[f"v{f}" for f in range(1, 6)]].mean()
+    variance = np.linalg.eigvalsh(np.cov(centred.T))[::-1]
+    plane = points(ax)
+    np.testing.assert_allclose(np.cov(plane.T), np.diag(variance[:2]), atol=1e-12)
+    assert f"({variance[0] / variance.sum():.0%} of the variance)" in ax.get_xlabel()
+    assert f"({variance[1] / variance.sum():.0%})" in ax.get_ylabel()
+    sizes = ax.collections[0].get_sizes()
+    assert np.argsort(sizes).tolist() == np.argsort(table["count"]).tolist()
+    assert "genres" in ax.get_title() and "8 values" in ax.get_title()
+
+
+def test_embeddings_name_the_most_frequent_values():
+    table = vector_table(9)
+    ax = plots.embeddings(table, label=3)
+    frequent = table.sort_values("count", ascending=False)["value"][:3]
+    assert {text.get_text() for text in ax.texts} <= set(frequent) and ax.texts
+    ax = plots.embeddings(vector_table(40, long=True), label=40)
+    ax.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) > 4 and not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert not plots.embeddings(table, label=0).texts
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_embeddings_of_one_number_and_of_equal_vectors(k):
+    ax = plots.embeddings(vector_table(4, k))
+    assert k > 1 or not points(ax)[:, 1].any()
+    same = vector_table(4, k).assign(**{f"v{f + 1}": 0.5 for f in range(k)})
+    ax = plots.embeddings(same)
+    assert not points(ax).any() and "(0% of" in ax.get_xlabel()
+
+
+def test_embeddings_of_one_value_or_with_a_wrong_label_are_refused():
+    with pytest.raises(ValueError, match="one value alone"):
+        plots.embeddings(vector_table(1))
+    with pytest.raises(ValueError, match="label must be"):
+        plots.embeddings(vector_table(3), label=-1)
+
+
+# ---- one prediction ------------------------------------------------------------------------------
+
+
+def test_counterfactual_bars_reach_from_the_lowest_to_the_highest_prediction():
+    table = change_table(5)
+    ax = plots.counterfactuals(table, top=3)
+    furthest = table.groupby("field")["change"].agg(lambda column: column.abs().max()).sort_values(ascending=False)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert [label.split(" = ")[0] for label in labels] == furthest.index[:3].tolist()
+    assert all(label.split(" = ")[1].startswith("now of") for label in labels)
+    for y, field in enumerate(furthest.index[:3]):
+        mine = [bar for bar in ax.patches if round(bar.get_y() + bar.get_height() / 2) == y]
+        ends = [edge for bar in mine for edge in (bar.get_x(), bar.get_x() + bar.get_width())]
+        p = table[table["field"] == field]["prediction"]
+        assert min(ends) == pytest.approx(min(p.min(), 0.3)) and max(ends) == pytest.approx(max(p.max(), 0.3))
+    assert sorted(line.get_xdata()[0] for line in ax.lines) == [0.3, 0.5]
+    assert "as it is, 0.300" in ax.get_xlabel() and "threshold 0.5" in ax.get_xlabel()
+    assert all(0 <= tick <= 1 for tick in ax.get_xticks())
+    ax = plots.counterfactuals(change_table(task="regression"))
+    assert len(ax.lines) == 1 and "units of the target" in ax.get_xlabel()
+
+
+@pytest.mark.parametrize("count", [2, 8, 40])
+def test_counterfactual_texts_do_not_cover_the_names(count):
+    ax = plots.counterfactuals(change_table(count, long=True))
+    ax.figure.draw_without_rendering()
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert ax.bbox.x0 <= box.x0 + 1 and box.x1 <= ax.bbox.x1 + 1
+
+
+def test_counterfactuals_that_change_nothing():
+    table = change_table(3).assign(prediction=0.3, change=0.0)
+    ax = plots.counterfactuals(table)
+    ax.figure.draw_without_rendering()
+    assert not ax.patches and len(ax.get_yticklabels()) == 3
+
+
+class Explained:
+    """What explain.one_prediction returns, from tables."""
+
+    def __init__(self, count=6, attention="pairs", exact=True, long=False):
+        fields = field_names(count, long)
+        self.terms = term_table(count, long=long).replace({"term": {"bias": "average"}})
+        self.terms.attrs = {"quantity": "contribution", "task": "binary", "unit": "log-odds", "exact": exact,
+                            "values": {name: f"value_of_{name}" for name in fields}}
+        self.counterfactuals = change_table(count, long=long)
+        self.attention = {"pairs": pair_table(count, interval=False, long=long), "none": None,
+                          "grid": grid_table(count, 1, 1, long=long)}[attention]
+
+
+@pytest.mark.parametrize("attention, titles", [("pairs", ["attention"]), ("grid", ["layer 1, head 1"]), ("none", [])])
+def test_one_prediction_has_its_three_parts(attention, titles):
+    axes = plots.one_prediction(Explained(attention=attention))
+    assert axes[0].get_title().startswith("logit") and bars(axes[0])[0][0] == "average"
+    assert [ax.get_title() for ax in axes[1:]] == ["with another value of one field", *titles]
+    assert any(" = value_of" in label.get_text() for label in axes[0].get_yticklabels())
+    given = Figure(figsize=(18, 5)).subplots(1, len(axes))
+    assert list(plots.one_prediction(Explained(attention=attention), axes=given)) == list(given)
+    assert given[0].figure.get_size_inches().tolist() == [18, 5]
+
+
+def test_one_prediction_says_when_its_terms_are_not_exact():
+    assert "the rest" in plots.one_prediction(Explained(exact=False))[0].get_xlabel()
+    assert "the rest" not in plots.one_prediction(Explained())[0].get_xlabel()
+
+
+@pytest.mark.parametrize("count", [2, 8, 40])
+def test_one_prediction_with_long_names_fits_its_figure(count):
+    axes = plots.one_prediction(Explained(count, long=True))
+    figure = axes[0].figure
+    figure.draw_without_rendering()
+    for ax in axes:
+        for label in ax.get_yticklabels():
+            assert label.get_window_extent().x0 >= -1
+        assert ax.get_window_extent().width > 100
+    for left, right in itertools.pairwise(axes):
+        assert left.get_tightbbox().x1 <= right.get_tightbbox().x0 + 2
+
+
+def test_one_prediction_without_another_value_and_of_something_else():
+    explanation = Explained()
+    explanation.counterfactuals = explanation.counterfactuals[:0]
+    assert plots.one_prediction(explanation)[1].texts[0].get_text() == "no other value to try"
+    with pytest.raises(TypeError, match=r"explain\.one_prediction"):
+        plots.one_prediction(pair_table())
+
+
+def test_waterfall_draws_a_deep_part_after_the_pairs():
+    table = term_table(3)
+    table.loc[len(table)] = [0, "deep part", None, None, 5.0]
+    drawn = bars(plots.waterfall(table))
+    assert [name for name, _, _ in drawn][-2:] == ["deep part", "logit"] and drawn[-2][2] == 5
+
+
+def test_a_rollout_grid_is_drawn_in_multiples_of_the_uniform_one():
+    table = grid_table(3, 1, 1).assign(layer="rollout", head="mean")
+    table["uniform"] = np.where(table["field_i"] == table["field_j"], 0.6, 0.2)
+    table.attrs["uniform"] = None
+    (ax,) = plots.attention_grid(table).ravel()
+    np.testing.assert_allclose(cells(ax).ravel(), table["value"] / table["uniform"])
+    assert ax.images[0].norm(1.0) == 0.5 and ax.get_title() == "rollout of layers, mean of heads"
+
+
+# ---- gradient_check ------------------------------------------------------------------------------
+
+
+class Report:
+    """What check_gradients returns."""
+
+    def __init__(self, **allowance):
+        self.arrays = [{"name": name, "allowance": value} for name, value in allowance.items()]
+        self.passed = all(value <= 1 for value in allowance.values())
+
+
+def test_gradient_check_draws_each_array_left_or_right_of_the_line():
+    ax = plots.gradient_check(Report(W=40.0, inf=np.inf, b=1e-3, h=0.0))
+    well, failed, line = ax.lines
+    assert failed.get_ydata().tolist() == [0, 1] and (failed.get_xdata() > 1).all()
+    assert well.get_ydata().tolist() == [2, 3] and (well.get_xdata() < 1).all()
+    assert failed.get_marker() != well.get_marker() and line.get_xdata()[0] == 1
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["W", "inf", "b", "h"]
+    assert "FAILED" in ax.get_title() and "passed" in plots.gradient_check(Report(W=0.1)).get_title()
+    ax.figure.draw_without_rendering()
+    with pytest.raises(TypeError, match="check_gradients"):
+        plots.gradient_check([1, 2])
+
+
+@pytest.mark.parametrize("draw", [lambda **where: plots.gradient_check(Report(W=0.1), **where)])
+def test_a_report_is_drawn_where_it_is_asked_for(draw, monkeypatch):
+    open_figures, settings, mine = plt.get_fignums(), dict(mpl.rcParams), Figure().subplots()
+    monkeypatch.setattr(plt, "subplots", refuse)
+    assert draw(ax=mine) is mine and plt.get_fignums() == open_figures and dict(mpl.rcParams) == settings

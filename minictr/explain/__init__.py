@@ -1,10 +1,19 @@
 """What a fitted model learned, as tidy tables by field names.
 
 Three quantities, never mixed: *attention* is where a model looks (a share, not an effect); a *contribution*
-is what a field or a pair of fields adds to one logit, exact for LR, FM and AFM; an *interaction effect* is
-how far a prediction departs from additivity, for any model.
+is what a field or a pair of fields adds to one logit, exact for LR, FM, AFM and, beside its deep part, DeepFM; an
+*interaction effect* is how far a prediction departs from additivity, for any model. ``truthfulness`` compares them,
+against a noise floor.
 """
 
-from .tables import attention, contributions, pair_importance
+from .agreement import pair_quantities, pair_removal, truthfulness
+from .attention_tables import attention
+from .contribution_tables import contributions, pair_importance
+from .effects import interaction_effects, permutation_importance
+from .embedding_tables import embeddings
+from .prediction import OnePrediction, one_prediction
+from .watching import AttentionOverEpochs
 
-__all__ = ["attention", "contributions", "pair_importance"]
+__all__ = ["AttentionOverEpochs", "OnePrediction", "attention", "contributions", "embeddings", "interaction_effects",
+           "one_prediction", "pair_importance", "pair_quantities", "pair_removal", "permutation_importance",
+           "truthfulness"]

@@ -101,16 +101,21 @@ class Model:
     def field_contributions(self):
         """What each field added to the logits of the latest forward pass, (B, M), where logits are such sums."""
         raise TypeError(f"the logit of {type(self).__name__} is not a sum over fields and pairs, so it has no exact "
-                        "contributions; LR, FM and AFM have them")
+                        "contributions; LR, FM and AFM have them, and DeepFM beside its deep part. For what pairs of "
+                        "fields do in any model use explain.interaction_effects, for where an AutoInt looks "
+                        "explain.attention")
 
     def pair_contributions(self):
         """What each pair of fields added, (B, P); with ``field_contributions`` and the bias it makes up the logit."""
         return self.field_contributions()[:, :0]        # a model of fields alone has no pairs
 
+    def deep_contributions(self):
+        """What a deep part, which is no such sum, added beside them, without the bias: (B,); None if there is none."""
+
     # ---- fitting ---------------------------------------------------------------------------------------
 
     def fit(self, X=None, y=None, *, validation=None, sample_weight=None,
-            user_ids=None, item_ids=None, ratings=None, user_features=None, item_features=None):
+            user_ids=None, item_ids=None, ratings=None, user_features=None, item_features=None, after_epoch=None):
         """Train on a table of named fields, or on ratings of items by users. Starts afresh each time.
 
         Parameters
@@ -126,10 +131,14 @@ class Model:
         sample_weight : one weight a row, at least 0; scaled to mean 1.
         user_ids, item_ids, ratings : instead of X and y: see ``minictr.ratings``.
         user_features, item_features : with them, DataFrames indexed by id (or with the id as a column).
+        after_epoch : function of (model, line), called after each epoch to watch the training, such as an
+            ``explain.AttentionOverEpochs``. The model can predict and be explained then; line is a dict of the epoch's
+            line of ``history_``. It is no setting of the model: a function is neither saved nor cloned.
 
         Returns: self.
         """
         self.forget()
+        self._after_epoch = after_epoch     # for ``train``, to which tables, pieces and ratings come by different ways
         if user_ids is not None or item_ids is not None or ratings is not None:
             if X is not None or y is not None:
                 raise TypeError("give either X and y, or user_ids, item_ids and ratings")
@@ -189,7 +198,8 @@ class Model:
         """Train after ``start``; see ``training.fit`` for windows, n_rows and targets."""
         if validation is not None:
             validation = validation[0], *self.as_dtype(*validation[1:])
-        self.history_ = training.fit(self, windows, n_rows, targets, validation, seeds)
+        after_epoch, self._after_epoch = self._after_epoch, None
+        self.history_ = training.fit(self, windows, n_rows, targets, validation, seeds, after_epoch=after_epoch)
         return self
 
     def prepare(self, X, y, sample_weight=None):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..layers import MLP, Embedding, FMPooling, Linear, sum_last
+from ..layers import MLP, Embedding, FMPooling, Linear, field_pairs, sum_last
 from .base import Model
 
 
@@ -65,7 +65,7 @@ class DeepFM(Model):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
         y_FM = self.linear.forward(slots) + sum_last(pooled)      # (B,)
-        y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       a^0 = [e_1; ...; e_M]
+        y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       MLP([e_1; ...; e_M])
         return y_FM + y_DNN
 
     def backward(self, dlogit):
@@ -77,6 +77,17 @@ class DeepFM(Model):
 
     def bias(self):
         return self.mlp.out.params["b"]
+
+    def field_contributions(self):
+        return self.linear.field_terms()                          # (B, M)     w_i x_i
+
+    def pair_contributions(self):
+        E = self.pooling.cache["E"]
+        i, j = field_pairs(E.shape[1])
+        return (E @ E.swapaxes(1, 2))[:, i, j]                    # (B, P)     <v_i, v_j> x_i x_j
+
+    def deep_contributions(self):
+        return self.mlp.out.cache["x"] @ self.mlp.out.params["w"]             # (B,)   w . a^L, without b
 
     def numbers_per_row(self, M):
         return M * self.embedding_dim + sum(self.deep_layers)

@@ -10,6 +10,11 @@ Three quantities look alike and must not be mixed: *attention* (where the model 
 together move the prediction). Each table names its own in ``table.attrs``; each plot prints it.
 """
 
+from .agreement import truthfulness
+from .embedding_maps import embeddings
+from .gradient_reports import gradient_check
+from .predictions import counterfactuals, one_prediction
+from .scatter import attention_vs_contribution, pair_groups
 from .tables import (
     attention_grid,
     calibration,
@@ -19,7 +24,9 @@ from .tables import (
     truth_vs_learned,
     waterfall,
 )
+from .trace_flow import flow
+from .watching import attention_animation, attention_over_epochs
 
-__all__ = [
-    "attention_grid", "calibration", "history", "pair_heatmap", "pair_ranking", "truth_vs_learned", "waterfall",
-]
+__all__ = ["attention_animation", "attention_grid", "attention_over_epochs", "attention_vs_contribution",
+           "calibration", "counterfactuals", "embeddings", "flow", "gradient_check", "history", "one_prediction",
+           "pair_groups", "pair_heatmap", "pair_ranking", "truth_vs_learned", "truthfulness", "waterfall"]

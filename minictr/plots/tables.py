@@ -11,6 +11,7 @@ BLUE, VERMILLION, SKY, GREEN, GREY = "#0072B2", "#D55E00", "#56B4E9", "#009E73",
 _PAIR_SOURCE = "explain.pair_importance(model, X) or, for AFM, explain.attention(model, X)"
 _GRID_SOURCE = "explain.attention(model, X) of an AutoInt model"
 _TERM_SOURCE = "explain.contributions(model, X)"
+_TERM_ORDER = {"field": 0, "pair": 1, "deep part": 2, "together": 2}
 
 
 def pair_heatmap(table, *, ax=None, cmap=None, annotate=None):
@@ -129,13 +130,14 @@ def attention_grid(table, *, axes=None, cmap=None):
     """Draw AutoInt's self-attention, one panel for each layer (down) and head (across).
 
     The row is the field that looks (the query), the column the field looked at (the key); each row
-    sums to 1. All panels share one colour scale from 0 to the largest weight.
+    sums to 1. All panels share one colour scale from 0 to the largest weight. A rollout is drawn in
+    multiples of the uniform one, which is larger where a field looks at itself; white is 1 there.
 
     Parameters
     ----------
     table : DataFrame with columns layer, head, field_i (query), field_j (key), value.
     axes : array of layers * heads Axes to draw on; None makes a new figure.
-    cmap : colour map in place of cividis.
+    cmap : colour map in place of cividis (PuOr_r for a rollout).
 
     Returns
     -------
@@ -161,7 +163,9 @@ def attention_grid(table, *, axes=None, cmap=None):
     _check_table(table, [*keys, "value"], _GRID_SOURCE)
     _refuse(table, table.duplicated(keys), f"one row for each of {keys}, as {_GRID_SOURCE} returns")
     fields = _fields(table)
+    given, table = table, _relative_to_uniform(table)
     (values,), query, key = _numbers(table, ["value"]), *_positions(table, fields)
+    scale = _colour_scale(values, cmap, None if table is given else _uniform(table))
     layers, heads = sorted(table["layer"].unique()), sorted(table["head"].unique())
     side, names = np.clip(0.2 * len(fields), 1.9, 6.5), _label_inches(_short_names(fields).values())
     size = len(heads) * side + names + 1.3, len(layers) * (side + 0.3) + names + 0.2
@@ -170,11 +174,11 @@ def attention_grid(table, *, axes=None, cmap=None):
         here = ((table["layer"] == layers[row]) & (table["head"] == heads[column])).to_numpy()
         matrix = np.full((len(fields), len(fields)), np.nan)
         matrix[query[here], key[here]] = values[here]
-        image = _draw_matrix(ax, matrix, np.isnan(matrix), fields, _colour_scale(values, cmap))
+        image = _draw_matrix(ax, matrix, np.isnan(matrix), fields, scale)
         left, bottom = column == 0, row == len(layers) - 1
         ax.tick_params(labelleft=left, labelbottom=bottom)
         ax.set(ylabel="query (asks)" if left else "", xlabel="key (answers)" if bottom else "")
-        ax.set_title(f"layer {layers[row]}, head {heads[column]}", fontsize=10)
+        ax.set_title(_panel_name(layers[row], heads[column]), fontsize=10)
     _colour_bar(image, axes[0, -1], [1.05, 0, 0.06, 1], table, "vertical")
     return axes
 
@@ -288,8 +292,8 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
 
     Parameters
     ----------
-    contributions : DataFrame with columns row, term ("bias", "field", "pair"), field_i, field_j and
-        value.
+    contributions : DataFrame with columns row, term ("bias", "field", "pair", "deep part"), field_i,
+        field_j and value; or the terms of ``explain.one_prediction``, from "average" on.
     row : which row of the data; may be left out when the table holds only one.
     top : how many fields and pairs get a bar of their own.
     ax : Axes to draw on; None makes a new figure.
@@ -323,17 +327,17 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
         raise ValueError(f"choose with row= one of the {len(rows)} explained rows, {rows[:10]}"
                          f"{' and so on' * (len(rows) > 10)}; got row={row!r}")
     one = contributions[contributions["row"] == chosen[0]]
-    bad = ~one["term"].isin(["bias", "field", "pair"]) | one["value"].isna()
-    _refuse(one, bad, f"a term bias, field or pair and its value, as {_TERM_SOURCE} returns")
+    bad = ~one["term"].isin(["bias", "average", *_TERM_ORDER]) | one["value"].isna()
+    _refuse(one, bad, f"a term bias, field or pair (or deep part) and its value, as {_TERM_SOURCE} returns")
     (values,), terms = _numbers(one, ["value"]), one["term"].to_numpy()
-    first, second = one["field_i"].to_numpy(), one["field_j"].to_numpy()
-    names = _short_names(dict.fromkeys([*first[terms != "bias"], *second[terms == "pair"]]))
+    begins = np.isin(terms, ["bias", "average"])
+    labels, steps = [terms[begins][0] if begins.any() else "bias"], [values[begins].sum()]
+    named = _term_names(one)
     ranked = np.argsort(-np.abs(values), kind="stable")
-    ranked = ranked[terms[ranked] != "bias"]
-    shown = sorted(ranked[:top], key=lambda k: terms[k] == "pair")  # fields first, else by size
-    labels, steps = ["bias"], [values[terms == "bias"].sum(), *values[shown]]
-    for k in shown:
-        labels.append(names[first[k]] + (f" × {names[second[k]]}" if terms[k] == "pair" else ""))
+    ranked = ranked[~begins[ranked]]
+    shown = sorted(ranked[:top], key=lambda k: _TERM_ORDER[terms[k]])  # fields first, else by size
+    labels += [named[k] for k in shown]
+    steps += [*values[shown]]
     if len(ranked) > top:
         labels.append(f"others ({_counted(len(ranked) - top, 'term')})")
         steps.append(values[ranked[top:]].sum())
@@ -343,7 +347,7 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
     starts, ends, steps = [0.0, *ends[:-1], 0.0], [*ends, ends[-1]], [*steps, ends[-1]]
     colours = [GREY, *(VERMILLION if step > 0 else BLUE for step in steps[1:-1]), GREY]
     written = _number_format(steps)
-    title = f"row {chosen[0]}: {labels[-1]} {written(steps[-1])}"
+    title = f"row {chosen[0]}: " * (labels[0] == "bias") + f"{labels[-1]} {written(steps[-1])}"
 
     ax = _panels(ax, 1, 1, _bars_size(labels))[0, 0]
     ax.use_sticky_edges = False  # else a bar that starts at the edge leaves a number no room there
@@ -448,6 +452,10 @@ def _check_pairs(table):
         if column in table.columns:
             raise ValueError(f"a table with a column {column!r} is not a table of pairs; draw it"
                              f" with plots.{plot}, or make a table of pairs with {_PAIR_SOURCE}")
+    for column, plot in (("group", "pair_groups"), ("epoch", "attention_over_epochs")):
+        if column in table.columns and table[column].nunique() > 1:
+            raise ValueError(f"the table holds several values of {column!r}; draw all with plots.{plot},"
+                             f" or one: table[table[{column!r}] == {table[column].iloc[0]!r}]")
     ends = np.sort(_positions(table, _fields(table)), axis=0)
     bad = pd.DataFrame(ends.T).duplicated() | (ends[0] == ends[1])
     _refuse(table, bad, f"one row for each pair of two fields, as {_PAIR_SOURCE} returns")
@@ -501,12 +509,30 @@ def _unit(table):
     return table.attrs.get("unit", _quantity(table))
 
 
+def _term_names(terms):
+    """Return a label for each term of one prediction, with the fields' values where the table has them."""
+    pairs = terms[["field_i", "field_j"]].astype(object).to_numpy()
+    is_field = np.isin(terms["term"], ["field", "pair"])
+    fields = dict.fromkeys([*pairs[is_field, 0], *pairs[terms["term"] == "pair", 1]])
+    names = _short_names(fields)
+    if (held := terms.attrs.get("values")) is not None:
+        names = {field: _with_value(names[field], held[field]) for field in fields}
+    return [names[i] + (f" × {names[j]}" if term == "pair" else "") if known else term
+            for term, known, (i, j) in zip(terms["term"], is_field, pairs, strict=True)]
+
+
 # ---- writing text --------------------------------------------------------------------------------
 
 
 def _title(table):
     trivial = _quantity(table) == "attention" and len(table) == 1
     return _quantity(table) + "\n(over one pair always 1: trivial)" * trivial
+
+
+def _panel_name(layer, head):
+    """Return what a panel of self-attention shows; a layer or head that is a word is a summary of all."""
+    return ", ".join(f"{part} of {kind}s" if isinstance(part, str) else f"{kind} {part}"
+                     for kind, part in (("layer", layer), ("head", head)))
 
 
 def _counted(count, noun):
@@ -522,6 +548,11 @@ def _short_names(names, limit=18):
         if len(set(short)) == len(set(full)):
             return dict(zip(names, short, strict=True))
         limit += 2
+
+
+def _with_value(name, value):
+    """Return "field = value" with a value that is not too long."""
+    return f"{name} = {next(iter(_short_names([value], limit=16).values()))}"
 
 
 def _number_format(values):
@@ -569,6 +600,40 @@ def _bars_size(labels):
     return 4.6 + _label_inches(labels), 1.7 + 0.32 * len(labels)
 
 
+def _name_points(ax, points, names):
+    """Write names beside points (n, 2), the first ones first, where they cover neither one another nor leave the Axes.
+
+    A name finds a place to the right or left of its point, a little above or below; if all are taken it is left out.
+    """
+    ax.figure.draw_without_rendering()                            # settles limits and, with it, where the points lie
+    scale = 72 / ax.figure.dpi
+    places = ax.transData.transform(points) * scale               # in points (1/72 inch)
+    box = ax.get_window_extent()
+    edges = np.array([box.x0, box.x1]) * scale
+    taken = []                                                    # left, right, bottom, top
+    for (x, y), name in zip(places, names, strict=True):
+        width = 5.4 * len(name)
+        for side, up in ((1, 4), (-1, 4), (1, -15), (-1, -15)):
+            left = x + 5 if side == 1 else x - 5 - width
+            mine = left, left + width, y + up, y + up + 12
+            inside = edges[0] <= mine[0] and mine[1] <= edges[1]
+            if inside and not any(mine[0] < r and l < mine[1] and mine[2] < t and b < mine[3] for l, r, b, t in taken):
+                taken.append(mine)
+                ax.annotate(name, ax.transData.inverted().transform((x / scale, y / scale)), xytext=(5 * side, up),
+                            textcoords="offset points", fontsize=8, parse_math=False,
+                            ha="left" if side == 1 else "right", va="bottom")
+                break
+
+
+def _relative_to_uniform(table):
+    """Return a rollout's table in multiples of its uniform attention, which differs from cell to cell; others as is."""
+    if table.attrs.get("uniform") is not None or "uniform" not in table.columns:
+        return table
+    relative = table.assign(value=table["value"] / table["uniform"])
+    relative.attrs = table.attrs | {"uniform": 1.0, "unit": "attention (multiple of the uniform one)"}
+    return relative
+
+
 def _draw_bars(ax, labels, lengths, starts, colours, text_at, texts):
     """Draw named horizontal bars from top to bottom, with a number beyond the end of each."""
     ax.barh(range(len(lengths)), lengths, left=starts, color=colours, height=0.7)
@@ -583,7 +648,7 @@ def _draw_bars(ax, labels, lengths, starts, colours, text_at, texts):
 
 
 def _colour_scale(values, cmap, uniform=None):
-    if uniform is not None and uniform < 1:
+    if uniform is not None and (uniform < 1 or np.nanmax(values) > uniform):    # else trivial: all is 1
         from matplotlib.colors import TwoSlopeNorm
 
         # white at the uniform weight, and wide enough for weights near it to look alike

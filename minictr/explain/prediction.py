@@ -1,0 +1,251 @@
+"""One prediction explained: how it adds up, what would change it, and where the model looked."""
+
+import numpy as np
+import pandas as pd
+
+from ..checks import as_table
+from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
+from ..layers import sigmoid
+from ..models import AFM, AutoInt, Model
+from ..report import as_text, text_table
+from ..slots import Slots
+from .attention_tables import attention
+from .contribution_tables import _all_terms
+from .summaries import _unit
+
+BACKGROUND_ROWS = 10_000    # of the background, evenly spaced, for averages and for the values that occur
+REPLACED_ROWS = 1_000       # of them, to replace a field's value by, where terms are not exact
+MAX_VALUES = 100            # most common values of a field that are tried
+_TERM_COLUMNS = ["row", "term", "field_i", "field_j", "value"]
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)       # of a number, that are tried
+
+
+class OnePrediction:
+    """One prediction and its reasons; print it, or draw it with ``plots.one_prediction``.
+
+    Attributes
+    ----------
+    prediction, average : the predicted probability (or number) of the row, and the mean over the background.
+    unit : of predictions: "probability", or "units of the target".   task : the model's.
+    values : the row's values as text, by field.
+    terms : table row, term, field_i, field_j, value, in log-odds (or units of the target). From the term "average",
+        the mean logit of the background, each term adds what the row's differs by from its background mean; together
+        they make the row's logit. ``terms.attrs["exact"]``: True if these are the model's own terms (see
+        ``contributions``). Else a field's term is the mean change of the logit when only this field takes the
+        background's values instead, and "together" is what that leaves over: what fields do jointly.
+    counterfactuals : table field, now, instead, share, prediction, change, crosses: one line for each other value of
+        one field, all others as they are. share: of the background's rows that hold that value (NaN for quantiles of a
+        number); crosses: whether the prediction comes to lie on the other side of the threshold.
+    attention : of this row, for AFM (see ``attention``) and AutoInt (its rollout); None for other models.
+    """
+
+    def __init__(self, prediction, average, values, terms, counterfactuals, attention):
+        self.prediction, self.average, self.values = prediction, average, values
+        self.terms, self.counterfactuals, self.attention = terms, counterfactuals, attention
+        self.task, self.unit = terms.attrs["task"], counterfactuals.attrs["unit"]
+
+    def __repr__(self):
+        return self.text()
+
+    def text(self, top=8):
+        """The explanation as a person reads it, with at most ``top`` lines of each kind."""
+        what = "probability" if self.task == "binary" else "value, in units of the target,"
+        parts = [f"Predicted {what} {self.prediction:.4g}, where the average of the background is {self.average:.4g}.",
+                 self._terms_text(top), self._counterfactuals_text(top)]
+        if self.attention is not None:
+            parts.append(self._attention_text(top))
+        return "\n\n".join(parts)
+
+    def _terms_text(self, top):
+        terms = self.terms.iloc[1:]
+        ranked = terms.iloc[np.argsort(-terms["value"].abs().to_numpy(), kind="stable")]
+        average, total = self.terms["value"].iloc[0], self.terms["value"].sum()
+        lines = [["  average", f"{average:.3f}"]]
+        lines += [[f"  {self._name(term)}", f"{term.value:+.3f}"] for term in ranked[:top].itertuples()]
+        if len(ranked) > top:
+            lines.append([f"  others ({len(ranked) - top})", f"{ranked['value'][top:].sum():+.3f}"])
+        lines.append(["  logit" if self.task == "binary" else "  prediction", f"{total:.3f}"])
+        how = ("the model's own terms, less their average: an exact sum" if self.terms.attrs["exact"] else
+               "a field's term is the mean change if it alone were as in the background; \"together\" is the rest")
+        return f"How it adds up, in {self.terms.attrs['unit']} ({how}):\n{text_table(lines)}"
+
+    def _name(self, term):
+        if term.field_i is None:
+            return term.term
+        fields = [term.field_i] if term.field_j is None else [term.field_i, term.field_j]
+        return " × ".join(f"{field} = {self.values[field]}" for field in fields)
+
+    def _counterfactuals_text(self, top):
+        table = self.counterfactuals
+        if table.empty:
+            return "The background holds no other value of any field to try instead."
+        changes = table.loc[table.groupby("field", sort=False)["change"].apply(lambda column: column.abs().idxmax())]
+        changes = changes.iloc[np.argsort(-changes["change"].abs().to_numpy(), kind="stable")][:top]
+
+        def lines(rows):
+            return text_table([[f"  with {row.field} = {row.instead} instead of {row.now}", f"{row.prediction:.4g}",
+                                f"{row.change:+.3g}", "" if np.isnan(row.share) else f"in {row.share:.1%} of rows"]
+                               for row in rows.itertuples()])
+
+        text = f"With one field changed, what changes most:\n{lines(changes)}"
+        # the most common value of each field; of a number, the one nearest to the threshold
+        crossing = table[table["crosses"]].assign(size=table["change"].abs())
+        crossing = crossing.sort_values(["share", "size"], ascending=[False, True]).groupby("field").head(1)
+        if len(crossing):
+            text += (f"\nTo the other side of {table.attrs['threshold']:g}, by the most common value that does it:\n"
+                     f"{lines(crossing[:top])}")
+        elif self.task == "binary":
+            text += f"\nNo single change tried moves it to the other side of {table.attrs['threshold']:g}."
+        return text
+
+    def _attention_text(self, top):
+        table = self.attention
+        pairs = " looks at " if "layer" in table else " × "
+        others = table[table["field_i"] != table["field_j"]].sort_values("value", ascending=False, kind="stable")[:top]
+        lines = [[f"  {row.field_i}{pairs}{row.field_j}", f"{row.value:.3f}", f"(uniform {row.uniform:.3f})"]
+                 for row in others.itertuples()]
+        how = table.attrs.get("aggregation", "over all pairs")
+        return f"Where the model looked ({how}; a share of 1, not an effect):\n{text_table(lines)}"
+
+
+def one_prediction(model, X, *, background, threshold=0.5):
+    """Explain one prediction: from the average to this row, what one other value would change, and the attention.
+
+    Parameters
+    ----------
+    model : a fitted model.   X : table of exactly one row, e.g. X[3:4].
+    background : table of rows to compare with, such as the training rows; at most 10,000 evenly spaced ones are used.
+        The values tried instead are its 100 most common ones of each field; of a number, quantiles; of a binned number,
+        the bins.
+    threshold : a probability; counterfactuals say which values move the prediction to its other side.
+
+    Returns: OnePrediction; print it, or draw it with ``plots.one_prediction``.
+
+    A counterfactual is about the model, not the world: it says what the model would predict for a row that may never
+    occur, such as a child's programme at midnight.
+
+    Raises: ValueError if X has not one row, or background none.
+
+    >>> from minictr import FM, datasets
+    >>> clicks = datasets.make_clicks(2_000, seed=0)
+    >>> model = FM(epochs=2).fit(clicks.X, clicks.y)
+    >>> explanation = one_prediction(model, clicks.X[:1], background=clicks.X)
+    >>> logit = explanation.terms["value"].sum()
+    >>> bool(np.isclose(1 / (1 + np.exp(-logit)), explanation.prediction))
+    True
+    """
+    model.check_fitted()
+    X, background = as_table(X), as_table(background)
+    if len(X) != 1:
+        raise ValueError(f"X has {len(X)} rows, and one prediction is explained: pass one, e.g. X[3:4]")
+    if not len(background):
+        raise ValueError("background has no rows: there is nothing to compare with; pass e.g. the training rows")
+    background = background.iloc[::-(-len(background) // BACKGROUND_ROWS)]
+    (prediction,) = _predictions(model, model.decision_function(X))
+    average = _predictions(model, model.decision_function(background)).mean(dtype=np.float64)
+    values = {name: _text(X[name].iloc[0]) for name in model.feature_names_in_}
+    exact = type(model).field_contributions is not Model.field_contributions
+    terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background)
+    terms.attrs = {"quantity": "contribution", "unit": _unit(model), "fields": list(values), "task": model.task_,
+                   "exact": exact, "values": values}
+    looks = None
+    if isinstance(model, (AFM, AutoInt)):
+        looks = attention(model, X, per_row=True, layers="rollout" if isinstance(model, AutoInt) else "all")
+        looks = looks.drop(columns="row")
+    return OnePrediction(float(prediction), float(average), values, terms,
+                         _counterfactuals(model, X, background, values, prediction, threshold), looks)
+
+
+def _predictions(model, s):
+    return sigmoid(s) if model.task_ == "binary" else s
+
+
+def _text(value):
+    """A cell as text; as ``as_text``, but a cell without values is missing too."""
+    return as_text(value) or "(missing)"
+
+
+def _own_terms(model, X, background):
+    """The row's terms less their mean over the background: exact, as both add up to logits."""
+    names, values = _all_terms(model, X)
+    _, others = _all_terms(model, background)
+    means = others.mean(axis=0, dtype=np.float64)
+    names.loc[0, "term"] = "average"
+    return names.assign(row=0, value=[means.sum(), *(values[0] - means)[1:]])[_TERM_COLUMNS]
+
+
+def _replacement_terms(model, X, background):
+    """For each field the mean change of the logit by it, against the background's values; and what that leaves over."""
+    encoder = model.encoder_
+    others = encoder.encode(background)
+    one = encoder.encode(X, widths=np.diff(others.starts, append=others.n_slots))
+    if one.n_slots > others.n_slots:                              # more values in a multi-valued field than any other
+        others = encoder.encode(background, widths=np.diff(one.starts, append=one.n_slots))
+    s = float(model.predict_slots(one)[0])
+    average = float(model.predict_slots(others).mean(dtype=np.float64))
+    others = others[::-(-len(others) // REPLACED_ROWS)]
+    bounds = [*one.starts.tolist(), one.n_slots]
+    names, values = [("average", None, None)], [average]
+    for name, start, stop in zip(encoder.field_names, bounds, bounds[1:], strict=False):
+        replaced = [np.repeat(mine, len(others), axis=0) if mine is not None else None for mine in (one.ids, one.x)]
+        for mine, theirs in zip(replaced, (others.ids, others.x), strict=True):
+            if mine is not None:
+                mine[:, start:stop] = theirs[:, start:stop]
+        changed = model.predict_slots(Slots(*replaced, one.starts)).mean(dtype=np.float64)
+        names.append(("field", name, None))
+        values.append(s - float(changed))
+    names.append(("together", None, None))
+    values.append(s - sum(values))
+    terms = pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object)
+    return terms.assign(row=0, value=values)[_TERM_COLUMNS]
+
+
+def _counterfactuals(model, X, background, values, prediction, threshold):
+    encoder, tables = model.encoder_, []
+    for name in encoder.field_names:
+        candidates, texts, shares = _candidates(encoder.encoders[name], background[name])
+        n = len(candidates)
+        table = {other: X[other].iloc[np.zeros(n, int)].reset_index(drop=True) for other in encoder.field_names}
+        table[name] = candidates
+        slots = encoder.encode(table)
+        then = _predictions(model, model.predict_slots(slots))
+        tables.append(pd.DataFrame({
+            "field": name, "now": values[name], "instead": texts, "share": shares, "prediction": then,
+            "change": then - prediction, "crosses": (then >= threshold) != (prediction >= threshold),
+        })[_differs(encoder.encode({name: candidates}, [name]), encoder.encode(X, [name]))])
+    table = pd.concat(tables, ignore_index=True)
+    if model.task_ != "binary":
+        table["crosses"] = False
+    table.attrs = {"quantity": "prediction", "prediction": float(prediction), "fields": list(values),
+                   "unit": "probability" if model.task_ == "binary" else "units of the target",
+                   "threshold": threshold if model.task_ == "binary" else None}
+    return table
+
+
+def _differs(slots, one):
+    """Whether a field's slots are not those of the one row: another value that means the same changes nothing."""
+    def held(slots, row):
+        x = np.ones(slots.n_slots) if slots.x is None else slots.x[row]
+        return sorted((int(id_), float(weight)) for id_, weight in zip(slots.ids[row], x, strict=True) if weight)
+
+    mine = held(one, 0)
+    return [held(slots, row) != mine for row in range(len(slots))]
+
+
+def _candidates(encoder, column):
+    """Values to try in a field: a Series of cells, their texts, and the share of rows of the background with each."""
+    if isinstance(encoder, (NumericalEncoder, BinnedEncoder)):
+        numbers = pd.to_numeric(column, errors="coerce").dropna().to_numpy(np.float64)
+        if isinstance(encoder, NumericalEncoder):
+            tried = np.unique(np.quantile(numbers, QUANTILES)) if len(numbers) else numbers
+            return pd.Series(tried), [f"{number:.4g}" for number in tried], np.full(len(tried), np.nan)
+        bins = np.searchsorted(encoder.edges, numbers, side="right")
+        medians = pd.Series(numbers).groupby(bins).median()
+        names = encoder.labels()[-len(encoder.edges) - 1:]
+        return (medians.reset_index(drop=True), [names[bin_] for bin_ in medians.index],
+                np.bincount(bins)[medians.index] / len(column))
+    if isinstance(encoder, MultiValuedEncoder):
+        column = pd.Series([tuple(as_list(encoder.spec, cell)) for cell in column], dtype=object)
+    counts = column.value_counts(dropna=False)[:MAX_VALUES]
+    cells = pd.Series(list(counts.index), dtype=object if column.dtype == object else column.dtype)
+    return cells, [_text(cell) for cell in cells], counts.to_numpy() / len(column)

@@ -1,0 +1,133 @@
+"""What the tables have in common: going over the rows in chunks, groups of rows, means and intervals."""
+
+import numpy as np
+import pandas as pd
+
+from ..checks import as_table
+from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder
+from ..layers import field_pairs
+
+# Means are over all rows. An interval needs its values all at once, so it is taken over evenly spaced rows: at most
+# INTERVAL_ROWS of each group, fewer where their values would be more than INTERVAL_NUMBERS numbers (64 MB as float32).
+INTERVAL_ROWS = 20_000
+INTERVAL_NUMBERS = 2 ** 24
+INTERVAL = "5th to 95th percentile over rows"
+MAX_GROUPS = 50
+
+
+class Groups:
+    """Which rows belong to which group; a row can be in several, or in none.
+
+    Parameters
+    ----------
+    labels : the name of each of the G groups.
+    row, group : equally long arrays, one entry for each membership, ascending by row.
+    """
+
+    def __init__(self, labels, row, group):
+        self.labels, self.row, self.group = labels, row, group
+        self.count = np.bincount(group, minlength=len(labels))                # rows of each group
+
+    def evenly_spaced(self, limit):
+        """For each membership, whether it is one of at most ``limit`` evenly spaced ones of its group."""
+        order = np.argsort(self.group, kind="stable")
+        place = np.empty(len(order), np.int64)                                # 0, 1, 2, ... within the group
+        place[order] = np.arange(len(order)) - np.repeat(np.cumsum(self.count) - self.count, self.count)
+        stride = np.maximum(-(-self.count // limit), 1)
+        return place % stride[self.group] == 0
+
+
+def groups_of(model, X, by):
+    """The Groups of the rows of X by a column's value, or by one label a row.
+
+    A multi-valued field puts a row into the group of each of its values; the groups of a binned field are its bins.
+    """
+    X = as_table(X)
+    if isinstance(by, str):
+        if by not in X:
+            raise ValueError(f"by={by!r} is no column of X, which has {list(X)}; give a column or one label a row")
+        name, labels = repr(by), X[by]
+        encoder = model.encoder_.encoders.get(by)
+    else:
+        name, labels, encoder = "by", pd.Series(by), None
+        if len(labels) != len(X):
+            raise ValueError(f"by has {len(labels)} labels and X has {len(X)} rows: each row needs one")
+    if isinstance(encoder, (MultiValuedEncoder, BinnedEncoder)):
+        slots = model.encoder_.encode(X, [by])
+        row, slot = np.nonzero(np.ones(slots.ids.shape, bool) if slots.x is None else slots.x)
+        offset = model.encoder_.offsets[model.encoder_.field_names.index(by)]
+        ids, group = np.unique(slots.ids[row, slot] - offset, return_inverse=True)
+        names = model.encoder_.feature_names(by)
+        found = [names[id_] for id_ in ids]
+        row, group = np.unique(np.stack([row, group]), axis=1)                # a value that a cell holds twice
+    else:
+        group, found = pd.factorize(labels, sort=True, use_na_sentinel=False)
+        row, found = np.arange(len(X)), ["(missing)" if pd.isna(label) else label for label in found]
+    if len(found) > MAX_GROUPS:
+        cut = "pandas.cut(X[...], 4)" if isinstance(encoder, NumericalEncoder) else "pandas.cut, or replace rare values"
+        raise ValueError(f"{name} has {len(found):,} different values, at most {MAX_GROUPS} make a table that can be "
+                         f"read; give fewer, one label a row: by={cut}")
+    return Groups(found, row, group)
+
+
+def _unit(model):
+    return "log-odds" if model.task_ == "binary" else "units of the target"
+
+
+def _pairs_of_fields(fields):
+    """All pairs of fields by name, as the columns field_i and field_j."""
+    i, j = field_pairs(len(fields))
+    return pd.DataFrame({"field_i": [fields[a] for a in i], "field_j": [fields[b] for b in j]})
+
+
+def _summary_table(model, X, values_of, lines, by=None):
+    """A table of mean, 5th and 95th percentile, over rows, of what ``values_of`` reads from a model's caches.
+
+    Parameters
+    ----------
+    values_of : function that returns (B, C) for the B rows of the latest forward pass.
+    lines : DataFrame that says what each of the C columns is.
+    by : None, or groups of rows: see ``groups_of``.
+
+    Returns: ``lines`` with value, low and high, once for each group; ``attrs`` with interval, fields, rows (over
+    which the means are) and interval_rows (over which the intervals are: all groups together).
+    """
+    model.check_fitted()
+    N = len(as_table(X))
+    if N == 0:
+        raise ValueError("X has no rows: there is nothing to average over")
+    groups = Groups([None], np.arange(N), np.zeros(N, np.intp)) if by is None else groups_of(model, X, by)
+    G = len(groups.labels)
+    sampled = groups.evenly_spaced(max(1, min(INTERVAL_ROWS, INTERVAL_NUMBERS // max(1, len(lines) * G))))
+    total, sample = np.zeros((G, len(lines))), []
+    for first in _forward_chunks(model, X):
+        values = values_of()                                                  # (B, C)
+        here = slice(*np.searchsorted(groups.row, [first, first + len(values)]))
+        row, group, chosen = groups.row[here] - first, groups.group[here], sampled[here]
+        member = np.zeros((G, len(values)))
+        member[group, row] = 1
+        total += member @ values.astype(np.float64)
+        sample.append(values[row[chosen]])
+    sample, owner = np.concatenate(sample), groups.group[sampled]
+    low, high = (np.empty((G, len(lines)), sample.dtype) for _ in range(2))
+    for g in range(G):
+        low[g], high[g] = np.percentile(sample[owner == g] if G > 1 else sample, [5, 95], axis=0)
+    table = lines.iloc[np.tile(np.arange(len(lines)), G)].reset_index(drop=True)
+    if by is not None:
+        table.insert(0, "group", [label for label in groups.labels for _ in range(len(lines))])
+        table.insert(1, "rows", np.repeat(groups.count, len(lines)))
+    table = table.assign(value=(total / groups.count[:, None]).ravel(), low=low.ravel(), high=high.ravel())
+    table.attrs = {"interval": INTERVAL, "fields": list(model.feature_names_in_), "rows": N,
+                   "interval_rows": len(sample)}
+    if by is not None:
+        table.attrs["by"] = by if isinstance(by, str) else getattr(by, "name", None) or "label"
+    return table
+
+
+def _forward_chunks(model, X):
+    """Run the model over X chunk by chunk, so that its caches hold one chunk after the other; yields its first row."""
+    slots = model.encoder_.encode(as_table(X))
+    size = model.chunk_rows(None)
+    for first in range(0, len(slots), size):
+        model.forward(slots[first:first + size])
+        yield first

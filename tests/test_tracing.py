@@ -1,0 +1,637 @@
+"""The trace: that its arrays are those of the step, its lines those of the source, and the model stays as it was."""
+
+import ast
+import contextlib
+import copy
+import dataclasses
+import functools
+import html.parser
+import inspect
+import io
+import linecache
+import math
+import os
+import re
+import sys
+
+import matplotlib.image
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from tables import FIELDS, mixed_table
+
+import minictr
+from minictr import AFM, FM, LR, AutoInt, DeepFM, Model, MultiValued, NotFittedError, plots
+from minictr.cli import main
+from minictr.layers import MLP, Embedding, FMPooling, Layer, Linear, RowGradient, gradients, named_layers, parameters
+from minictr.tracing.page import ABOVE, BELOW, _numbers_html
+from minictr.tracing.source import comment_of, equations_of
+from minictr.tracing.steps import PHASES
+from minictr.tracing.text import numbers_text
+
+plt.switch_backend("Agg")
+X, Y = mixed_table(40)
+MODELS = {
+    "LR": functools.partial(LR),
+    "FM": functools.partial(FM, embedding_dim=3),
+    "AFM": functools.partial(AFM, embedding_dim=3, attention_dim=5),
+    "AutoInt": functools.partial(AutoInt, embedding_dim=3, attention_dim=2, num_heads=4, num_layers=2),
+    "AutoInt+": functools.partial(AutoInt.official_code, embedding_dim=3, attention_dim=2, num_heads=4, num_layers=1,
+                                  deep_layers=(7, 5), first_order=True),
+    "DeepFM": functools.partial(DeepFM, embedding_dim=3, deep_layers=(7, 5), use_bn=True),
+}
+each_model = pytest.mark.parametrize("name", MODELS)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def build(name, y=Y, **options):
+    """Prepare a model whose parameters are large enough to tell one array from the other."""
+    model = MODELS[name](fields=FIELDS, **{"dtype": "float64", **options}).prepare(X, y)
+    rng = np.random.default_rng(1)
+    for array in parameters(model).values():
+        array[...] = rng.normal(0, 0.5, array.shape)
+    return model
+
+
+@functools.cache
+def traced(name, rows=2, detail="lines"):
+    return minictr.trace(build(name), X[:rows], Y[:rows], detail=detail)
+
+
+def steps_of(trace, layer, symbol, phase=None):
+    return [step for step in trace.steps
+            if (step.layer, step.symbol) == (layer, symbol) and phase in (None, step.phase)]
+
+
+def everything(model):
+    """All that a step could change, as bytes and numbers."""
+    arrays = {**parameters(model), "row_counts": model.row_counts_}
+    for name, state in model.optimizer_.state.items():
+        arrays |= {f"{name}.{key}": array for key, array in state.items()}
+    for name, layer in named_layers(model):
+        arrays |= {f"{name}.state.{key}": array for key, array in layer.state.items()}
+    rngs = [layer.rng.bit_generator.state for _, layer in named_layers(model) if hasattr(layer, "rng")]
+    held = [(name, kind, key, id(value)) for name, layer in named_layers(model) for kind in ("cache", "grads", "params")
+            for key, value in getattr(layer, kind).items()]
+    training = [layer.training for _, layer in named_layers(model)]
+    return ({key: array.tobytes() for key, array in arrays.items()}, rngs, held, training, model.optimizer_.t,
+            set(vars(model)))
+
+
+# ---- the lines -------------------------------------------------------------------------------------------------------
+
+def arguments_of(source):
+    return re.findall(r"\w+", source.partition("(")[2])
+
+
+@each_model
+@pytest.mark.parametrize("detail", ["lines", "all"])
+def test_every_line_holds_its_text_and_names_what_it_made(name, detail):
+    trace = traced(name, detail=detail)
+    for step in trace.steps:
+        lines = [linecache.getline(step.file, step.lineno + i) for i in range(step.source.count("\n") + 1)]
+        assert [line.strip() for line in lines] == [line.strip() for line in step.source.splitlines()]
+        assert step.line == f"{os.path.basename(step.file)}:{step.lineno}"
+        code = lines[0].partition("#")[0]
+        bare = step.symbol.partition("[")[0].partition(".")[0]
+        if code.lstrip().startswith("return"):
+            assert step.symbol in ("out", "logit", "L") or step.symbol[0] == "d" or step.symbol.endswith("()") or (
+                "self.params[" in code)
+        elif code.lstrip().startswith("def "):
+            assert bare in arguments_of(code)
+        elif "self.params[" in code and step.symbol in (*"WbwphV", "w0", "gamma", "beta"):
+            assert re.search(rf"\b{step.symbol}\b|self.symbol", code)     # a parameter that the line reads
+        elif "self.grads[" in code:
+            assert step.symbol[0] == "d"
+            assert re.search(rf'\["{step.symbol[1:]}"\]|\[self.symbol\]|\[f"', code)
+        elif "self.state[" in code:
+            assert step.symbol.startswith("state.")
+        elif "self.cache = " in code:
+            assert f'"{step.symbol}": ' in code
+        elif not re.search(rf"\b{bare}\b", code):                 # it is made for the call that gives it this name
+            function = dict(named_layers(build(name)))[re.search(r"self\.(\w+)\.(?:for|back)ward\(", code)[1]]
+            assert step.symbol in inspect.signature(getattr(function, step.phase)).parameters
+
+
+def test_where_in_the_source_is_equation_5_of_afm():
+    trace = traced("AFM")
+    found = trace.table.query("paper == 'Xiao et al. 2017, eq. 5'")
+    assert list(found["symbol"]) == ["s", "aij"]
+    assert list(found["notation"]) == ["a'_ij", "a_ij"]
+    assert set(found["line"].str.partition(":")[0]) == {"attention_pooling.py"}
+    assert "softmax(s, axis=1)" in found["source"].iloc[1]
+    index = str(trace).partition("equations are in the source:\n")[2]
+    assert re.search(r"^  Xiao et al. 2017, eq. 5 +minictr/layers/attention_pooling.py:(\d+)  s\n"
+                     r" +minictr/layers/attention_pooling.py:(\d+)  aij$", index, re.MULTILINE).groups() == tuple(
+        line.rpartition(":")[2] for line in found["line"])
+
+
+@pytest.mark.parametrize("name, paper, symbols", [
+    ("FM", "Rendle 2010, eq. 1", {"out", "logit"}), ("FM", "Rendle 2010, lemma 3.1", {"out"}),
+    ("AFM", "Xiao et al. 2017, eq. 2", {"pij"}), ("AFM", "Xiao et al. 2017, eq. 4", {"out"}),
+    ("AFM", "Xiao et al. 2017, eq. 6", {"logit"}), ("AutoInt", "Song et al. 2019, eq. 2-4", {"E"}),
+    ("AutoInt", "Song et al. 2019, eq. 5", {"a"}), ("AutoInt", "Song et al. 2019, eq. 6", {"e"}),
+    ("AutoInt", "Song et al. 2019, eq. 7, 8", {"out"}), ("AutoInt", "Song et al. 2019, eq. 9", {"logit"}),
+    ("DeepFM", "Guo et al. 2017, eq. 1", {"logit"}), ("DeepFM", "Guo et al. 2017, eq. 2", {"y_FM"}),
+    ("DeepFM", "Guo et al. 2017, eq. 3-4", {"out", "y_DNN"}),
+    ("DeepFM", "Ioffe & Szegedy 2015, algorithm 1", {"xhat", "out"}),
+    ("LR", "Kingma & Ba 2015, algorithm 1", {"m", "v", "param"}),
+])
+def test_equations_are_found_by_their_number(name, paper, symbols):
+    table = traced(name).table
+    assert set(table["symbol"][table["paper"] == paper]) == symbols
+
+
+def test_every_citation_stands_in_the_docstring_of_its_class():
+    classes = {type(layer) for name in MODELS for _, layer in named_layers(build(name))} | {
+        type(build(name)) for name in MODELS} | {minictr.optim.Adam}
+    numbers = 0
+    for cls in classes:
+        for left, right, citation in equations_of(cls):
+            assert re.search(r"\d{4}, (eq\.|lemma|algorithm) \d", citation), (cls, citation)
+            assert citation.partition(", ")[2] in cls.__doc__
+            assert left in cls.__doc__ and right in re.sub(r"\s+= ", " = ", cls.__doc__)
+            numbers += 1
+    assert numbers > 15
+
+
+# ---- the arrays ------------------------------------------------------------------------------------------------------
+
+@each_model
+def test_the_arrays_are_those_of_train_step(name):
+    model = build(name)
+    trace = minictr.trace(model, X[:3], Y[:3])
+    loss = model.train_step(X[:3], Y[:3])
+    assert trace.loss == loss
+    for layer_name, layer in named_layers(model):
+        for key, array in layer.cache.items():
+            if isinstance(array, np.ndarray):
+                same = [step for step in trace.steps if step.layer == layer_name
+                        and step.value.shape == array.shape and np.array_equal(step.value, array)]
+                assert same, f"{layer_name}.{key}"
+    for full_name, gradient in gradients(model).items():
+        layer_name, _, key = full_name.rpartition(".")
+        value = gradient.values if isinstance(gradient, RowGradient) else gradient
+        np.testing.assert_array_equal(trace.arrays[f"{layer_name}.d{key}"], value)
+    for full_name, array in parameters(model).items():
+        updates = [step for step in trace.steps if step.layer == full_name and step.symbol == "param"]
+        rows = [step.value for step in trace.steps if step.layer == full_name and step.symbol == "rows"]
+        np.testing.assert_array_equal(updates[-1].value, array)
+        assert len(updates) == 2 + len(rows) and all(step.phase == "update" for step in updates)
+
+
+@each_model
+def test_phases_come_in_order_and_steps_count_from_one(name):
+    trace = traced(name)
+    phases = [PHASES.index(step.phase) for step in trace.steps]
+    assert phases == sorted(phases) and set(phases) == {0, 1, 2, 3}
+    assert [step.number for step in trace.steps] == list(range(1, len(trace) + 1))
+    for step in trace.steps:
+        if step.same_as:
+            assert step.same_as < step.number
+            np.testing.assert_array_equal(step.value, trace.steps[step.same_as - 1].value)
+
+
+def test_by_hand():
+    """A forward and a backward pass by the layers alone, beside the trace."""
+    model = build("AFM")
+    trace = minictr.trace(model, X[:2], Y[:2])
+    twin = copy.deepcopy(model)
+    slots = twin.encoder_.encode(X[:2])
+    E = twin.embedding.forward(slots)
+    pij = twin.pairs.forward(E)
+    pooled = twin.attention.forward(pij)
+    logit = twin.linear.forward(slots) + twin.projection.forward(pooled)
+    p_click = 1 / (1 + np.exp(-logit))
+    for key, value in {"AFM.E": E, "AFM.pij": pij, "attention.aij": twin.attention.cache["aij"], "AFM.logit": logit,
+                       "LogLoss.ds": (p_click - Y[:2]) / 2}.items():
+        np.testing.assert_allclose(trace.arrays[key], value, rtol=1e-12)
+    dpij = twin.attention.backward(twin.projection.backward((p_click - Y[:2]) / 2))
+    np.testing.assert_allclose(trace.arrays["AFM.dpij"], dpij, rtol=1e-12)
+    np.testing.assert_allclose(trace.arrays["AFM.dE"], twin.pairs.backward(dpij), rtol=1e-12)
+
+
+def test_an_array_changed_in_place_is_kept_as_it_was_at_each_line():
+    before, after = steps_of(traced("AFM"), "pairs", "pij", "forward")
+    E, (i, j) = traced("AFM").arrays["AFM.E"], minictr.layers.field_pairs(4)
+    np.testing.assert_array_equal(before.value, E[:, i])
+    np.testing.assert_array_equal(after.value, E[:, i] * E[:, j])
+
+
+def test_memory_that_holds_nothing_yet_is_not_shown():
+    trace = traced("AutoInt")
+    assert not steps_of(trace, "interacting_1", "dprojected")
+    e, *_ = steps_of(trace, "interacting_1", "e")
+    assert "out=e" in e.source and steps_of(trace, "interacting_1", "dQ")[0].source.startswith("np.matmul")
+
+
+def test_an_array_made_for_a_call_is_shown_where_it_is_made():
+    step, = steps_of(traced("DeepFM"), "DeepFM", "dE")
+    assert "dE_FM + da0" in step.source and step.equation == "E feeds two towers: add"
+    np.testing.assert_allclose(step.value, traced("DeepFM").arrays["DeepFM.dE_FM"]
+                               + traced("DeepFM").arrays["DeepFM.da0"].reshape(step.value.shape))
+
+
+def test_all_details_have_the_lines_inside_of_softmax():
+    table = traced("AFM", detail="all").table
+    inner = table[table["function"] == "softmax"]
+    assert len(inner) and set(inner["line"].str.partition(":")[0]) == {"functions.py"}
+    assert set(inner["layer"]) == {"attention"}
+    assert "softmax" not in set(traced("AFM").table["function"])
+
+
+# ---- the shapes that comments claim ----------------------------------------------------------------------------------
+
+def dimensions(name, step, rows):
+    """What the letters in the comments stand for; a dict of letter: number."""
+    model, slots = build(name), build(name).encoder_.encode(X[:rows])
+    M, n = slots.n_fields, model.encoder_.n_features
+    found = {"B": rows, "M": M, "n": n, "S": slots.n_slots, "P": M * (M - 1) // 2, "k": 3, "t": 5, "H": 4, "d": 2,
+             "d'": 2, "C": 4}
+    layer = dict(named_layers(model)).get(step.layer)
+    params = layer.params if layer is not None else {}
+    if "W" in params and params["W"].ndim == 2:
+        found["n_in"], found["n_out"] = params["W"].shape
+    elif "W_Q" in params:
+        found["n_in"] = len(params["W_Q"])
+    elif type(layer).__name__ == "Readout":
+        found["n_in"] = len(params[layer.symbol])
+    elif type(layer).__name__ == "MLP":
+        found["n_in"] = len(layer.dense[0].params["W"])
+    elif "gamma" in params:
+        found["n"] = len(params["gamma"])
+    return found
+
+
+def claimed(axes, found):
+    """(B, M k) with the letters' numbers; "..." stays."""
+    inner = axes[1:-1].rstrip(", ")
+    return [axis if axis == "..." else size(axis, found) for axis in re.split(r",\s*", inner)]
+
+
+def size(axis, found):
+    """B (M - 1): the product of letters and brackets."""
+    total = 1
+    for factor in re.findall(r"\([^)]*\)|[\w']+", axis):
+        if factor.startswith("("):
+            letter, number = re.fullmatch(r"\((\w) ?- ?(\d)\)", factor).groups()
+            total *= found[letter] - int(number)
+        else:
+            total *= int(factor) if factor.isdigit() else found[factor]
+    return total
+
+
+@each_model
+@pytest.mark.parametrize("rows", [2, 7])
+def test_shapes_are_what_the_comments_of_the_library_say(name, rows):
+    checked = 0
+    for step in traced(name, rows).steps:
+        if not step.axes:
+            continue
+        shape, wanted = list(step.value.shape), claimed(step.axes, dimensions(name, step, rows))
+        if wanted[0] == "...":
+            shape, wanted = shape[-len(wanted) + 1:], wanted[1:]
+        assert shape == wanted, f"{step.line}: {step.symbol} is {step.value.shape}, the comment says {step.axes}"
+        checked += 1
+    assert checked > 8
+
+
+@pytest.mark.parametrize("text, axes, equation", [
+    ("(B, k)     w . x", "(B, k)", "w . x"), ("(B,)", "(B,)", ""), ("(B, M (M-1), k)  dp", "(B, M (M-1), k)", "dp"),
+    ("(W_Q e_m) . (W_K e_k)", "", "(W_Q e_m) . (W_K e_k)"), ("(B, H, M, d) each", "(B, H, M, d)", ""),
+    ("z = x", "", "z = x"), ("(..., n)", "(..., n)", ""), ("(eq. 4)", "", "(eq. 4)"),
+])
+def test_a_comment_is_a_shape_and_an_equation(tmp_path, text, axes, equation):
+    path = tmp_path / "line.py"
+    path.write_text(f"x = 1    # {text}\n")
+    statement = ast.parse(path.read_text()).body[0]
+    assert comment_of(str(path), statement) == (axes, equation)
+
+
+# ---- the model stays as it was ---------------------------------------------------------------------------------------
+
+@each_model
+@pytest.mark.parametrize("state", ["prepared", "stepped", "fitted"])
+def test_the_model_is_not_changed(name, state):
+    dropout = {} if name == "LR" else {"deep_dropout": 0.3} if name == "AutoInt+" else {"dropout": 0.3}
+    model, other = build(name, **dropout), build(name, **dropout)
+    for each in (model, other):
+        if state == "stepped":
+            each.train_step(X[:9], Y[:9])
+        if state == "fitted":
+            each.set_params(epochs=2).fit(X, Y)
+    before, previous = everything(model), sys.gettrace()
+    trace = minictr.trace(model, X[:4], Y[:4])
+    assert everything(model) == before and sys.gettrace() is previous
+    assert trace.loss == model.train_step(X[:4], Y[:4]) == other.train_step(X[:4], Y[:4])
+    assert everything(model)[0] == everything(other)[0]
+
+
+def test_dropout_goes_on_where_it_is():
+    model = build("AFM", dropout=0.5)
+    model.train_step(X[:9], Y[:9])
+    mask = minictr.trace(model, X[:4], Y[:4]).arrays["pooled_dropout.mask"]
+    model.train_step(X[:4], Y[:4])
+    np.testing.assert_array_equal(mask, model.pooled_dropout.cache["mask"])
+
+
+def test_the_model_is_as_it_was_after_an_error():
+    model = build("DeepFM")
+    before, previous = everything(model), sys.gettrace()
+    with pytest.raises(ValueError, match="batch of one row"):
+        minictr.trace(model, X[:1], Y[:1])
+    assert everything(model) == before and sys.gettrace() is previous
+
+
+# ---- what goes in ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("options, y", [
+    ({"dtype": "float32"}, Y), ({"optimizer": "sgd"}, Y), ({"optimizer": "adagrad"}, Y), ({"lazy": False}, Y),
+    ({"reg": 0.1}, Y), ({"freeze": ("embedding",)}, Y), ({"task": "regression"}, Y * 2.5),
+])
+def test_settings_of_training_are_those_of_the_step(options, y):
+    model = build("FM", y, **options)
+    trace = minictr.trace(model, X[:5], y[:5])
+    assert trace.loss == model.train_step(X[:5], y[:5])
+    for name, array in parameters(model).items():
+        updates = steps_of(trace, name, "param")
+        if name.partition(".")[0] in options.get("freeze", ()):
+            assert not updates
+        else:
+            np.testing.assert_array_equal(updates[-1].value, array)
+    if "reg" in options:
+        assert steps_of(trace, "reg", "looked_up")
+    if "task" in options:
+        assert "SquaredLoss" in trace.layers and trace.arrays["SquaredLoss.ds"].shape == (5,)
+    assert trace.arrays["FM.logit"].dtype == trace.arrays["linear.w.param"].dtype == model.dtype
+
+
+def test_64_rows_are_one_batch_and_65_too_many():
+    X, y = mixed_table(65)
+    model = AFM(embedding_dim=40, attention_dim=700, fields=FIELDS).prepare(X, y)   # in chunks otherwise
+    assert model.chunk_rows(64) < 64
+    assert minictr.trace(model, X[:64], y[:64]).arrays["AFM.logit"].shape == (64,)
+    with pytest.raises(ValueError, match=r"at most 64 rows, got 65: .*X\[:1\]"):
+        minictr.trace(model, X, y)
+
+
+def test_what_cannot_be_traced_is_refused():
+    model = build("FM")
+    with pytest.raises(TypeError, match="needs a model"):
+        minictr.trace(model.embedding, X[:1], Y[:1])
+    with pytest.raises(NotFittedError):
+        minictr.trace(FM(), X[:1], Y[:1])
+    with pytest.raises(ValueError, match="detail must be"):
+        minictr.trace(model, X[:1], Y[:1], detail="some")
+    with pytest.raises(ValueError, match="empty"):
+        minictr.trace(model, X[:0], Y[:0])
+    with pytest.raises(ValueError, match="0 and 1"):
+        minictr.trace(model, X[:1], [3])
+    with pytest.raises(ValueError, match="hour"):
+        minictr.trace(model, X[:1].drop(columns="hour"), Y[:1])
+
+
+class Twice(Layer):
+    """out = 2 x   (Nobody & Someone 2031, eq. 77)."""
+
+    def forward(self, x):
+        self.cache = {"x": x}
+        out = x * 2; half = x / 2                                 # noqa: E702  two on a line
+        out = (out
+               + 0 * half)                                        # (B, k)     2 x
+        return out
+
+    def backward(self, dout):
+        return 2 * dout                                           # (B, k)     out = 2 x
+
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class NFM(Model):
+    """y = w_0 + sum_i w_i x_i + MLP(2 pooled)."""
+
+    def build(self, n, M, rng):
+        self.linear, self.embedding = Linear(n, dtype=self.dtype), Embedding(n, 3, rng, dtype=self.dtype)
+        self.pooling, self.twice = FMPooling(), Twice()
+        self.mlp = MLP(3, (4,), rng, dtype=self.dtype)
+
+    def forward(self, slots):
+        E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
+        pooled = self.twice.forward(self.pooling.forward(E))
+        return self.linear.forward(slots) + self.mlp.forward(pooled)
+
+    def backward(self, dlogit):
+        dpooled = self.twice.backward(self.mlp.backward(dlogit))
+        self.embedding.backward(self.pooling.backward(dpooled))
+        self.linear.backward(dlogit)
+
+    def bias(self):
+        return self.linear.params["w0"]
+
+    def numbers_per_row(self, M):
+        return 3 * M
+
+
+def test_a_model_and_a_layer_of_ones_own():
+    model = NFM(fields=FIELDS).prepare(X, Y)
+    trace = minictr.trace(model, X[:2], Y[:2])
+    first, half, second = [step for step in trace.steps if step.layer == "twice" and step.symbol in ("out", "half")]
+    assert (first.lineno, second.source.count("\n")) == (half.lineno, 1) and second.axes == "(B, k)"
+    assert second.line.startswith("test_tracing.py:")
+    np.testing.assert_array_equal(first.value, 2 * trace.arrays["twice.x"])
+    np.testing.assert_array_equal(half.value, trace.arrays["twice.x"] / 2)
+    np.testing.assert_array_equal(trace.arrays["twice.dx"], 2 * trace.arrays["mlp.dx"])
+    assert ("pooling", "twice") in set(zip(trace.edges["source"], trace.edges["target"], strict=True))
+
+
+def test_a_source_that_cannot_be_read_is_said():
+    space = {"FM": FM}
+    code = compile("class Typed(FM):\n    def forward(self, slots):\n        return FM.forward(self, slots)\n",
+                   "<typed>", "exec")
+    exec(code, space)
+    model = space["Typed"](fields=FIELDS).prepare(X, Y)
+    with pytest.raises(ValueError, match="source of forward in <typed> cannot be read"):
+        minictr.trace(model, X[:1], Y[:1])
+
+
+# ---- the table, the text, the page -----------------------------------------------------------------------------------
+
+@each_model
+def test_the_table_has_a_line_for_each_step(name):
+    trace, table = traced(name), traced(name).table
+    assert len(table) == len(trace) and list(table.columns) == [
+        "step", "phase", "layer", "function", "symbol", "notation", "paper", "equation", "line", "source", "axes",
+        "shape", "dtype", "min", "max", "mean", "norm", "values"]
+    for row in table.itertuples():
+        assert row.shape == row.values.shape
+        assert row.norm == pytest.approx(math.sqrt(sum(float(number) ** 2 for number in row.values.ravel())))
+        assert row.min == row.values.min() and row.max == row.values.max()
+        assert row.mean == pytest.approx(float(np.mean(row.values, dtype=float)))
+
+
+@each_model
+def test_the_text_has_every_line_and_the_numbers(name):
+    text = str(traced(name))
+    assert text.isascii() and max(map(len, text.splitlines())) < 160
+    for step in traced(name).steps:
+        assert re.search(rf"^ *{step.number}  {re.escape(step.line)} +.*{re.escape(step.symbol)}", text, re.MULTILINE)
+    assert "---- forward: embedding (Embedding) ---" in text or name == "LR"
+    assert repr(traced(name)).startswith(f"<Trace of {name.rstrip('+')}: {len(traced(name))} steps")
+
+
+def test_small_arrays_are_printed_in_full_and_large_ones_summed_up():
+    text = str(traced("AFM", 7))
+    aij = steps_of(traced("AFM", 7), "attention", "aij")[0].value
+    block = text[text.index("aij = softmax"):].split("\n")[1:8]
+    numbers = [[float(number) for number in re.findall(r"-?\d+\.\d+", line)] for line in block]
+    np.testing.assert_allclose(numbers, aij, atol=5.1e-5)
+    pij = steps_of(traced("AFM", 7), "pairs", "pij")[-1].value
+    assert f"norm {np.linalg.norm(pij):.4g}" in text
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-(2.0 ** 100), 2.0 ** 100, width=32), min_size=1, max_size=9))
+def test_printed_numbers_are_the_numbers(numbers):
+    array = np.array(numbers, np.float32)
+    printed = re.findall(r"-?\d[\d.]*(?:e[+-]\d+)?", " ".join(numbers_text(array)))
+    assert len(printed) == len(array)
+    np.testing.assert_allclose([float(number) for number in printed], array, rtol=6e-3, atol=6e-4 * np.abs(array).max())
+
+
+class Tags(html.parser.HTMLParser):
+    """Counts the tags and checks that they nest."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("br", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@each_model
+def test_the_page_is_sound_and_folds(name):
+    trace = traced(name)
+    tags = Tags()
+    tags.feed(trace._repr_html_())
+    assert not tags.open
+    names = [tag for tag, _ in tags.seen]
+    assert "script" not in names and names.count("details") == names.count("summary") == len(trace.groups())
+    assert not any(key.startswith("on") or key in ("src", "href") for _, attrs in tags.seen for key in attrs)
+    cells = [attrs for tag, attrs in tags.seen if tag == "td" and attrs.get("class") == "n"]
+    shown = sum(step.value.size for step in trace.steps if not step.same_as and 0 < step.value.size <= 64)
+    assert len(cells) == shown
+
+
+def test_colours_are_symmetric_around_zero():
+    page = _numbers_html(np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]))
+    cells = re.findall(r"<td[^>]*>", page)
+    strength = [float(alpha[0]) if (alpha := re.findall(r", ([\d.]+)\)", cell)) else 0 for cell in cells]
+    assert strength == strength[::-1] == [0.6, 0.3, 0, 0.3, 0.6]
+    assert BELOW in cells[0] and ABOVE in cells[4]
+    assert re.findall(r">([^<>]+)</td>", page) == ["-2", "-1", "0", "1", "2"]
+
+
+def test_names_of_fields_are_escaped():
+    evil = "<script>alert(1)</script>"
+    table = X.rename(columns={"user": evil}).assign(hour="<b>9")
+    model = FM(embedding_dim=2, fields=[evil, "hour", MultiValued("genres")]).prepare(table, Y)
+    trace = minictr.trace(model, table[:2], Y[:2])
+    page = trace._repr_html_()
+    assert "<script" not in page and "&lt;script&gt;" in page and "<b>9" not in page
+    assert evil in trace.flow(ax=Figure().subplots()).texts[0].get_text().replace("\n", "")
+
+
+# ---- the picture -----------------------------------------------------------------------------------------------------
+
+def labels(ax):
+    return {text.get_text().splitlines()[0].partition(":")[0]: text.get_text() for text in ax.texts if text.get_text()}
+
+
+@each_model
+def test_flow_draws_every_layer_shape_and_gradient(name):
+    trace, figure = traced(name), Figure((9, 9))
+    ax = trace.flow(ax=figure.subplots())
+    figure.draw_without_rendering()
+    texts = [text.get_text() for text in ax.texts]
+    for edge in trace.edges.itertuples():
+        assert f"{edge.symbol} {edge.shape}".strip() in texts
+        assert edge.source == "input" or f"{edge.gradient:.2g}" in texts
+    boxes = {text.split(":")[0].split("\n")[0] for text in texts}
+    assert {*trace.edges["source"], *trace.edges["target"]} <= boxes
+    assert len(ax.patches) == len({*trace.edges["source"], *trace.edges["target"]})
+    down, up = ([line for line in ax.lines if line.get_linestyle() == style and len(line.get_xdata())]
+                for style in ("-", "--"))
+    assert len(down) == len(trace.edges) and len(up) == trace.edges["gradient"].notna().sum()
+    for box in ax.patches:      # no two boxes overlap
+        others = [other for other in ax.patches if other is not box]
+        assert all(abs(box.get_x() - other.get_x()) >= box.get_width()
+                   or abs(box.get_y() - other.get_y()) >= box.get_height() for other in others)
+
+
+def test_gradients_on_the_edges_add_up_at_a_fork():
+    trace = traced("DeepFM")
+    edges = trace.edges.set_index(["source", "target"])
+    arrays = trace.arrays
+    assert edges.loc[("embedding", "pooling"), "gradient"] == pytest.approx(np.linalg.norm(arrays["DeepFM.dE_FM"]))
+    assert edges.loc[("embedding", "mlp"), "gradient"] == pytest.approx(np.linalg.norm(arrays["DeepFM.da0"]))
+    assert edges.loc[("logit", "loss"), "gradient"] == pytest.approx(np.linalg.norm(arrays["LogLoss.ds"]))
+    assert set(trace.edges["source"][trace.edges["target"] == "logit"]) == {"pooling", "linear", "mlp"}
+    assert trace.gradients["mlp"]["out.w"] == pytest.approx(np.linalg.norm(arrays["mlp.out.dw"]))
+
+
+def test_flow_keeps_the_contract_of_all_plots(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("plt.show was called"))
+    figure = Figure((4, 5))
+    mine, other = figure.subplots(1, 2)
+    assert plots.flow(traced("AFM"), ax=mine) is mine
+    assert tuple(figure.get_size_inches()) == (4, 5) and not other.texts and not plt.get_fignums()
+    ax = traced("AFM").flow()
+    assert len(plt.get_fignums()) == 1 and ax.figure.get_layout_engine() is not None
+    with pytest.raises(TypeError, match=r"minictr\.trace"):
+        plots.flow(pd.DataFrame())
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+def run(*arguments):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = main([str(argument) for argument in arguments])
+    return code, out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["lr", "fm", "afm", "autoint", "deepfm"])
+def test_the_command_prints_the_trace_of_a_tiny_example(name):
+    code, out = run("trace", "--model", name)
+    assert code == 0 and "One training step of" in out and "2 rows, 3 fields" in out
+    assert "---- update: linear.w" in out or name == "autoint"
+    assert run("trace", "--model", name)[1] == out
+
+
+def test_the_command_writes_a_page_and_a_picture(tmp_path):
+    code, out = run("trace", "--out", tmp_path / "traced", "--detail", "all")
+    assert code == 0 and "flow.png" in out and "functions.py" in out
+    page = (tmp_path / "traced" / "trace.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "attention_pooling.py" in page
+    pixels = matplotlib.image.imread(tmp_path / "traced" / "flow.png")
+    assert min(pixels.shape[:2]) > 200 and pixels[..., :3].std() > 0.02
+
+
+def test_the_command_refuses_a_file_for_a_folder(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["trace", "--out", str(tmp_path / "file")]) == 1
+    assert "this is a file" in capsys.readouterr().err
