@@ -1,4 +1,4 @@
-"""The command line: ``minictr demo``, ``minictr train`` and ``minictr explain``.
+"""The command line: ``minictr demo``, ``minictr train``, ``minictr explain`` and ``minictr trace``.
 
 Errors of which a user can do something end in one line on stderr and exit code 1 (2 for a wrong command); anything
 else is a defect of minictr and shows its traceback.
@@ -6,6 +6,7 @@ else is a defect of minictr and shows its traceback.
 
 import argparse
 import dataclasses
+import html
 import json
 import shlex
 import sys
@@ -20,14 +21,20 @@ from . import explain, metrics, plots
 from .checks import split_rows
 from .demo import run_demo
 from .fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field
+from .html_report import write_report
+from .layers import parameters
 from .models import AFM, FM, LR, AutoInt, DeepFM, Model
 from .report import blank_axes, draw_waterfall, make_folder, save, score_cells, text_table, triangle_inches
 from .table_files import check_columns, read_numbers, read_table, read_target
+from .tracing import trace
 from .training import TrainingDiverged
 
 MODELS = {"lr": LR, "fm": FM, "afm": AFM, "autoint": AutoInt, "deepfm": DeepFM}
 EXPECTED_ERRORS = (ValueError, TypeError, OSError, TrainingDiverged)    # what minictr raises for what a user gave it
 OWN_OPTIONS = ("epochs", "batch_size", "learning_rate", "embedding_dim", "seed", "task")
+TINY = {"lr": {}, "fm": {"embedding_dim": 2}, "afm": {"embedding_dim": 2, "attention_dim": 2},
+        "autoint": {"embedding_dim": 2, "attention_dim": 2, "num_heads": 2, "num_layers": 1},
+        "deepfm": {"embedding_dim": 2, "deep_layers": (2,)}}      # the settings of the models that ``trace`` lays open
 MEANINGS = {
     "attention": "Attention is where the model looks, a share of 1: it says how much weight a pair of fields gets, not "
                  "what the pair adds to the prediction, nor that it causes anything.",
@@ -80,6 +87,7 @@ def build_parser():
     add_demo(commands)
     add_train(commands)
     add_explain(commands)
+    add_trace(commands)
     return parser
 
 
@@ -180,12 +188,15 @@ def add_explain(commands):
     """``minictr explain``."""
     command = add_command(commands, "explain", run_explain, "write tables and pictures of what a model learned", """
         Reads a model that `minictr train` saved and a table with the same columns, and writes what the model learned
-        into a folder, as tables (.csv) and pictures (.png). What there is depends on the model:
+        into a folder: index.html, a page to open in a browser, and beside it tables (.csv) and pictures (.png). What
+        there is depends on the model:
 
           FM, AFM        contribution: what each pair of fields adds to the prediction, over all rows and for one row
+          DeepFM         the same for its FM part
           AFM, AutoInt   attention: where the model looks, over all rows
           LR             what each field adds to the prediction of one row
-          all            the training curve and, with --target, scores and (for clicks) the calibration
+          all            the training curve and, with --target, scores and (for clicks) the calibration; on the page
+                         also the model's fields and settings, and three predictions explained
 
         Attention and contribution are different things; the command says with its output what each one means.
 
@@ -196,8 +207,27 @@ def add_explain(commands):
     command.add_argument("table", type=Path, metavar="TABLE", help="rows to explain: .csv, .tsv (also .gz) or .parquet")
     command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where to write")
     command.add_argument("--target", metavar="COLUMN", help="the column with the truth, to score the predictions")
-    command.add_argument("--row", type=at_least(0), default=0, metavar="R",
-                         help="the row whose prediction is taken apart, counted from 0 (default 0)")
+    command.add_argument("--row", type=at_least(0), metavar="R",
+                         help="the row whose prediction is taken apart, counted from 0 (default 0; on the page the "
+                              "lowest, median and highest prediction)")
+
+
+def add_trace(commands):
+    """``minictr trace``."""
+    command = add_command(commands, "trace", run_trace, "lay one training step open, array by array", """
+        Makes one training step of a tiny model (3 fields, vectors of 2 numbers, 2 rows) and prints every array of its
+        forward pass, loss, backward pass and update, in order: its name in the code and in the paper, its shape, the
+        line of the source that computed it, which equation of the paper that is, and its numbers. At the end stands
+        where in the source each equation is. For a model and rows of your own: minictr.trace(model, X, y) in Python.
+
+        examples:
+          minictr trace --model afm | less
+          minictr trace --model autoint --out traced     also a page to fold (trace.html) and a picture (flow.png)
+        """)
+    command.add_argument("--model", choices=MODELS, default="afm", help="which model (default afm)")
+    command.add_argument("--detail", choices=["lines", "all"], default="lines",
+                         help="lines: of the layers (default). all: also of the functions that they call, as softmax")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="where to write trace.html and flow.png")
 
 
 def at_least(least):
@@ -381,8 +411,9 @@ def run_explain(args):
         if isinstance(encoder.spec, Numerical):
             read_numbers(X, name, args.table)
     y = read_target(X, args.target, model.task_, args.table) if args.target else None
-    if args.row >= len(X):
-        raise ValueError(f"--row {args.row}: {args.table} has {len(X):,} rows, counted from 0")
+    row = args.row or 0
+    if row >= len(X):
+        raise ValueError(f"--row {row}: {args.table} has {len(X):,} rows, counted from 0")
     prediction = predictions(model, X)
     make_folder(args.out)
 
@@ -405,9 +436,9 @@ def run_explain(args):
             if len(table):      # one field alone makes no pair
                 print_highest(table)
                 written += write_pairs(table, args.out)
-    print(f"\nRow {args.row}: predicted {prediction[args.row]:.4g}" + ("" if y is None else f", true {y[args.row]:g}"))
-    if isinstance(model, (LR, FM, AFM)):
-        written += write_contributions(model, X, args.row, args.out)
+    print(f"\nRow {row}: predicted {prediction[row]:.4g}" + ("" if y is None else f", true {y[row]:g}"))
+    if isinstance(model, (LR, FM, AFM, DeepFM)):
+        written += write_contributions(model, X, row, args.out)
     if model.history_ is not None and len(model.history_):      # None after partial_fit alone
         axes = blank_axes(1, 1, 6.4, 4.5)
         plots.history(model.history_, ax=axes[0, 0])
@@ -416,6 +447,8 @@ def run_explain(args):
         axes = blank_axes(1, 1, 5, 5)
         plots.calibration(y, prediction, ax=axes[0, 0])
         written.append(save(axes, args.out / "calibration.png"))
+    written.append(write_report(model, X, y, args.out / "index.html", rows=None if args.row is None else [row],
+                                model_name=args.model.name, table_name=args.table.name).name)
     print("\n" + textwrap.fill(f"Written to {args.out}: {', '.join(written)}", 110, break_long_words=False,
                               break_on_hyphens=False))
     return 0
@@ -461,6 +494,30 @@ def write_contributions(model, X, row, out):
     axes = blank_axes(1, 1, 7.5, 6)
     draw_waterfall(table, X.iloc[row], axes[0, 0])
     return [f"{name}.csv", save(axes, out / f"{name}.png")]
+
+
+# ---- trace -------------------------------------------------------------------------------------------------
+
+def run_trace(args):
+    """Print one training step of a tiny model."""
+    X = pd.DataFrame({"user": ["ann", "bob"], "ad": ["shoes", "phone"], "hour": [9, 21]})
+    y = np.array([1, 0])
+    model = MODELS[args.model](**TINY[args.model]).prepare(X, y)
+    rng = np.random.default_rng(0)
+    for array in parameters(model).values():
+        array[...] = rng.uniform(-1, 1, array.shape).round(1)     # numbers to calculate with by hand
+    steps = trace(model, X, y, detail=args.detail)
+    print(steps)
+    if args.out:
+        make_folder(args.out)
+        (args.out / "trace.html").write_text(
+            f"<!doctype html><meta charset=\"utf-8\"><title>{html.escape(repr(steps))}</title>"
+            f"<style>:root {{color-scheme: light dark; font-family: sans-serif}}</style>\n{steps._repr_html_()}\n",
+            encoding="utf-8")
+        axes = blank_axes(1, 1, 7.5, 9.5)
+        steps.flow(ax=axes[0, 0])
+        print(f"\nWritten to {args.out}: trace.html, {save(axes, args.out / 'flow.png')}")
+    return 0
 
 
 # ---- scores ------------------------------------------------------------------------------------------------

@@ -569,13 +569,13 @@ ROW = ["contributions_of_row_3.csv", "contributions_of_row_3.png"]
     ("fm", [*PAIRS, *ROW], ["FM has no attention"]),
     ("afm", [*PAIRS, *ROW, "attention.csv", "attention_heatmap.png", "attention_ranking.png"], []),
     ("autoint", ["attention.csv", "attention_grid.png"], ["the logit of AutoInt is not a sum"]),
-    ("deepfm", [], ["DeepFM has no attention", "the logit of DeepFM is not a sum"])])
+    ("deepfm", [*PAIRS, *ROW], ["DeepFM has no attention"])])
 def test_explain_writes_what_the_model_has(trained, tmp_path, name, files, absent):
     result = run("explain", trained / f"{name}.npz", trained / "clicks.csv", "--out", tmp_path / "pics",
                  "--target", "click", "--row", 3)
     assert result.code == 0, result.err
     written = sorted(path.name for path in (tmp_path / "pics").iterdir())
-    assert written == sorted([*files, "training_curve.png", "calibration.png"])
+    assert written == sorted([*files, "training_curve.png", "calibration.png", "index.html"])
     said = " ".join(result.out.split())
     assert all(file in said for file in written)
     assert all(is_picture(tmp_path / "pics" / file) for file in written if file.endswith(".png"))

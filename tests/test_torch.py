@@ -206,7 +206,7 @@ def test_same_steps_with_row_weights(name, task, lazy):
 
 @pytest.mark.parametrize("name", ["LR", "FM", "AFM", "AutoInt+", "DeepFM"])
 def test_same_steps_in_chunks(name, monkeypatch):
-    monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)             # so that each chunk has the least size, 8 rows at most
+    monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)     # chunks of the least size, 8 rows
     model, _ = check_ten_steps(MODELS[name], batch_size=40)
     assert model.chunk_rows(40) == 8
     assert len(training.chunk_slices(40, 8)) == 6

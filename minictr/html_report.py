@@ -1,0 +1,515 @@
+"""The page that ``minictr explain`` writes: what a model is, how good it is, what it learned, and what that means.
+
+One file: pictures are inline PNGs, the style and the few lines of script too. Whatever comes from the user passes
+``html.escape``; and the page's own policy lets a browser run that one script and load nothing.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+
+from . import explain, metrics, plots
+from .checks import as_table
+from .layers import parameters
+from .models import AFM, FM, AutoInt, DeepFM
+from .report import blank_axes, triangle_inches
+
+DPI, SHOWN = 110, 82          # pixels to an inch of a picture: drawn, and on the page, where print stays sharp
+RESAMPLES, SEED = 200, 0        # of the bootstrap
+BACKGROUND, PARTNERS = 500, 8   # of the interaction effects, at most
+SHUFFLED_ROWS = 5_000           # of the permutation importance, at most
+SCORES = 400_000                # about so many are computed for either, so that many fields do not take minutes
+MAX_PAIRS = 500                 # in the table of pairs
+
+HOW_TO_READ = {     # of each quantity: what its picture shows, and what it does not say
+    "attention": (
+        "Attention is a share of 1: how much weight the model gives a pair of fields, on average over the rows; white "
+        "in the map and the dashed line among the bars are what a model that prefers no pair would have.",
+        "It is where the model looks, not what a pair adds to the prediction: a pair with much attention may add "
+        "nothing."),
+    "self-attention": (
+        "Each panel is one head of one layer; a row is a field that asks, a column one that answers, and each row sums "
+        "to 1, so a bright cell is a field that the other one listens to.",
+        "From the second layer on, a field's place already holds a mixture of fields; and attention is where the model "
+        "looks, not what comes of it."),
+    "contribution": (
+        "A contribution is what a pair adds to the model's output or takes from it, here its mean size over the rows: "
+        "a long bar or a strong colour is a pair that moves predictions.",
+        "The sum of all terms is exact, but not unique: a pair's term can carry what one of its fields could say "
+        "alone, and an equally good model may share the same prediction out differently."),
+    "interaction effect": (
+        "An interaction effect is how far the prediction departs from the sum of what its two fields do on their own; "
+        "0 is a pair whose fields merely add up.",
+        "It is estimated by putting fields of different rows together, also in ways that never occur."),
+}
+
+STYLE = """
+:root {color-scheme: light}
+* {box-sizing: border-box}
+body {margin: 0 auto; max-width: 72rem; padding: 1rem; background: #fff; color: #1a1a1a; line-height: 1.5;
+  font-family: system-ui, sans-serif; overflow-wrap: anywhere}
+h1 {font-size: 1.7rem; line-height: 1.25; margin: 0.5rem 0}
+h2 {font-size: 1.3rem; margin: 2.5rem 0 0.5rem; padding-top: 0.8rem; border-top: 1px solid #c8c8c8}
+h3 {font-size: 1.05rem; margin: 1.5rem 0 0.5rem}
+p, ul {max-width: 46rem}
+nav a {margin-right: 1rem; white-space: nowrap}
+a {color: #005a8f}
+dl {display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.2rem; max-width: 46rem}
+dt {color: #555}
+dd {margin: 0}
+.scroll {overflow-x: auto; max-width: 100%}
+table {border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal}
+.caption, figcaption {color: #444; max-width: 46rem; margin: 0; padding: 0.3rem 0}
+th, td {text-align: left; padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid #ddd; vertical-align: top}
+th {border-bottom: 2px solid #888; vertical-align: bottom}
+td {min-width: 4rem; max-width: 22rem}
+.n {text-align: right; white-space: nowrap}
+th.n {white-space: normal}
+th button {all: unset; cursor: pointer; font-weight: bold; text-decoration: underline dotted}
+th button:focus-visible {outline: 2px solid #005a8f}
+th[aria-sort=ascending] button::after {content: " \\25B2"}
+th[aria-sort=descending] button::after {content: " \\25BC"}
+input {font: inherit; padding: 0.25rem 0.5rem; max-width: 100%}
+.pictures {display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start}
+figure {margin: 0.5rem 0; max-width: 100%; min-width: 0}
+img {display: block; max-width: 100%; height: auto}
+pre {overflow-x: auto; background: #f5f5f5; padding: 0.8rem; font-size: 0.85rem; line-height: 1.4}
+@media (max-width: 40rem) {
+  dl {grid-template-columns: 1fr}
+  dd {margin-bottom: 0.5rem}
+  figure img.wide {max-width: none; width: 34rem}
+}
+@media print {
+  body {max-width: none; padding: 0; font-size: 10pt}
+  nav, .controls {display: none}
+  th button {text-decoration: none}
+  th[aria-sort] button::after {content: "" !important}
+  figure, tr, dl {break-inside: avoid}
+  h2, h3, .caption {break-after: avoid}
+  .scroll, pre {overflow: visible}
+  pre {white-space: pre-wrap}
+  figure img, figure img.wide {max-width: 100%; min-width: 0; max-height: 22cm; width: auto}
+}
+"""
+
+# Without script the tables are complete; what needs it (buttons, the text box) is made by it.
+SCRIPT = """
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
+  const key = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  heads.forEach((head, column) => {
+    const button = document.createElement("button"), number = head.classList.contains("n");
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const now = head.getAttribute("aria-sort");
+      const way = now ? (now === "ascending" ? "descending" : "ascending") : number ? "descending" : "ascending";
+      heads.forEach(other => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", way);
+      const sign = way === "ascending" ? 1 : -1;
+      body.append(...rows.sort((a, b) => {
+        const p = key(a, column), q = key(b, column);
+        if (!number) return sign * p.localeCompare(q);
+        return p === "" || q === "" ? (p === "") - (q === "") : sign * (p - q);     // none at the end
+      }));
+    });
+  });
+  const box = document.createElement("input"), count = document.createElement("span");
+  const label = document.createElement("label"), line = document.createElement("p");
+  box.type = "search";
+  count.setAttribute("aria-live", "polite");
+  label.append("Show rows with: ", box);
+  line.className = "controls";
+  line.append(label, " ", count);
+  table.parentNode.before(line);
+  box.addEventListener("input", () => {
+    const words = box.value.toLowerCase().split(/\\s+/).filter(Boolean);
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every(word => text.includes(word));
+    }
+    count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length}`;
+  });
+}
+"""
+
+
+def write_report(model, X, y=None, path="index.html", *, rows=None, model_name=None, table_name="the table"):
+    """Write a page on a fitted model, as it is on the rows of a table; it opens from disk, without a server.
+
+    Parameters
+    ----------
+    model : a fitted model.   X : table of its fields.   y : the targets of its rows, for scores; None if unknown.
+    path : file to write; an existing one is replaced.
+    rows : positions of the rows whose predictions are explained; None takes the lowest, median and highest prediction.
+    model_name, table_name : what the page calls them; the model's class if None.
+
+    Returns: the path, as a Path. The same input gives the same bytes, on the same machine with the same versions.
+
+    Raises: ValueError for an empty table, rows that it does not have, and targets that do not fit.
+
+    >>> import tempfile
+    >>> from minictr import FM, datasets
+    >>> clicks = datasets.make_clicks(500, seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = write_report(FM(epochs=1).fit(clicks.X, clicks.y), clicks.X, clicks.y, f"{folder}/index.html")
+    ...     page.read_text(encoding="utf-8")[:15]
+    '<!doctype html>'
+    """
+    model.check_fitted()
+    X = as_table(X)
+    if not len(X):
+        raise ValueError("X has no rows: there is nothing to report on")
+    for row in rows or ():
+        if not 0 <= row < len(X):
+            raise ValueError(f"row {row} is asked for, and X has {len(X):,} rows, counted from 0")
+    if y is not None:
+        y = np.asarray(y, np.float64)
+        if y.shape != (len(X),):
+            raise ValueError(f"y has shape {y.shape} and X has {len(X):,} rows: each row needs one target")
+        model.check_targets(y)
+    prediction = model.predict_proba(X)[:, 1] if model.task_ == "binary" else model.predict(X)
+    unknown = model.encoder_.unknown_rate(X)
+    tables = pair_tables(model, X)
+    title = f"{type(model).__name__}: {model_name or 'what it learned'}"
+    sections = [
+        ("card", "Model card", model_card(model, X, unknown, table_name)),
+        ("scores", "How good it is", scores(model, X, y, prediction)),
+        ("pairs", "Pairs of fields", pairs(model, X, tables)),
+        ("predictions", "Single predictions", single_predictions(model, X, y, prediction, rows)),
+        ("caveats", "Caveats", caveats(unknown, y)),
+    ]
+    path = Path(path)
+    path.write_bytes(page(title, table_name, sections).encode("utf-8", "replace"))
+    return path
+
+
+# ---- numbers -----------------------------------------------------------------------------------------------
+
+def bootstrap(y, prediction, binary):
+    """Scores and their 95 % intervals, from 200 tables of as many rows drawn with replacement (percentiles).
+
+    Returns a dict: name -> (value, low, high). There is no AUC where y holds one class only, as in a drawn table
+    of one class, which is left out of its interval.
+
+    >>> scores = bootstrap(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9]), binary=True)
+    >>> scores["AUC"]
+    (1.0, 1.0, 1.0)
+    """
+    n, rng = len(y), np.random.default_rng(SEED)
+    p = np.asarray(prediction, np.float64)
+    if binary:
+        kept = np.clip(p, 1e-7, 1 - 1e-7)                         # as metrics.log_loss
+        of_row = {"log loss": -np.where(y == 1, np.log(kept), np.log1p(-kept)), "accuracy": (p >= 0.5) == (y == 1)}
+        place, level = np.unique(p, return_inverse=True)
+        clicks = y == 1
+    else:
+        of_row = {"RMSE": (y - p) ** 2}
+    drawn = {name: np.empty(RESAMPLES) for name in [*(["AUC"] if binary else []), *of_row]}
+    for k in range(RESAMPLES):
+        times = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+        for name, values in of_row.items():
+            drawn[name][k] = times @ values / n
+        if binary:      # of each predicted value, how many clicks and others it was drawn with; ties count one half
+            positive = np.bincount(level, times * clicks, minlength=len(place))
+            negative = np.bincount(level, times * ~clicks, minlength=len(place))
+            below = negative.cumsum() - negative / 2
+            possible = positive.sum() * negative.sum()
+            drawn["AUC"][k] = positive @ below / possible if possible else np.nan
+    if binary:
+        values = {"log loss": metrics.log_loss(y, p), "accuracy": float(of_row["accuracy"].mean())}
+        if 0 < y.sum() < n:
+            values = {"AUC": metrics.auc(y, p), **values}
+    else:
+        values, drawn["RMSE"] = {"RMSE": metrics.rmse(y, p)}, np.sqrt(drawn["RMSE"])
+    return {name: (value, *map(float, np.nanpercentile(drawn[name], [2.5, 97.5]))) for name, value in values.items()}
+
+
+def pair_tables(model, X):
+    """The quantities that the model has for pairs of fields: name -> table."""
+    tables = {}
+    if len(model.feature_names_in_) < 2:
+        return tables
+    if isinstance(model, AFM):
+        tables["attention"] = explain.attention(model, X)
+    if isinstance(model, AutoInt):
+        tables["self-attention"] = explain.attention(model, X)
+    if isinstance(model, (FM, AFM, DeepFM)):
+        tables["contribution"] = explain.pair_importance(model, X)
+    if isinstance(model, (AutoInt, DeepFM)) and len(X) > 1:
+        M = len(model.feature_names_in_)
+        background = int(np.clip(SCORES // (PARTNERS * M * (M - 1) // 2), 50, BACKGROUND))
+        tables["interaction effect"] = explain.interaction_effects(model, X, background=background, partners=PARTNERS)
+    return tables
+
+
+# ---- the sections ------------------------------------------------------------------------------------------
+
+def model_card(model, X, unknown, table_name):
+    """What the model is: class, sizes, settings, fields, training."""
+    defaults = {field.name: field.default for field in dataclasses.fields(model)}
+    settings = {name: value for name, value in model.get_params().items()
+                if value != defaults[name] and name not in ("name", "fields")}
+    facts = {"model": f"{model.name} ({type(model).__name__})" if model.name else type(model).__name__,
+             "task": "binary: the probability of a 1" if model.task_ == "binary" else "regression: a number",
+             "parameters": f"{sum(array.size for array in parameters(model).values()):,}",
+             "settings that differ from the default":
+                 ", ".join(f"{name} = {value!r}" for name, value in settings.items()) or "none",
+             "rows looked at": f"{len(X):,} of {table_name}"}
+    parts = ["<dl>", *(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items()), "</dl>"]
+    described = model.encoder_.describe()
+    parts.append(html_table(
+        ["field", "kind", "values", "unknown in training", "missing in training", "unknown here"],
+        [[field.field, field.kind, int(field.values), share(field.unknown), share(field.missing),
+          share(unknown[field.field])] for field in described.itertuples()],
+        f"The {len(described)} fields. Unknown in training: values rarer than min_count; unknown here: values in "
+        f"{table_name} that training did not see, for which the model takes an average.", numbers=(2, 3, 4, 5)))
+    history = getattr(model, "history_", None)
+    if history is not None and len(history):                      # after partial_fit alone there is none
+        axes = blank_axes(1, 1, 6, 4)
+        plots.history(history, ax=axes[0, 0])
+        parts.append(picture(axes, "Loss on the training data by epoch, and on validation data if there were any.",
+                             "How it was trained: the lower the better; validation loss that turns upwards while "
+                             "training loss falls is overfitting. It says nothing of other data."))
+    return parts
+
+
+def scores(model, X, y, prediction):
+    """Scores with intervals, the calibration, and what each field is worth; without a target, that there are none."""
+    if y is None:
+        return [paragraph("No target was given, so there is nothing to measure the predictions by. They go from "
+                          f"{prediction.min():.4g} to {prediction.max():.4g}, with mean {prediction.mean():.4g}.")]
+    binary = model.task_ == "binary"
+    of_base = bootstrap(y, np.full(len(y), y.mean()), binary)
+    lines = [[name, number(value), f"{number(low)} to {number(high)}", number(of_base[name][0])]
+             for name, (value, low, high) in bootstrap(y, prediction, binary).items()]
+    parts = [html_table(["", type(model).__name__, "95 % interval", "mean alone"], lines,
+                        f"Scores on {len(y):,} rows; mean alone: always predicting the mean of this table, "
+                        f"{y.mean():.4g}. Interval: percentiles of {RESAMPLES} tables of as many rows drawn "
+                        f"from this one with replacement (bootstrap, seed {SEED}); it is about drawing rows, not about "
+                        "training again. Flattering where the model was trained on these rows.", numbers=(1, 2, 3))]
+    if binary:
+        parts.append(paragraph(f"Mean prediction {prediction.mean():.4g}, observed rate {y.mean():.4g}."))
+        axes = blank_axes(1, 1, 5, 5)
+        plots.calibration(y, prediction, ax=axes[0, 0])
+        parts.append(picture(axes, "Observed rate against predicted probability, in bins of equally many rows.",
+                             "Calibration: points on the dashed diagonal are probabilities that can be taken at their "
+                             "word; below it the model promises too much. Whiskers that reach the diagonal may be "
+                             "chance."))
+    limit = int(np.clip(SCORES // (5 * len(model.feature_names_in_)), 500, SHUFFLED_ROWS))
+    some = slice(None, None, -(-len(X) // limit))                 # evenly spaced
+    table = explain.permutation_importance(model, X.iloc[some], y[some]).sort_values(
+        "value", ascending=False, kind="stable")
+    parts += ["<h3>What each field is worth</h3>", html_table(
+        ["field", "increase of the loss", "smallest", "largest"],
+        [[line.field, line.value, line.low, line.high] for line in table.itertuples()],
+        f"How much the {model.loss_.name} grows when a field's column is shuffled, on {len(X.iloc[some]):,} rows: "
+        "mean, smallest and largest of 5 permutations. Fields that can replace one another all look worthless here.",
+        numbers=(1, 2, 3), sortable=True)]
+    return parts
+
+
+def pairs(model, X, tables):
+    """The pictures of the quantities that the model has for pairs of fields, and a table of all pairs."""
+    if not tables:
+        few = len(model.feature_names_in_) < 2
+        return [paragraph("There is one field, and so no pair." if few else
+                          f"{type(model).__name__} has no pairs: its logit is a sum over fields.")]
+    parts = []
+    for name, table in tables.items():
+        reads, caveat = HOW_TO_READ[name]
+        parts += [f"<h3>{escape(name.capitalize())}</h3>", paragraph(reads), paragraph(caveat)]
+        parts += [paragraph(f"{key.capitalize()}: {table.attrs[key]}.") for key in ("note", "background")
+                  if table.attrs.get(key)]
+        parts.append(f'<div class="pictures">{"".join(pair_pictures(name, table))}</div>')
+    quantities = {name: table for name, table in tables.items() if name != "self-attention"}
+    return [*parts, pairs_table(quantities)] if quantities else parts
+
+
+def pair_pictures(name, table):
+    """The pictures of one quantity."""
+    side = triangle_inches(table.attrs["fields"])
+    highest = table.sort_values("value", ascending=False, kind="stable").head(3)
+    most = ", ".join(f"{pair.field_i} and {pair.field_j} {pair.value:.3g}" for pair in highest.itertuples())
+    if name == "self-attention":
+        grid = blank_axes(table["layer"].nunique(), table["head"].nunique(), side * 0.75, side * 0.65)
+        plots.attention_grid(table, axes=grid)
+        return [picture(grid, f"Self-attention of each layer and head; highest: {most}.", table.attrs["unit"])]
+    heatmap, ranking = blank_axes(1, 1, side, side), blank_axes(1, 1, 6.6, 5)
+    plots.pair_heatmap(table, ax=heatmap[0, 0])
+    plots.pair_ranking(table, ax=ranking[0, 0])
+    return [picture(heatmap, f"Heat map of the {name} of all pairs; highest: {most}.", "All pairs."),
+            picture(ranking, f"Bars of the {name} of the top pairs; highest: {most}.", "The top pairs.")]
+
+
+def pairs_table(quantities):
+    """All pairs, by the first of the quantities, with the ends of their intervals."""
+    first = next(iter(quantities.values()))
+    order = np.argsort(-first["value"].to_numpy(), kind="stable")[:MAX_PAIRS]
+    heads = ["field", "other field"]
+    columns = [first["field_i"].to_numpy()[order], first["field_j"].to_numpy()[order]]
+    for name, table in quantities.items():      # all list the same pairs in the same order
+        heads += [name, "low", "high"]
+        columns += [table[column].to_numpy()[order] for column in ("value", "low", "high")]
+    units = "; ".join(f"{name}: {table.attrs['unit']}, low to high is the {table.attrs['interval']}"
+                      for name, table in quantities.items())
+    which = "All pairs" if len(order) == len(first) else f"The first {MAX_PAIRS} of {len(first):,} pairs"
+    return "<h3>Top pairs</h3>" + html_table(heads, zip(*columns, strict=True), f"{which}. {units}.",
+                                             numbers=range(2, len(heads)), sortable=True)
+
+
+def single_predictions(model, X, y, prediction, rows):
+    """A few predictions, each in pictures and words."""
+    if rows is None:
+        order = np.argsort(prediction, kind="stable")
+        chosen = {int(order[place]): name for place, name in ((0, "the lowest prediction"), (-1, "the highest"),
+                                                              (len(order) // 2, "the median"))}
+        chosen = dict(sorted(chosen.items(), key=lambda item: prediction[item[0]]))
+    else:
+        chosen = dict.fromkeys(rows, "as asked for")
+    parts = [paragraph("How each came about, compared with the average of this table; and what the model would predict "
+                       "if a single field were different. That is about the model, not about the world.")]
+    for row, name in chosen.items():
+        explanation = explain.one_prediction(model, X.iloc[[row]], background=X)
+        truth = "" if y is None else f", true {y[row]:g}"
+        parts.append(f"<h3>Row {row}, {name}: {prediction[row]:.4g}{truth}</h3>")
+        values = ", ".join(f"{field} = {value}" for field, value in explanation.values.items())
+        parts.append(paragraph(values))
+        height = 1.9 + 0.32 * min(11, len(explanation.terms) + 1)
+        axes = blank_axes(1, 1, 6.6, height)
+        plots.waterfall(explanation.terms, top=8, ax=axes[0, 0])
+        pictures = [picture(axes, f"Waterfall of the terms of row {row}, from the average to {prediction[row]:.4g}.",
+                            "How it adds up: each bar starts where the one above ended; red adds, blue takes away.")]
+        if len(explanation.counterfactuals):
+            fields = min(8, explanation.counterfactuals["field"].nunique())
+            axes = blank_axes(1, 1, 6.6, 1.9 + 0.36 * fields)
+            plots.counterfactuals(explanation.counterfactuals, top=8, ax=axes[0, 0])
+            pictures.append(picture(axes, f"How far another value of one field would move the prediction of row {row}.",
+                                    "What would change it: from the lowest to the highest prediction that another "
+                                    "value of one field gives."))
+        parts.append(f'<div class="pictures">{"".join(pictures)}</div>')
+        parts.append(f'<pre tabindex="0">{escape(explanation.text())}</pre>')
+    return parts
+
+
+def caveats(unknown, y):
+    """What none of this says."""
+    unseen = ", ".join(f"{name} {share(rate)}" for name, rate in unknown.items() if rate)
+    texts = [
+        "Attention is not importance: it is how much the model weighs a pair, not what the pair adds.",
+        "Contributions are not unique: they add up exactly, but another model may share the same prediction out "
+        "differently. Train with several seeds before believing a ranking.",
+        "Nothing here is causal: it says how the model predicts, not what would happen if somebody changed a field.",
+        "What-if predictions put values together that may never occur together.",
+        f"Values that training did not see are predicted as an average one. Shares in this table: {unseen}." if unseen
+        else "Every value of this table was seen in training.",
+    ]
+    if y is not None:
+        texts.append("Scores are of this table alone. On rows that the model was trained on, or was stopped by, they "
+                     "are better than on new ones.")
+    return ["<ul>", *(f"<li>{escape(text)}</li>" for text in texts), "</ul>"]
+
+
+# ---- HTML --------------------------------------------------------------------------------------------------
+
+def page(title, table_name, sections):
+    """The whole document, from (anchor, heading, list of HTML) of each section."""
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    links = "\n".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading, _ in sections)
+    body = "\n".join(f'<section id="{anchor}">\n<h2>{heading}</h2>\n' + "\n".join(parts) + "\n</section>"
+                     for anchor, heading, parts in sections)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>{escape(title)}</h1>
+<p>On the rows of {escape(table_name)}.</p>
+<nav aria-label="Sections">
+{links}
+</nav>
+</header>
+<main>
+{body}
+</main>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def escape(text):
+    """Text as HTML shows it, markup and quotes included.
+
+    >>> escape("<script>")
+    '&lt;script&gt;'
+    """
+    return html.escape(str(text))
+
+
+def paragraph(text):
+    """One paragraph of plain text."""
+    return f"<p>{escape(text)}</p>"
+
+
+def html_table(heads, rows, caption, numbers=(), sortable=False):
+    """A table of texts and numbers; the columns ``numbers`` stand to the right."""
+    def cell(column, value):
+        if column not in numbers:
+            return f"<td>{escape(value)}</td>"
+        if isinstance(value, str):
+            return f'<td class="n">{escape(value)}</td>'
+        sort_by = "" if np.isnan(value) else repr(float(value))
+        return f'<td class="n" data-value="{sort_by}">{number(value)}</td>'
+
+    head = "".join(f'<th scope="col"{" class=n" * (column in numbers)}>{escape(name)}</th>'
+                   for column, name in enumerate(heads))
+    lines = ("".join(cell(column, value) for column, value in enumerate(row)) for row in rows)
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    # The caption stands outside the box that scrolls: on a phone it would be cut off in there.
+    return (f'<p class="caption">{escape(caption)}</p>\n<div class="scroll" tabindex="0" role="region" '
+            f'aria-label="table">\n<table{" class=sortable" * sortable}>\n<thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{body}\n</tbody></table>\n</div>")
+
+
+def number(value):
+    """A number with 4 digits, whole ones with separators; a dash for none.
+
+    >>> number(1234), number(0.12345), number(float("nan"))
+    ('1,234', '0.1235', '–')
+    """
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    return "–" if np.isnan(value) else f"{value:.4g}"
+
+
+def share(value):
+    """A share of 1 as percents.
+
+    >>> share(0.0), share(0.1234)
+    ('0 %', '12.3 %')
+    """
+    return f"{100 * value:.3g} %"
+
+
+def picture(axes, description, caption):
+    """The figure of the Axes as an inline PNG, with what it shows and how to read it."""
+    figure, file = axes.flat[0].figure, io.BytesIO()
+    figure.savefig(file, dpi=DPI, format="png", metadata={"Software": None})      # else it names the version
+    width, height = (round(SHOWN * inches) for inches in figure.get_size_inches())
+    data = base64.b64encode(file.getvalue()).decode()
+    return (f'<figure><div class="scroll" tabindex="0" role="region" aria-label="picture"><img '
+            f'{"class=wide " * (width > 500)}width="{width}" height="{height}" alt="{escape(description)}" '
+            f'src="data:image/png;base64,{data}"></div><figcaption>{escape(caption)}</figcaption></figure>')

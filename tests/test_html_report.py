@@ -1,0 +1,254 @@
+"""The page that ``minictr explain`` writes: structure, numbers, what it escapes, its script in a browser."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from tables import FIELDS, mixed_table
+
+from minictr import AFM, FM, LR, AutoInt, DeepFM, cli, explain, metrics
+from minictr.html_report import SCRIPT, bootstrap, write_report
+from minictr.table_files import read_table
+
+MODELS = {"LR": LR(), "FM": FM(embedding_dim=3), "AFM": AFM(embedding_dim=3, attention_dim=4),
+          "DeepFM": DeepFM(embedding_dim=3, deep_layers=(5,)),
+          "AutoInt": AutoInt(embedding_dim=3, attention_dim=2, num_layers=2, num_heads=2)}
+VOID = {"meta", "img", "input", "br"}
+EVIL = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """What stands on a page: tags with their attributes, all text, tables as lists of rows of text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text, self.tables, self.scripts = [], [], "", [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+        elif not self.open or self.open[-1] != "style":
+            self.text += data
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+
+    def table(self, head):
+        """The body of the table whose first row has this cell."""
+        return next(table[1:] for table in self.tables if head in table[0])
+
+
+def fitted(name, task="binary", fields=FIELDS, n_rows=120):
+    X, y = mixed_table(n_rows)
+    y = y if task == "binary" else X["price"].to_numpy()
+    return MODELS[name].clone().set_params(fields=fields, epochs=1).fit(X, y), X, y
+
+
+def page_of(folder, *arguments, **options):
+    return Page(write_report(*arguments, path=folder / "index.html", **options).read_text(encoding="utf-8"))
+
+
+# ---- structure ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("task", ["binary", "regression", "no target"])
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path, name, task):
+    model, X, y = fitted(name, task="regression" if task == "regression" else "binary")
+    page = page_of(tmp_path, model, X, None if task == "no target" else y)
+    for tag, attributes in page.tags:
+        if tag == "img":
+            assert attributes["alt"] and attributes["src"].startswith("data:image/png;base64,")
+        assert not {"onclick", "onload", "onerror"} & set(attributes)
+        for place in ("src", "href"):
+            assert attributes.get(place, "#").startswith(("data:image/png", "#"))
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|url\(|@import", text) and len(text) < 1_500_000
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert ids == [a["href"][1:] for tag, a in page.tags if tag == "a"] and len(ids) == 5
+    for word, there in (("Self-attention", name == "AutoInt"), ("Interaction effect", name in ("AutoInt", "DeepFM")),
+                        ("Top pairs", name != "LR"), ("Calibration", task == "binary"),
+                        ("AUC", task == "binary"), ("RMSE", task == "regression"),
+                        ("No target", task == "no target"), ("of the FM part alone", name == "DeepFM")):
+        assert (word in page.text) == there, word
+    assert page.scripts == [SCRIPT] and "</" not in SCRIPT
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    model, X, y = fitted("AFM")
+    first, second = (write_report(model, X, y, tmp_path / name).read_bytes() for name in ("a", "b"))
+    assert first == second
+
+
+@pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
+def test_few_fields_few_rows_and_no_history(tmp_path):
+    for name in MODELS:
+        model, X, _ = fitted(name, fields=["user", "hour"])
+        assert len(page_of(tmp_path, model, X).table("kind")) == 2
+    model, X, y = fitted("FM", fields=["user"])
+    assert "There is one field, and so no pair." in page_of(tmp_path, model, X, y).text
+    for name in MODELS:
+        model, X, y = fitted(name)
+        page = page_of(tmp_path, model, X[:1], y[:1])
+        assert "AUC" not in [row[0] for row in page.table("95 % interval")]
+    model = FM(fields=FIELDS).partial_fit(X, y)
+    assert "How it was trained" not in page_of(tmp_path, model, X).text
+
+
+# ---- numbers -----------------------------------------------------------------------------------------------
+
+def test_the_numbers_are_those_of_the_functions(tmp_path):
+    model, X, y = fitted("AFM")
+    page = page_of(tmp_path, model, X, y)
+    attention = explain.attention(model, X).sort_values("value", ascending=False, kind="stable")
+    importance = explain.pair_importance(model, X).loc[attention.index]
+    rows = page.table("other field")
+    assert [row[:2] for row in rows] == attention[["field_i", "field_j"]].to_numpy().tolist()
+    for table, first in ((attention, 2), (importance, 5)):
+        for column, name in enumerate(("value", "low", "high"), start=first):
+            assert [row[column] for row in rows] == [f"{value:.4g}" for value in table[name]]
+    described = model.encoder_.describe()[["field", "kind", "values"]].astype(str)
+    assert [row[:3] for row in page.table("kind")] == described.to_numpy().tolist()
+    prediction = model.predict_proba(X)[:, 1]
+    for row in (prediction.argmin(), prediction.argmax(), np.argsort(prediction, kind="stable")[len(X) // 2]):
+        assert f"Row {row}, the" in page.text and f"{prediction[row]:.4g}, true {y[row]:g}" in page.text
+        assert explain.one_prediction(model, X.iloc[[row]], background=X).text() in page.text
+    assert page_of(tmp_path, model, X, rows=[7]).text.count("as asked for") == 1
+    scored = {row[0]: row[1] for row in page.table("95 % interval")}
+    assert scored == {"AUC": f"{metrics.auc(y, prediction):.4g}",
+                      "log loss": f"{metrics.log_loss(y, prediction):.4g}", "accuracy": f"{model.score(X, y):.4g}"}
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_intervals_are_those_of_tables_drawn_with_replacement(binary):
+    rng = np.random.default_rng(0)
+    p = rng.random(300).round(2)                                  # with ties
+    y = (rng.random(300) < p).astype(float) if binary else p + rng.normal(size=300)
+    functions = {"AUC": metrics.auc, "log loss": metrics.log_loss, "accuracy": lambda y, p: np.mean((p >= 0.5) == y)
+                 } if binary else {"RMSE": metrics.rmse}
+    result = bootstrap(y, p, binary)
+    assert list(result) == list(functions)
+    draws = np.random.default_rng(0)
+    drawn = [draws.integers(300, size=300) for _ in range(200)]
+    for name, function in functions.items():
+        value, low, high = result[name]
+        assert value == pytest.approx(function(y, p)) and low < value < high
+        expected = np.percentile([function(y[rows], p[rows]) for rows in drawn], [2.5, 97.5])
+        np.testing.assert_allclose([low, high], expected)
+
+
+def test_unseen_values_are_reported(tmp_path):
+    model, X, _ = fitted("FM")
+    page = page_of(tmp_path, model, X.assign(user=["eve"] * 30 + X["user"].tolist()[30:]))
+    assert "user 25 %" in page.text and page.table("kind")[0][-1] == "25 %"
+
+
+# ---- what comes from the user ------------------------------------------------------------------------------
+
+def test_markup_is_shown_and_not_run(tmp_path):
+    X, y = mixed_table(80)
+    X = X.rename(columns={"user": EVIL, "hour": "a\"'&<b>"})
+    X.loc[::2, EVIL] = EVIL
+    model = FM(name=EVIL, epochs=1, fields=[EVIL, "a\"'&<b>"]).fit(X, y)
+    page = page_of(tmp_path, model, X, y, model_name=f"{EVIL}.npz", table_name=f"{EVIL}.csv")
+    assert page.scripts == [SCRIPT] and not [tag for tag, _ in page.tags if tag == "b"]
+    for shown in (f"FM: {EVIL}.npz", f"{EVIL}.csv", f"{EVIL} = {EVIL}", f"{EVIL} (FM)"):
+        assert shown in page.text
+    assert page.table("kind")[0][0] == EVIL
+
+
+def test_wrong_input_is_refused(tmp_path):
+    model, X, y = fitted("FM")
+    for arguments, options, message in [
+            ((model, X[:0]), {}, "X has no rows"), ((model, X, y[:5]), {}, r"y has shape \(5,\) and X has 120 rows"),
+            ((model, X), {"rows": [120]}, "row 120 is asked for"), ((model, X, y + 1), {}, "needs y of 0 and 1"),
+            ((FM(), X), {}, "not fitted")]:
+        with pytest.raises(ValueError, match=message):
+            write_report(*arguments, path=tmp_path / "index.html", **options)
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_the_command_writes_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model, X, y = fitted("FM")
+    X.assign(click=y).to_csv("clicks.csv", index=False)
+    model.save("m.npz")
+    assert cli.main(["explain", "m.npz", "clicks.csv", "--out", "report", "--target", "click", "--row", "5"]) == 0
+    assert "index.html" in capsys.readouterr().out
+    page = Page((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
+    assert "FM: m.npz" in page.text and "Row 5, as asked for" in page.text
+    read = read_table(tmp_path / "clicks.csv")
+    assert explain.one_prediction(model, read[5:6], background=read).text() in page.text
+
+
+# ---- in a browser ------------------------------------------------------------------------------------------
+
+CLICKS = """
+const rows = () => [...document.querySelectorAll("table.sortable")].at(-1).tBodies[0].rows;
+const table = [...document.querySelectorAll("table.sortable")].at(-1), seen = {};
+const column = at => [...rows()].filter(row => !row.hidden).map(row => row.cells[at].textContent);
+const press = at => {table.tHead.rows[0].cells[at].querySelector("button").click(); return column(at)};
+seen.text = press(1);
+seen.down = press(2);
+seen.up = press(2);
+seen.sorted = [...table.tHead.rows[0].cells].map(cell => cell.getAttribute("aria-sort"));
+const box = [...document.querySelectorAll("input")].at(-1);
+box.value = "USER gen";
+box.dispatchEvent(new Event("input"));
+seen.kept = [column(0), column(1)];
+seen.wide = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
+document.body.replaceChildren(Object.assign(document.createElement("pre"), {textContent: JSON.stringify(seen)}));
+"""
+
+
+def test_the_table_sorts_and_filters_in_a_browser(tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium is installed")
+    model, X, _ = fitted("FM")
+    text = write_report(model, X, path=tmp_path / "index.html").read_text(encoding="utf-8")
+    text = re.sub(r"<meta http-equiv[^>]*>", "", text)            # it would keep the clicks of this test from running
+    (tmp_path / "copy.html").write_text(text.replace("</body>", f"<script>{CLICKS}</script></body>"), encoding="utf-8")
+    dom = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--dump-dom",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=500,900",
+         f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "copy.html").as_uri()],
+        capture_output=True, text=True, timeout=60, check=True).stdout
+    seen = json.loads(re.search(r"<pre>(.*?)</pre>", dom)[1])
+    values = explain.pair_importance(model, X)["value"].sort_values()
+    assert seen["text"] == sorted(seen["text"]) and len(seen["text"]) == 6
+    assert seen["up"] == [f"{value:.4g}" for value in values] and seen["down"] == seen["up"][::-1]
+    assert seen["sorted"] == [None, None, "ascending", None, None]
+    assert seen["kept"] == [["user"], ["genres"]] and seen["wide"]
+
+
+def test_the_policy_lets_the_one_script_run(tmp_path):
+    """The policy names the script's hash: a wrong one would leave the page without sorting."""
+    model, X, _ = fitted("FM")
+    page = page_of(tmp_path, model, X)
+    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and policy.startswith("default-src 'none'")
