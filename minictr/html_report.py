@@ -16,7 +16,7 @@ import numpy as np
 from . import explain, metrics, plots
 from .checks import as_table
 from .layers import parameters
-from .models import AFM, FM, AutoInt, DeepFM
+from .models import AFM, FM, AutoInt, DeepFM, Model
 from .report import blank_axes, triangle_inches
 
 DPI, SHOWN = 110, 82          # pixels to an inch of a picture: drawn, and on the page, where print stays sharp
@@ -252,13 +252,13 @@ def pair_tables(model, X):
 
 def model_card(model, X, unknown, table_name):
     """What the model is: class, sizes, settings, fields, training."""
-    defaults = {field.name: field.default for field in dataclasses.fields(model)}
-    settings = {name: value for name, value in model.get_params().items()
-                if value != defaults[name] and name not in ("name", "fields")}
+    common = {field.name: field.default for field in dataclasses.fields(Model)}
+    settings = {name: value for name, value in model.get_params().items()     # its own, and the common ones if changed
+                if name not in common or (value != common[name] and name not in ("name", "fields", "task", "verbose"))}
     facts = {"model": f"{model.name} ({type(model).__name__})" if model.name else type(model).__name__,
              "task": "binary: the probability of a 1" if model.task_ == "binary" else "regression: a number",
              "parameters": f"{sum(array.size for array in parameters(model).values()):,}",
-             "settings that differ from the default":
+             "settings (all others as by default)":
                  ", ".join(f"{name} = {value!r}" for name, value in settings.items()) or "none",
              "rows looked at": f"{len(X):,} of {table_name}"}
     parts = ["<dl>", *(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items()), "</dl>"]
@@ -267,7 +267,8 @@ def model_card(model, X, unknown, table_name):
         ["field", "kind", "values", "unknown in training", "missing in training", "unknown here"],
         [[field.field, field.kind, int(field.values), share(field.unknown), share(field.missing),
           share(unknown[field.field])] for field in described.itertuples()],
-        f"The {len(described)} fields. Unknown in training: values rarer than min_count; unknown here: values in "
+        f"The {len(described)} fields. Values: those with a vector of their own (a number has one for all). Unknown in "
+        f"training: values rarer than min_count; unknown here: values in "
         f"{table_name} that training did not see, for which the model takes an average.", numbers=(2, 3, 4, 5)))
     history = getattr(model, "history_", None)
     if history is not None and len(history):                      # after partial_fit alone there is none
@@ -292,7 +293,8 @@ def scores(model, X, y, prediction):
                         f"Scores on {len(y):,} rows; mean alone: always predicting the mean of this table, "
                         f"{y.mean():.4g}. Interval: percentiles of {RESAMPLES} tables of as many rows drawn "
                         f"from this one with replacement (bootstrap, seed {SEED}); it is about drawing rows, not about "
-                        "training again. Flattering where the model was trained on these rows.", numbers=(1, 2, 3))]
+                        "training again. Flattering where the model was trained on these rows: the training curve "
+                        "above has the loss on held-out rows, if there were any.", numbers=(1, 2, 3))]
     if binary:
         parts.append(paragraph(f"Mean prediction {prediction.mean():.4g}, observed rate {y.mean():.4g}."))
         axes = blank_axes(1, 1, 5, 5)
@@ -384,7 +386,7 @@ def single_predictions(model, X, y, prediction, rows):
         axes = blank_axes(1, 1, 6.6, height)
         plots.waterfall(explanation.terms, top=8, ax=axes[0, 0])
         pictures = [picture(axes, f"Waterfall of the terms of row {row}, from the average to {prediction[row]:.4g}.",
-                            "How it adds up: each bar starts where the one above ended; red adds, blue takes away.")]
+                            "How it adds up: each bar starts where the one above ended; orange adds, blue takes away.")]
         if len(explanation.counterfactuals):
             fields = min(8, explanation.counterfactuals["field"].nunique())
             axes = blank_axes(1, 1, 6.6, 1.9 + 0.36 * fields)
@@ -406,9 +408,10 @@ def caveats(unknown, y):
         "differently. Train with several seeds before believing a ranking.",
         "Nothing here is causal: it says how the model predicts, not what would happen if somebody changed a field.",
         "What-if predictions put values together that may never occur together.",
-        f"Values that training did not see are predicted as an average one. Shares in this table: {unseen}." if unseen
-        else "Every value of this table was seen in training.",
-    ]
+            ]
+    if unseen:
+        texts.append("Values that training did not see are predicted as an average one. Shares in this table: "
+                     f"{unseen}.")
     if y is not None:
         texts.append("Scores are of this table alone. On rows that the model was trained on, or was stopped by, they "
                      "are better than on new ones.")

@@ -50,7 +50,7 @@ class OnePrediction:
     def text(self, top=8):
         """The explanation as a person reads it, with at most ``top`` lines of each kind."""
         what = "probability" if self.task == "binary" else "value, in units of the target,"
-        parts = [f"Predicted {what} {self.prediction:.4g}, where the average of the background is {self.average:.4g}.",
+        parts = [f"Predicted {what} {self.prediction:.4g}; the mean over the background rows is {self.average:.4g}.",
                  self._terms_text(top), self._counterfactuals_text(top)]
         if self.attention is not None:
             parts.append(self._attention_text(top))
@@ -65,7 +65,7 @@ class OnePrediction:
         if len(ranked) > top:
             lines.append([f"  others ({len(ranked) - top})", f"{ranked['value'][top:].sum():+.3f}"])
         lines.append(["  logit" if self.task == "binary" else "  prediction", f"{total:.3f}"])
-        how = ("the model's own terms, less their average: an exact sum" if self.terms.attrs["exact"] else
+        how = ("the model's own terms, less their background averages: an exact sum" if self.terms.attrs["exact"] else
                "a field's term is the mean change if it alone were as in the background; \"together\" is the rest")
         return f"How it adds up, in {self.terms.attrs['unit']} ({how}):\n{text_table(lines)}"
 

@@ -94,7 +94,8 @@ class Trace:
     def __str__(self):
         lines = [self._title(), "", textwrap.indent(rows_text(self.X, self.y), "  "), "",
                  "Each array: number, line, name in the code (paper's symbol), axes = shape, [equation of the paper];",
-                 "then the statement with the comment at its end, and the numbers."]
+                 "then the statement with the comment at its end, and the numbers. Axes: B rows, M fields, S slots (a",
+                 "row's ids), P pairs of fields, k numbers of a vector, n ids in all, t hidden units of attention."]
         for phase, layer, steps in self.groups():
             lines += ["", f"---- {phase}: {self._heading(layer)} ".ljust(110, "-")]
             for step in steps:
