@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +20,10 @@ BLOCKS = [pytest.param(block, id=f"{name} {number}")
 def test_examples_run(block, tmp_path, monkeypatch, capsys):
     matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "example", "exec"), {"__name__": "example"})
+    try:
+        exec(compile(block, "example", "exec"), {"__name__": "example"})
+    finally:
+        plt.close("all")
 
 
 def test_links_lead_somewhere():
