@@ -180,7 +180,7 @@ class Linear(Layer):
         if "w0" in self.params:
             self.grads["w0"] = dout.sum(keepdims=True)            # out = w_0 + ...
         dw = np.repeat(dout, slots.n_slots)                       # (B * S,)   out = sum_s w_s x_s
-        slots.multiply(dw.reshape(slots.ids.shape))
+        slots.multiply(dw.reshape(slots.ids.shape))               #            w_s x_s; in place, on a view of dw
         self.grads["w"] = RowGradient(slots, dw)
 
     def field_terms(self):

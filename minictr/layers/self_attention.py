@@ -85,7 +85,7 @@ class InteractingLayer(Layer):
         dQ, dK, dV, *dRes = self._split_heads(dprojected, B, M)   # (B, H, M, d) each
         de = self._heads_of(dout)                                 # (B, H, M, d)  e = weight V + W_Res e_m
         if dRes:
-            dRes[0][...] = de
+            dRes[0][...] = de                                     # (B, H, M, d)  e = ... + W_Res e_m
         np.matmul(weight.swapaxes(2, 3), de, out=dV)              # (B, H, M, d)  e = weight V
         dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)  the same, with respect to weight
         da = self.dropout.backward(dweight)                       #               weight = dropout(a)
