@@ -1,0 +1,79 @@
+"""The check of an exercise says right only of what is right, and of the rest what is off."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from minictr.exercises import check
+
+TARGET = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
+
+
+@pytest.mark.parametrize("yours", [TARGET, TARGET.tolist(), TARGET.astype(np.float32), TARGET + 1e-9])
+def test_right(yours, capsys):
+    assert check("a table", yours, TARGET) is True
+    assert capsys.readouterr().out == "a table: right.\n"
+
+
+@pytest.mark.parametrize("yours, said", [
+    (None, "no answer so far"),
+    ("text", "Numbers were expected"),
+    ([[1], [2, 3]], "Numbers were expected"),
+    (TARGET[:1], "shape (1, 3), the target (2, 3)"),
+    (TARGET.T, "Transposed, it is right"),
+    (TARGET.ravel(), "only the shape is not"),
+    (TARGET * np.nan, "6 of 6 entries are not finite"),
+    (0 * TARGET, "zero everywhere"),
+    (-TARGET, "opposite sign"),
+    (TARGET / 2, "0.5 times the target"),
+    (TARGET + 7, "plus 7 everywhere"),
+    (TARGET + np.eye(2, 3), "2 of 6 entries differ; the first at index (0, 0): yours 2, target 1"),
+])
+def test_wrong(yours, said, capsys):
+    assert check("a table", yours, TARGET) is False
+    out = capsys.readouterr().out
+    assert out.startswith("a table: not yet. ") and said in out
+    assert ("\n  target  " in out) == (yours is not None)
+
+
+def test_swapped_axes(capsys):
+    target = np.arange(8.0).reshape(2, 2, 2)
+    assert not check("heads", target.swapaxes(1, 2), target)
+    assert "last two axes swapped" in capsys.readouterr().out
+
+
+def test_a_single_number(capsys):
+    assert check("a number", 0.5, 0.5) and not check("a number", 0.75, 0.5)
+    assert "1.5 times the target" in capsys.readouterr().out
+    assert not check("a number", 1.0, 0.0)
+    assert "off by 1" in capsys.readouterr().out
+
+
+def test_truths_are_compared_too():
+    assert check("what it catches", [True, False], [True, False])
+    assert not check("what it catches", [False, False], [True, False])
+
+
+def test_a_known_mistake_is_named(capsys):
+    assert not check("a sum", TARGET.sum(0), TARGET[0], mistakes={"You summed over the rows.": TARGET.sum(0)})
+    assert "not yet. You summed over the rows." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", [[], [1.0, np.nan]])
+def test_a_target_that_nothing_can_equal(target):
+    with pytest.raises(ValueError, match="must have entries"):
+        check("nothing", target, target)
+
+
+numbers = arrays(np.float64, array_shapes(max_dims=3, max_side=4), elements=st.floats(-100, 100))
+
+
+@given(numbers, st.data())
+def test_one_wrong_entry_is_never_right(target, data):
+    index = data.draw(st.tuples(*(st.integers(0, n - 1) for n in target.shape)))
+    wrong = target.copy()
+    wrong[index] += 0.01 * max(1, np.abs(target).max())
+    assert check("any", target.copy(), target)
+    assert not check("any", wrong, target)
