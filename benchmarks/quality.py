@@ -16,9 +16,9 @@ AutoInt 3 layers of 2 heads of 32, in the paper's form; no dropout. The paper ha
 copy of the data with positions for timestamps a substitute takes its place (see ``minictr.datasets.ml_1m``).
 
 frappe: the task of the AFM paper (Xiao et al. 2017): squared loss on labels +1 and -1, RMSE of predictions clipped
-to that range, the published split. FM has dropout 0.3 and Adagrad 0.05; AFM starts from minictr's FM, with t = 64,
+to that range, the published split. FM has dropout 0.3 and Adagrad 0.05; AFM starts from minictr's FM, with
 dropout 0.2 and Adam 0.0003, ten times that for its attention. The paper's k = 256 and batches of 128 take long
-on a laptop: here k = 64 and 512 unless said otherwise. With the rebuilt train file, the train negatives are re-sampled.
+on a laptop: here k = t = 64 and batches of 512 unless said otherwise. With the rebuilt train file, the train negatives are re-sampled.
 
 Adam comes in two kinds: the textbook's moves all rows of a table at each step, the lazy one those that the batch
 touched. Each library uses its default unless ``--adam`` says otherwise: PyTorch the first, minictr the second.
@@ -79,13 +79,13 @@ def ml_1m_model(name, settings, fm_file):
     """The untrained model of that name, for ml-1m."""
     fields = ["gender", "age", "occupation", "zip_code", "release_year", Numerical("request_time"), "genres"]
     common = {"batch_size": 1024, "learning_rate": 0.001, "epochs": 60, "fields": fields, **settings}
-    k = common.pop("embedding_dim", 16)
+    k, t = common.pop("embedding_dim", 16), common.pop("attention_dim", 16)
     if name == "LR":
         return LR(**common)
     if name == "FM":
         return FM(embedding_dim=k, **common)
     if name == "AFM":
-        return AFM(embedding_dim=k, attention_dim=16, **common)
+        return AFM(embedding_dim=k, attention_dim=t, **common)
     if name == "DeepFM":
         return DeepFM(embedding_dim=k, deep_layers=(400, 400), **common)
     return AutoInt(embedding_dim=k, attention_dim=32, num_heads=2, num_layers=3, **common)
@@ -94,10 +94,10 @@ def ml_1m_model(name, settings, fm_file):
 def frappe_model(name, settings, fm_file):
     """The untrained model of that name, for Frappe; AFM starts from the FM saved in ``fm_file``."""
     common = {"task": "regression", "batch_size": 512, "epochs": 60, **settings}
-    k = common.pop("embedding_dim", 64)
+    k, t = common.pop("embedding_dim", 64), common.pop("attention_dim", 64)
     if name == "FM":
         return FM(embedding_dim=k, dropout=0.3, optimizer="adagrad", learning_rate=0.05, **common)
-    return AFM.from_fm(FM.load(fm_file), attention_dim=64, dropout=0.2, learning_rate=0.0003,
+    return AFM.from_fm(FM.load(fm_file), attention_dim=t, dropout=0.2, learning_rate=0.0003,
                        lr_multipliers={"attention": 10}, **common)
 
 
@@ -229,15 +229,14 @@ def machine(packages=("numpy", "pandas", "torch")):
 
 
 def tables(results, data, with_paper):
-    """Two tables: a line for each training, with the paper's figures, and minictr minus torch (mean over seeds)."""
+    """Two tables: a line for each training, with the paper's figures, and each library's mean and spread over seeds."""
     measures = list(PAPER[data]["FM"])
     lines = pd.DataFrame(results)
+    over_seeds = lines.groupby(["model", "library"], sort=False)[measures].agg(["mean", "std"])
     if with_paper:
         for place, measure in enumerate(measures, 3 + len(measures)):
             lines.insert(place, f"paper's {measure}", [PAPER[data][name][measure] for name in lines["model"]])
-    of_library = {library: part.groupby("model", sort=False)[measures].mean()
-                  for library, part in lines.groupby("library")}
-    return lines, of_library["minictr"] - of_library["torch"]
+    return lines, over_seeds
 
 
 def main(arguments=None):
@@ -246,10 +245,12 @@ def main(arguments=None):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, choices=list(PAPER))
     parser.add_argument("--models", nargs="+", help="some of the models; all if not given")
+    parser.add_argument("--libraries", nargs="+", choices=["minictr", "torch"], default=["minictr", "torch"])
     parser.add_argument("--rows", type=int, help="use only this many rows (of Frappe: of each part)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--epochs", type=int, default=60, help="at most so many")
     parser.add_argument("--embedding-dim", type=int, help="k, where it is not to be 16 (Frappe: 64)")
+    parser.add_argument("--attention-dim", type=int, help="AFM's t, where it is not to be 16 (Frappe: 64)")
     parser.add_argument("--batch-size", type=int, help="where it is not to be 1024 (Frappe: 512)")
     parser.add_argument("--adam", choices=["default", "all-rows", "lazy"], default="default",
                         help="which rows of the tables Adam moves, in both libraries")
@@ -261,7 +262,10 @@ def main(arguments=None):
             parser.error(f"there is no {name} for {options.data}; there are {', '.join(PAPER[options.data])}")
     if options.data == "frappe" and names[0] != "FM":
         parser.error("AFM starts from the FM: --models FM AFM")
-    settings = {"epochs": options.epochs, "embedding_dim": options.embedding_dim, "batch_size": options.batch_size}
+    if options.data == "frappe" and "minictr" not in options.libraries:
+        parser.error("both AFMs start from minictr's FM: --libraries minictr torch")
+    settings = {"epochs": options.epochs, "embedding_dim": options.embedding_dim,
+                "attention_dim": options.attention_dim, "batch_size": options.batch_size}
     settings = {name: value for name, value in settings.items() if value is not None}
     settings["lazy"] = options.adam != "all-rows"
 
@@ -269,16 +273,16 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as folder:
         for seed in options.seeds:
             for name in names:
-                for library in ("minictr", "torch"):
+                for library in sorted(set(options.libraries)):    # minictr first: its FM is what AFM starts from
                     result = in_new_process(run, library, options.data, name, seed, options.rows, settings,
                                             options.adam == "lazy", Path(folder) / f"fm_{seed}.npz")
                     print(json.dumps(result), file=sys.stderr, flush=True)
                     results.append(result)
-    lines, differences = tables(results, options.data, with_paper=options.rows is None)
+    lines, over_seeds = tables(results, options.data, with_paper=options.rows is None)
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
     print(lines.to_string(index=False, float_format="{:.4f}".format, formatters={"s/epoch": "{:.1f}".format}))
-    print("\nminictr - torch, mean over seeds")
-    print(differences.to_string(float_format="{:+.4f}".format))
+    print("\nover seeds: mean, and standard deviation of one training")
+    print(over_seeds.to_string(float_format="{:.4f}".format))
     if options.json:
         outcome = {"machine": machine(), "arguments": {**vars(options), "json": str(options.json)}, "results": results}
         options.json.write_text(json.dumps(outcome, indent=1))
