@@ -4,6 +4,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+run_notebooks = ["jupytext>=1.16", "nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6.29"]
+
 setup(
     name="minictr",
     version="0.1.0",
@@ -16,9 +18,9 @@ setup(
     install_requires=["numpy>=1.26", "pandas>=2.1", "matplotlib>=3.8"],
     extras_require={
         "dask": ["dask[dataframe,distributed]>=2025.1"],
-        "test": ["pytest>=8", "pytest-cov>=5", "hypothesis>=6.100", "scikit-learn>=1.6",
-                 "dask[dataframe,distributed]>=2025.1"],
-        "tutorials": ["jupyter>=1", "scikit-learn>=1.6"],
+        "test": ["pytest>=8", "pytest-cov>=5", "pytest-xdist>=3.5", "hypothesis>=6.100", "scikit-learn>=1.6",
+                 "dask[dataframe,distributed]>=2025.1", *run_notebooks],
+        "tutorials": ["jupyter>=1", *run_notebooks],
         "benchmarks": ["torch>=2.4", "deepctr-torch>=0.3", "requests"],    # requests: deepctr-torch needs it
     },
     entry_points={"console_scripts": ["minictr = minictr.cli:main"]},

@@ -1,0 +1,185 @@
+"""Every tutorial runs, its exercises' checks tell right from wrong, and its notebook is what its source gives."""
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jupytext", reason="jupytext is not installed: the tutorials were not run")
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: the tutorials were not run")
+pytest.importorskip("nbclient", reason="nbclient is not installed: the tutorials were not run")
+
+HERE = Path(__file__).parent
+TUTORIALS = HERE.parent / "tutorials"
+SECONDS = 120            # a tutorial that hangs is stopped; how long it takes is measured by tutorials/build.py
+
+
+def load_build():
+    spec = importlib.util.spec_from_file_location("tutorials_build", TUTORIALS / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = load_build()
+SOURCES = build.sources()
+NEED_TORCH = {"11_from_numpy_to_pytorch"}
+every_source = pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
+
+
+def skip_without_torch(source):
+    if source.stem in NEED_TORCH:
+        pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+
+
+def mistakes_of(source):
+    path = HERE / "tutorial_mistakes" / f"{source.stem}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def code_of(source):
+    return ast.parse(source.read_text(encoding="utf-8"))
+
+
+@every_source
+def test_it_runs_and_its_checks_tell_right_from_wrong(source, tmp_path):
+    skip_without_torch(source)
+    wrong = mistakes_of(source)
+    mistakes = tmp_path / "mistakes.json"
+    mistakes.write_text(json.dumps(wrong))
+    # in a folder of its own, and without this repository on the path: the installed minictr is used
+    workplace = tmp_path / "workplace"
+    shutil.copytree(build.RESULTS, workplace / build.RESULTS.name)
+    result = subprocess.run([sys.executable, HERE / "tutorial_runner.py", source, mistakes], cwd=workplace, text=True,
+                            capture_output=True, timeout=SECONDS, env={**os.environ, "MPLBACKEND": "Agg"})
+    assert result.returncode == 0, result.stderr[-3000:]
+    exercises = json.loads(result.stdout)
+    assert sorted(wrong) == sorted(exercises), "each exercise needs wrong solutions, and none may be left over"
+    for name, answers in exercises.items():
+        assert answers["solution"]["right"], f"{name}: {answers['solution']['text']}"
+        assert not answers["stub"]["right"] and not answers["stub"]["raised"], f"{name}: {answers['stub']['text']}"
+        assert "not yet" in answers["stub"]["text"], f"{name}: {answers['stub']['text']}"
+        assert answers["wrong"], f"{name}: no wrong solution to try"
+        for answer in answers["wrong"]:
+            assert not answer["right"], f"{name}: a wrong solution passes"
+            assert answer["raised"] or "not yet" in answer["text"], f"{name}: {answer['text']}"
+
+
+@every_source
+def test_its_notebook_is_what_its_source_gives(source, monkeypatch):
+    skip_without_torch(source)
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    committed = source.with_suffix(".ipynb").read_text(encoding="utf-8")
+    made = build.as_text(build.execute(source))
+    there, here = json.loads(committed)["metadata"]["minictr"], build.environment()
+    if there != here:
+        pytest.skip(f"it ran, but its outputs cannot be compared: made with {there}, here is {here}")
+    assert made == committed, f"run: python tutorials/build.py {source.stem}"
+
+
+@every_source
+def test_its_notebook_has_the_cells_of_its_source(source):
+    import jupytext
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    wanted = [(cell.cell_type, cell.source) for cell in jupytext.read(source, fmt="py:percent").cells]
+    assert [(cell.cell_type, cell.source) for cell in notebook.cells] == wanted
+
+
+@every_source
+def test_its_notebook_is_small_and_clean(source):
+    path = source.with_suffix(".ipynb")
+    assert path.stat().st_size <= build.LARGEST
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r'(?<![\w.])/(home|root|tmp|usr|work)/|site-packages', text), "a path of a machine"
+    for cell in nbformat.reads(text, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", f"a warning is left in the notebook: {output.text}"
+
+
+@every_source
+def test_it_imports_only_what_a_reader_has(source):
+    allowed = {"numpy", "pandas", "matplotlib", "minictr"} | set(sys.stdlib_module_names)
+    if source.stem in NEED_TORCH:
+        allowed.add("torch")
+    imported = set()
+    for node in ast.walk(code_of(source)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.split(".")[0])
+    assert imported <= allowed, imported - allowed
+    assert not imported & {"urllib", "http", "socket", "requests"}
+
+
+@every_source
+def test_it_shows_no_windows_and_sets_no_global_seed(source):
+    calls = {ast.unparse(node.func) for node in ast.walk(code_of(source)) if isinstance(node, ast.Call)}
+    assert not calls & {"plt.show", "np.random.seed", "random.seed"}
+
+
+@every_source
+def test_it_is_in_both_tables(source):
+    for page in (TUTORIALS / "README.md", TUTORIALS.parent / "README.md"):
+        assert f"{source.stem}.ipynb" in page.read_text(encoding="utf-8"), f"{page} does not name it"
+
+
+def test_both_tables_say_the_same():
+    here, root = ([line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| [") and
+                   ".ipynb)" in line] for page in (TUTORIALS / "README.md", TUTORIALS.parent / "README.md"))
+    assert [line.replace("](", "](tutorials/") for line in here] == root
+
+
+@every_source
+def test_it_says_what_it_is_for(source):
+    """Title, what you'll do, learn and need: in the first cell."""
+    first = nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells[0]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+    for heading in ("What you'll do", "What you'll learn", "What you'll need"):
+        assert heading in first.source, heading
+
+
+def anchors(markdown):
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_source
+def test_its_links_within_the_repository_lead_somewhere(source):
+    for cell in nbformat.read(source.with_suffix(".ipynb"), as_version=4).cells:
+        if cell.cell_type != "markdown":
+            continue
+        for target in re.findall(r"\]\(([^)\s]+)\)", cell.source):
+            if re.match(r"https?://", target):
+                continue
+            path, _, anchor = target.partition("#")
+            page = (TUTORIALS / path) if path else source
+            assert page.exists(), f"{target} leads nowhere"
+            if anchor and page.suffix == ".md":
+                assert anchor in anchors(page.read_text(encoding="utf-8")), f"{target}: no such heading"
+
+
+def test_no_notebook_is_without_a_source():
+    assert {path.stem for path in TUTORIALS.glob("*.ipynb")} == {path.stem for path in SOURCES}
+
+
+def test_every_file_of_mistakes_has_its_tutorial():
+    assert {path.stem for path in (HERE / "tutorial_mistakes").glob("*.json")} <= {path.stem for path in SOURCES}
+
+
+def test_the_cheat_sheet_leads_to_the_lines_that_it_quotes():
+    text = build.CHEAT_SHEET.read_text(encoding="utf-8")
+    assert text.count("#L") > 25
+    assert build.with_line_numbers(text) == text, "run: python tutorials/build.py"
+    moved = re.sub(r":\d+\]\(([^)]+)#L\d+\)", r":1](\1#L1)", text)
+    assert moved != text and build.with_line_numbers(moved) == text
+    with pytest.raises(ValueError, match="once is needed"):
+        build.with_line_numbers("`no such line` | [fm.py:1](../minictr/models/fm.py#L1)")

@@ -1,0 +1,155 @@
+"""Run the tutorials and write them as notebooks, with their outputs.
+
+    python tutorials/build.py                 # all of them
+    python tutorials/build.py 02 movies       # those whose name contains one of these
+    python tutorials/build.py --check         # write nothing; exit 1 where a notebook is not what its source gives
+
+The source of a notebook is NAME.py, in jupytext's percent format; NAME.ipynb is made from it. The same source, machine
+and versions give the same bytes: cells have ids that follow from their text, and no times are recorded. Before that the
+line numbers of the cheat sheet are brought up to date.
+"""
+
+import argparse
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parent
+CHEAT_SHEET = FOLDER / "cheat_sheet.md"
+RESULTS = FOLDER / "results"                    # figures of long runs, which a notebook shows and does not repeat
+SECONDS = 60            # a cell that takes longer than a whole notebook may is stopped
+LARGEST = 400_000       # bytes
+
+
+def sources():
+    """The paths of all tutorials' sources, in reading order."""
+    return [path for path in sorted(FOLDER.glob("*.py")) if path.name != "build.py"]
+
+
+def environment():
+    """What the outputs depend on beside the source: versions, and the processor's kind as BLAS sees it."""
+    packages = {name: version(name) for name in ("numpy", "pandas", "matplotlib")}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **packages, "blas": _blas_core()}
+
+
+def _blas_core():
+    """The kernels that OpenBLAS chose, such as Haswell: results differ between them in the last digits."""
+    import ctypes
+
+    import numpy
+    for library in sorted((Path(numpy.__file__).parent.parent / "numpy.libs").glob("*openblas*")):
+        for name in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
+            function = getattr(ctypes.CDLL(str(library)), name, None)
+            if function is not None:
+                function.restype = ctypes.c_char_p
+                return function().decode()
+    return platform.machine()
+
+
+def execute(source):
+    """The notebook of one source, run top to bottom in a new kernel, in a folder with nothing but the results."""
+    notebook = jupytext.read(source, fmt="py:percent")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(RESULTS, Path(folder) / RESULTS.name)
+        NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", record_timing=False,
+                       resources={"metadata": {"path": folder}}).execute()
+    return normalised(notebook)
+
+
+def normalised(notebook):
+    """The notebook without anything that changes from one run to the next."""
+    seen = {}
+    for cell in notebook.cells:
+        digest = hashlib.sha256(f"{cell.cell_type} {cell.source}".encode()).hexdigest()[:8]
+        seen[digest] = seen.get(digest, 0) + 1
+        cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                         "language_info": {"name": "python"}, "minictr": environment()}
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def _joined(outputs):
+    """Neighbouring pieces of one stream as one: where the kernel cuts a stream depends on the clock."""
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def as_text(notebook):
+    """The notebook as it is written to its file."""
+    nbformat.validate(notebook)
+    return nbformat.writes(notebook) + "\n"
+
+
+def with_line_numbers(text):
+    """The cheat sheet with each row's link leading to the line of code that the row quotes.
+
+    Raises ValueError if a quoted line stands nowhere in its file, or more than once.
+    """
+    def with_number(match):
+        code, path = match["code"], match["path"]
+        lines = (FOLDER / path).read_text(encoding="utf-8").splitlines()
+        found = [number for number, line in enumerate(lines, 1) if code in line]
+        if len(found) != 1:
+            raise ValueError(f"{CHEAT_SHEET.name}: {code!r} stands on the lines {found} of {path}; once is needed")
+        return f"`{code}` | [{Path(path).name}:{found[0]}]({path}#L{found[0]})"
+
+    return re.sub(r"`(?P<code>[^`]+)` \| \[[^]]+:\d+\]\((?P<path>[^)#]+)#L\d+\)", with_number, text)
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="parts of names; without any, all tutorials")
+    parser.add_argument("--check", action="store_true", help="compare with the notebooks that are there")
+    arguments = parser.parse_args()
+    chosen = [path for path in sources() if not arguments.names or any(name in path.name for name in arguments.names)]
+    if not chosen:
+        parser.error(f"no tutorial's name contains {' or '.join(arguments.names)}")
+    os.environ.pop("MPLBACKEND", None)          # pictures go into the notebook
+    failed = False
+    sheet = CHEAT_SHEET.read_text(encoding="utf-8")
+    if with_line_numbers(sheet) != sheet:
+        if arguments.check:
+            print(f"{CHEAT_SHEET.name} names lines that have moved")
+            failed = True
+        else:
+            CHEAT_SHEET.write_text(with_line_numbers(sheet), encoding="utf-8")
+    for source in chosen:
+        product = source.with_suffix(".ipynb")
+        start = time.perf_counter()
+        text = as_text(execute(source))
+        seconds = time.perf_counter() - start
+        note = ""
+        if len(text) > LARGEST:
+            note, failed = f"  TOO LARGE: at most {LARGEST // 1000} kB", True
+        if arguments.check:
+            if not product.exists() or product.read_text(encoding="utf-8") != text:
+                note, failed = note + "  DIFFERS from what its source gives", True
+        else:
+            product.write_text(text, encoding="utf-8")
+        print(f"{source.stem:<40}{seconds:6.1f} s{len(text) / 1000:8.0f} kB{note}", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
