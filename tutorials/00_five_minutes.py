@@ -1,0 +1,410 @@
+# %% [markdown]
+# # Find the pairs that matter, in five minutes
+#
+# **What you'll do**: draw advertisements whose clicks follow a known formula, fit two models, and see whether they find
+# the formula's parts again.
+#
+# **What you'll learn**
+#
+# - read a table of [impressions](glossary.md#impression): rows, [fields](glossary.md#field), values,
+#   [labels](glossary.md#label);
+# - fit a factorization machine (FM) and its attentional relative (AFM) in two lines each;
+# - judge predictions by two numbers, AUC and log loss, between a worst and a best that you know;
+# - take one prediction apart, term by term;
+# - notice when a printed number means nothing.
+#
+# **What you'll need**: Python with NumPy and pandas, and `pip install .` in minictr's folder. No earlier notebook, and
+# almost no maths: that comes from [01](01_predict_a_click.ipynb) on. Five minutes to run and look, twenty with the
+# exercises.
+
+# %%
+import numpy as np
+import pandas as pd
+
+from minictr import AFM, FM, datasets, explain, metrics, plots
+from minictr.exercises import check
+
+clicks = datasets.make_clicks(20_000, seed=0)               # to learn from
+test = datasets.make_clicks(20_000, seed=0, rows_seed=1)    # other rows of the same world, to be judged on
+clicks.X.assign(clicked=clicks.y)[7:13]
+
+# %% [markdown]
+# Each row is an **impression**: one advertisement, shown once to one person. The first eight columns are **fields**,
+# and what stands in them are **values**: in the first row shown, the field `device` has the value `phone`. The last
+# column is the **label**: 1 if the person clicked, 0 if not. Most fields hold one
+# [category](glossary.md#categorical-field); `discount` is a number, and `interests` holds several values at once.
+#
+# The question is: how likely is a click, given the fields? Fit two models to the training rows. Each keeps a tenth of
+# them aside to see when it should stop ([validation set](glossary.md#validation-set)).
+
+# %%
+fm = FM(epochs=15, seed=0).fit(clicks.X, clicks.y, validation=0.1)
+afm = AFM(epochs=15, seed=0).fit(clicks.X, clicks.y, validation=0.1)
+
+learned = explain.pair_importance(fm, test.X)
+axes = plots.truth_vs_learned(clicks.planted_pairs, learned)
+axes[0].set_title("planted")
+axes[1].set_title("learned by FM")
+axes[0].figure.set_size_inches(8, 4.3)
+
+# %% [markdown]
+# *What to look at*: the three brightest cells stand in the same places. Left is the truth, right is what FM made of
+# 20,000 rows of zeros and ones. Nobody told it which pairs of fields to look at; there are 28. The two faint cells on
+# the left are harder: on the right they hardly stand out, or not at all, from pairs of which nothing was planted.
+#
+# ## Know what was planted
+#
+# Real clicks never show their formula. These do, because `make_clicks` made them, in two steps:
+#
+# 1. Every row gets a score: some base, plus something for each value (an advertisement in `position` 1 is clicked more
+#    readily than one in `position` 5), plus something for certain **[pairs](glossary.md#pair)** of values. A gamer may
+#    like one category of advertisements and ignore another; that belongs to the two values *together* and to neither
+#    alone. Five pairs of fields have such effects, the other 23 have none.
+# 2. The score is turned into a probability of a click, and a coin with this probability gives the label.
+#
+# The score is in **log-odds**, also called a [logit](glossary.md#logit): the logarithm of p / (1 - p). Adding
+# probabilities could lead above 1; log-odds can be added without limit. That is all the maths needed here: *a pair of
+# fields adds something to the log-odds.* A table helps to read them:
+
+# %%
+log_odds = np.array([-3.0, -1.27, 0.0, 1.0, 3.0])
+probability = 1 / (1 + np.exp(-log_odds))                   # the way back is called the sigmoid
+assert np.allclose(np.log(probability / (1 - probability)), log_odds)
+assert abs(probability[1] - 0.22) < 0.001                   # the share of clicks in such a world: 22 % ...
+assert abs(clicks.base_rate - 0.22) < 0.01                  # ... and in these rows
+by_position = pd.Series(clicks.y).groupby(clicks.X["position"]).mean()
+assert by_position[1] > by_position[5] + 0.05               # the place on the page, as said
+pd.DataFrame({"log-odds": log_odds, "probability of a click": probability.round(3)})
+
+# %% [markdown]
+# The same table of pairs, ranked. Each bar is the mean size of what the pair adds to the log-odds, up or down
+# ([contribution](glossary.md#contribution)); its whisker spans the middle 90 % of the rows.
+
+# %%
+ax = plots.pair_ranking(learned, top=8)
+ax.figure.set_size_inches(8, 4)
+
+# %% [markdown]
+# *What to look at*: the first two bars are the two largest planted pairs, in the right order. The lengths are another
+# measure than the planted numbers: those are standard deviations, these are means of absolute values (for a bell curve
+# about 0.8 times as long). So compare ranks, not lengths.
+#
+# One lucky world proves little. Here are three, each with effects of its own, and both models:
+
+# %%
+assert len(clicks.planted_pairs) == 28 and (clicks.planted_pairs["value"] > 0).sum() == 5
+assert learned[["field_i", "field_j"]].equals(clicks.planted_pairs[["field_i", "field_j"]])     # one order
+true_size = clicks.planted_pairs["value"].to_numpy()
+assert set(learned["value"].nlargest(3).index) == set(np.flatnonzero(true_size >= 0.4))
+assert learned["value"][true_size == 0.3].min() < learned["value"][true_size == 0].max()
+two_largest = [("user_segment", "ad_category"), ("hour", "device")]
+planted = clicks.planted_pairs.nlargest(2, "value")
+assert list(zip(planted["field_i"], planted["field_j"], strict=True)) == two_largest
+
+worlds = []
+for seed in range(3):
+    train_rows = datasets.make_clicks(20_000, seed=seed)
+    test_rows = datasets.make_clicks(20_000, seed=seed, rows_seed=1)
+    for model_class in (FM, AFM):
+        model = model_class(epochs=15, seed=0).fit(train_rows.X, train_rows.y, validation=0.1)
+        p_click = model.predict_proba(test_rows.X)[:, 1]
+        first = explain.pair_importance(model, test_rows.X).nlargest(2, "value")
+        assert list(zip(first["field_i"], first["field_j"], strict=True)) == two_largest
+        worlds.append({"world": seed, "model": model_class.__name__,
+                       "first": " × ".join(first.iloc[0][["field_i", "field_j"]]),
+                       "second": " × ".join(first.iloc[1][["field_i", "field_j"]]),
+                       "base rate": metrics.log_loss(test_rows.y, np.full(len(test_rows.y), train_rows.base_rate)),
+                       "log loss": metrics.log_loss(test_rows.y, p_click),
+                       "best possible": test_rows.best_log_loss})
+worlds = pd.DataFrame(worlds)
+worlds.round(3)
+
+# %% [markdown]
+# ## Put a number between its worst and its best
+#
+# How good are the probabilities? Two numbers are usual.
+#
+# - **[AUC](glossary.md#auc)**: the chance that a clicked row, drawn at random, was given a higher probability than a
+#   row without a click. 0.5 is guessing, 1 is perfect order.
+# - **[Log loss](glossary.md#log-loss)**: the mean of -log(the probability that was given to what happened). Lower is
+#   better; whoever says 0.99 and is wrong pays 4.6, whoever says 0.5 pays 0.69 either way.
+#
+# The sentence about AUC can be taken by its word: compare every clicked row with every other row, and count.
+
+# %%
+p_fm = fm.predict_proba(test.X)[:, 1]                       # (N,) columns: no click, click
+p_afm = afm.predict_proba(test.X)[:, 1]
+
+few = slice(0, 2000)
+clicked, not_clicked = p_fm[few][test.y[few] == 1], p_fm[few][test.y[few] == 0]
+higher = np.mean(clicked[:, None] > not_clicked[None, :])   # all pairs of such rows
+ties = np.mean(clicked[:, None] == not_clicked[None, :])    # a tie counts half
+counted = higher + ties / 2
+assert abs(-np.log(1 - 0.99) - 4.6) < 0.01 and abs(-np.log(0.5) - 0.69) < 0.01     # what the second sentence says
+assert abs(counted - metrics.auc(test.y[few], p_fm[few])) < 1e-12
+print(f"AUC of FM on {len(p_fm[few]):,} rows: {counted:.3f}, from {len(clicked) * len(not_clicked):,} comparisons")
+
+# %% [markdown]
+# A number alone says nothing. Is a log loss of 0.39 good? It depends on what is easy and on what is possible, so put
+# both beside it:
+#
+# - the **[base rate](glossary.md#base-rate)**: give every row the same probability, the share of clicks among the
+#   training rows. Anybody can do this without a model;
+# - the **best possible**: the probabilities with which the labels were drawn. Even they do not foresee a coin.
+
+# %%
+p_base = np.full(len(test.y), clicks.base_rate)
+scores = pd.DataFrame({
+    name: {"AUC": metrics.auc(test.y, p), "log loss": metrics.log_loss(test.y, p)}
+    for name, p in {"base rate": p_base, "FM": p_fm, "AFM": p_afm, "best possible": test.probability}.items()}).T
+assert scores.loc["base rate", "AUC"] == 0.5                # one score for all rows puts them in no order
+for name in ("FM", "AFM"):
+    assert scores.loc["base rate", "log loss"] > scores.loc[name, "log loss"] > scores.loc["best possible", "log loss"]
+    assert 0.8 < scores.loc[name, "AUC"] < scores.loc["best possible", "AUC"]
+gained = (worlds["base rate"] - worlds["log loss"]) / (worlds["base rate"] - worlds["best possible"])
+assert gained.between(0.67, 1).all()                        # both models, all three worlds
+by_model = gained.groupby([worlds["world"], worlds["model"]]).first().unstack()
+assert ((by_model["FM"] - by_model["AFM"]).abs() < 0.1).all()
+scores.round(3)
+
+# %% [markdown]
+# *What to look at*: in all three worlds both models go more than two thirds of the way from the base rate's log loss to
+# the best possible one. The table does not say that one of them is better: they lie closer together than a tenth of
+# that way, and comparing fairly takes more than this ([08](08_compare_fairly.ipynb)).
+#
+# ## Work out the bar to beat
+#
+# Your turn. Exercises have a cell to fill in, a cell that checks it, and a folded solution. The check prints your
+# answer beside the right one and never stops the notebook.
+
+# %% tags=["exercise"]
+# Exercise 1: the log loss of giving every row the same probability of a click.
+# A clicked row (y = 1) pays -log(rate); what does a row without a click pay? Return the mean over all rows.
+def constant_log_loss(rate, y):
+    """A probability and (N,) labels of 0 and 1 -> one number."""
+    return None                                             # your lines here
+
+
+# %% tags=["check"]
+total = 0.0
+for label in test.y:                                        # the slow way: one row after the other
+    given_to_what_happened = clicks.base_rate if label == 1 else 1 - clicks.base_rate
+    total += -np.log(given_to_what_happened)
+
+check("log loss of the base rate", constant_log_loss(clicks.base_rate, test.y), total / len(test.y),
+      mistakes={"Yours is what the clicked rows pay; the others pay too.": -np.mean(test.y * np.log(clicks.base_rate)),
+                "Yours is in bits: use the natural logarithm, np.log.": total / len(test.y) / np.log(2)});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def constant_log_loss(rate, y):
+#     return -np.mean(y * np.log(rate) + (1 - y) * np.log(1 - rate))
+# ```
+#
+# `y` switches one of the two terms on and the other off. It is the first line of the table above.
+#
+# </details>
+
+# %% [markdown]
+# ## Take one prediction apart
+#
+# Both models add up log-odds: a [bias](glossary.md#bias) that is the same for all rows, one term a field, one term a
+# pair. So every prediction can be itemised like a bill, and nothing is left over. Take one row of the test set:
+
+# %%
+row = test.X[20:21]                                         # a table of one row
+bill = explain.contributions(fm, row)                       # 1 + 8 + 28 terms
+ax = plots.waterfall(bill, top=8)
+ax.set_title(ax.get_title().removeprefix("row 0: "))        # 0: its place in the table of one row
+ax.figure.set_size_inches(8, 4.5)
+row
+
+# %% [markdown]
+# *What to look at*: start at the top with the bias, follow the steps down to the logit, and read the probability on the
+# upper axis. Orange steps raise it, blue ones lower it; the small terms share one bar. One pair does most of the work
+# here: a student and an advertisement about education. The field `ad_category` by itself *lowers* the logit in this
+# row; only the two values together raise it. Without that one term the probability would be below a quarter.
+
+# %%
+pairs = bill[bill["term"] == "pair"]
+largest = pairs.loc[pairs["value"].abs().idxmax()]
+assert (largest["field_i"], largest["field_j"]) == ("user_segment", "ad_category") and largest["value"] > 2
+assert row.iloc[0]["user_segment"] == "student" and row.iloc[0]["ad_category"] == "education"
+alone = bill[(bill["term"] == "field") & (bill["field_i"] == "ad_category")]["value"].item()
+without_it = bill["value"].sum() - largest["value"]
+assert alone < 0 and 1 / (1 + np.exp(-without_it)) < 0.25
+bill.assign(size=bill["value"].abs()).nlargest(5, "size").drop(columns="size").round(3)
+
+# %% tags=["exercise"]
+# Exercise 2: pay the bill. Add up the column "value" of a bill of one row, and turn the sum, a logit,
+# into the probability of a click. (The table of log-odds further up shows how.)
+def probability_of(bill):
+    """Terms of one row -> the probability of a click, one number."""
+    return None                                             # your lines here
+
+
+# %% tags=["check"]
+right = fm.predict_proba(row)[0, 1]
+without_bias = bill[bill["term"] != "bias"]["value"].sum()
+check("probability from the terms", probability_of(bill), right, tolerance=1e-5,
+      mistakes={"Yours is the logit; it is not yet a probability.": bill["value"].sum(),
+                "Yours is the probability of no click: look at the sign in the exponent.": 1 - right,
+                "Yours leaves out the bias.": 1 / (1 + np.exp(-without_bias))});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def probability_of(bill):
+#     logit = bill["value"].sum()
+#     return 1 / (1 + np.exp(-logit))
+# ```
+#
+# The sum is exact, for every row. How it is shared out between a pair and its two fields is less certain than it looks:
+# [05](05_read_attention_honestly.ipynb) is about that.
+#
+# </details>
+
+# %%
+many = explain.contributions(fm, test.X[:500], wide=True).sum(axis=1)
+off = np.abs(many - fm.decision_function(test.X[:500])).max()
+assert off < 1e-4                                           # rounding alone: the models compute with 7 digits
+
+# %% [markdown]
+# ## Spot the bug: a number that looks like a number
+#
+# The next cell trains on other made data: 600 people give 400 films 1 to 5 stars. It follows, in our own lines, what a
+# published library for recommendations does with ratings by default. Its last line prints an RMSE: the root of the mean
+# squared distance between prediction and rating, in stars. It is above 3 stars. Is that good? What has gone wrong?
+
+
+# %%
+def split_ratings(seed):
+    """Four fifths of the ratings to learn from, one fifth to be judged on."""
+    ratings = datasets.make_ratings(seed=seed)["ratings"]
+    for_test = np.random.default_rng(seed).random(len(ratings)) < 0.2
+    return ratings[~for_test], ratings[for_test]
+
+
+def train_and_predict(train, test, seed):
+    """A model of who rates what; its predictions for the test rows."""
+    rng = np.random.default_rng(seed)
+    rated = train[["user_id", "movie_id"]]
+    others = pd.DataFrame({name: rng.permutation(rated[name]) for name in rated})     # drawn at random
+    X = pd.concat([rated, others], ignore_index=True)
+    y = np.repeat([1, 0], len(rated))
+    model = FM(epochs=5, seed=0).fit(X, y)
+    return model.predict_proba(test[["user_id", "movie_id"]])[:, 1]
+
+
+train, judged = split_ratings(seed=0)
+predicted = train_and_predict(train, judged, seed=0)
+print(f"test RMSE: {metrics.rmse(judged['rating'], predicted):.2f}")
+
+# %% [markdown]
+# Before you look for the bug, work out the bar to beat, as you did for clicks. For ratings the simplest prediction is
+# the mean of the training ratings, for every row.
+
+# %% tags=["exercise"]
+# Exercise 3: the RMSE on the test ratings of predicting the mean of the training ratings.
+def rmse_of_the_mean(train_ratings, test_ratings):
+    """(n,) and (N,) ratings -> one number, in stars."""
+    return None                                             # your lines here
+
+
+# %% tags=["check"]
+mean_rating = train["rating"].mean()
+squares = 0.0
+for rating in judged["rating"]:
+    squares += (rating - mean_rating) ** 2
+target = (squares / len(judged)) ** 0.5
+check("RMSE of the mean", rmse_of_the_mean(train["rating"].to_numpy(), judged["rating"].to_numpy()), target,
+      mistakes={"Yours is the mean squared error: take its root.": target**2,
+                "Yours is the mean absolute error.": np.mean(np.abs(judged["rating"] - mean_rating))});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def rmse_of_the_mean(train_ratings, test_ratings):
+#     return np.sqrt(np.mean((test_ratings - train_ratings.mean()) ** 2))
+# ```
+#
+# </details>
+#
+# <details><summary>Which line is the bug?</summary>
+#
+# `y = np.repeat([1, 0], ...)`: the column `rating` is never read. Every rating, one star or five, has become a 1, "this
+# person rated this film", and pairs drawn at random are the 0s (the library draws four for each rating). What comes out
+# is a *probability of being rated*, between 0 and 1. The last line compares it with stars. Nothing crashes, because
+# both are numbers.
+#
+# </details>
+#
+# The library is [CoreRec](https://github.com/vishesh9131/CoreRec). Its tutorials for three models (AFM, AutoInt,
+# DeepFM) hand over ratings and end with a printed RMSE, but the setting that decides between ratings and clicks is
+# `"auto"`, and that means clicks. On ratings of MovieLens-1M's form, and after other repairs without which they do not
+# run (version 0.6.0), they print 3.4, where the mean rating alone has about 1.14. A reader who has no bar to compare
+# with cannot see that the number is three times worse than no model at all.
+#
+# A [gradient check](glossary.md#gradient-check), which the next notebook introduces, finds nothing here: all
+# derivatives are right, of an answer to another question. One more line of output does find it:
+
+# %%
+lines = []
+for seed in range(3):
+    train, judged = split_ratings(seed)
+    ids = ["user_id", "movie_id"]
+    stars = FM(epochs=5, seed=0).fit(train[ids], train["rating"])              # y holds 1 to 5: a regression
+    lines.append({"seed": seed,
+                  "the mean": metrics.rmse(judged["rating"], np.full(len(judged), train["rating"].mean())),
+                  "clicks taken for stars": metrics.rmse(judged["rating"], train_and_predict(train, judged, seed)),
+                  "FM on the ratings": metrics.rmse(judged["rating"], stars.predict(judged[ids]))})
+rmse = pd.DataFrame(lines).set_index("seed")
+assert (rmse["clicks taken for stars"] > 2.5 * rmse["the mean"]).all()
+assert (rmse["FM on the ratings"] < 0.9 * rmse["the mean"]).all()
+rmse.round(2)
+
+# %% [markdown]
+# *What to look at*: the first column. It takes one line, and belongs into every table: **never print a metric without
+# the number that needs no model.**
+#
+# minictr refuses the worst of this by itself. Labels that are all 1 teach nothing, so `fit` says so:
+
+# %%
+try:
+    FM().fit(train[ids], (train["rating"] > 0).astype(int))
+except ValueError as error:
+    refusal = str(error)
+assert "hold only the class 1" in refusal
+print(refusal)
+
+# %% [markdown]
+# ## On your own
+#
+# - Draw 2,000 training rows instead of 20,000. Which of the five planted pairs can FM still find? And with 200,000?
+# - Draw `plots.pair_heatmap(explain.attention(afm, test.X))`. Attention is another quantity than contribution; does it
+#   point to the same pairs?
+# - Take apart the row with the highest predicted probability, and the one with the lowest: `p_fm.argmax()`.
+#
+# ## In practice
+#
+# - On real data no truth stands beside the learned matrix. Made data is where you find out how far to trust the
+#   picture.
+# - The best possible score is unknown too, but the base rate is always there. Print it.
+# - A good AUC does not make the probabilities right: it looks at their order alone. [01](01_predict_a_click.ipynb)
+#   shows a model whose order stays and whose probabilities are useless.
+# - When to use these models: many rows, mostly categories, effects that belong to pairs. When not: a handful of numbers
+#   as columns and few rows, where boosted trees do better; texts, pictures or sequences.
+#
+# ## Next
+#
+# [01: Predict a click](01_predict_a_click.ipynb) builds the simplest of these models by hand: one weight a value.
+#
+# ## Further reading
+#
+# - Steffen Rendle, *Factorization Machines*, ICDM 2010,
+#   [doi:10.1109/ICDM.2010.127](https://doi.org/10.1109/ICDM.2010.127).
+# - Xiao et al., *Attentional Factorization Machines*, IJCAI 2017, [arXiv:1708.04617](https://arxiv.org/abs/1708.04617).
