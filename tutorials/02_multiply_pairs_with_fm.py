@@ -1,0 +1,588 @@
+# %% [markdown]
+# # Multiply pairs with a factorization machine
+#
+# **What you'll do**: write the factorization machine (FM), forwards and backwards, and watch it find which pairs of
+# fields matter.
+#
+# **What you'll learn**
+# - to show why logistic regression cannot see a [pair](glossary.md#pair) of fields
+# - to sum all pairs of vectors in time linear in the number of fields, and to derive why that works
+# - to write its backward pass as a layer that passes a [gradient check](glossary.md#gradient-check)
+# - to add up the gradients of an id that occurs several times in a [batch](glossary.md#batch), which published code
+#   gets wrong
+#
+# **What you'll need**: [01](01_predict_a_click.ipynb) (ids, first-order weights, log loss), NumPy, 25 minutes.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from minictr import FM, LR, check_gradients, datasets, explain, metrics
+from minictr.exercises import check
+from minictr.layers import Embedding, FMPooling, Layer, field_pairs
+from minictr.slots import Slots
+
+plt.rcParams["figure.dpi"] = 72                                   # small pictures
+clicks = datasets.make_clicks(20_000, seed=0)
+test = datasets.make_clicks(20_000, seed=0, rows_seed=1)         # other rows of the same world
+lr = LR(epochs=5, seed=0).fit(clicks.X, clicks.y)
+lr_auc = metrics.auc(test.y, lr.predict_proba(test.X)[:, 1])
+print(f"test AUC: logistic regression {lr_auc:.3f}, the best possible {test.best_auc:.3f}")
+assert lr_auc < test.best_auc - 0.15
+
+# %% [markdown]
+# Logistic regression of notebook 01 is far from the best [AUC](glossary.md#auc) that this world allows. What does it
+# miss? Take two [fields](glossary.md#field), the user's segment and the ad's category, and compare the share of clicks
+# with the mean prediction, cell by cell.
+
+# %%
+def click_rates(*columns):
+    """Mean of each column for every segment (rows) and category (columns)."""
+    return [pd.Series(column).groupby([test.X["user_segment"], test.X["ad_category"]]).mean().unstack()
+            for column in columns]
+
+
+def draw_rates(**rates):
+    """Heat maps side by side on one colour scale; names above them."""
+    figure, axes = plt.subplots(1, len(rates), figsize=(8, 3.6), sharey=True, layout="constrained")
+    for ax, (title, table) in zip(axes, rates.items(), strict=True):
+        image = ax.imshow(table, cmap="cividis", vmin=0, vmax=0.8)
+        ax.set_xticks(range(table.shape[1]), table.columns, rotation=90)
+        ax.set_yticks(range(table.shape[0]), table.index)
+        ax.set_title(title.replace("_", " "), fontsize=10)
+    figure.colorbar(image, ax=axes, label="share of clicks", shrink=0.7)
+
+
+observed, by_lr = click_rates(test.y, lr.predict_proba(test.X)[:, 1])
+draw_rates(observed=observed, predicted_by_logistic_regression=by_lr)
+assert observed.to_numpy().std() > 2.5 * by_lr.to_numpy().std()
+
+# %% [markdown]
+# *What to look at*: on the left, some segments love some categories, and no row or column of the table says which. On
+# the right, every row is like every other, a little lighter or darker: the model gives a segment one level and a
+# category one level, and nothing else.
+#
+# The reason is in the [logit](glossary.md#logit), $s = w_0 + w_{\text{segment}} + w_{\text{category}} + \dots$ The
+# logits of two users who differ in their segment only differ by $w_{\text{parent}} - w_{\text{gamer}}$, **whatever
+# ad they are shown**. No choice of weights changes that. Let us ask the model.
+
+# %%
+categories = sorted(test.X["ad_category"].unique())
+
+
+def segment_gap(model):
+    """Logit of a parent minus that of a gamer, all else being equal, for each category: (10,)."""
+    rows = pd.concat([test.X[:1]] * len(categories), ignore_index=True).assign(ad_category=categories)
+    return model.decision_function(rows.assign(user_segment="parent")) - model.decision_function(
+        rows.assign(user_segment="gamer"))
+
+
+gaps = pd.DataFrame({"logistic regression": segment_gap(lr)}, index=categories)
+assert np.ptp(gaps["logistic regression"]) < 1e-5                 # the same for all ads, to rounding
+gaps.T.round(3)
+
+# %% [markdown]
+# ## Give every value a vector
+#
+# One way out is a weight for every *pair of values*: (parent, games), (parent, travel), … For all pairs of fields that
+# is a lot of weights, and most of them would be learned from few rows or none.
+#
+# Rendle (2010) gives every value a short vector $v_i$ of $k$ numbers instead (its
+# [embedding](glossary.md#embedding), or its factors) and lets a pair count as the inner product of its vectors:
+#
+# $$s = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j\rangle\, x_i x_j \qquad \text{(eq. 1)}$$
+#
+# Here $i$ and $j$ run over the fields of a row, and $v_i$ is the vector of the value that field $i$ has in this row.
+# $x_i$ is 1 for a category and the number itself for a numerical field such as the discount. With $e_i = v_i x_i$ the
+# last sum is $\sum_{i<j} \langle e_i, e_j\rangle$; for a list such as the interests, $e_i$ is the mean of the values'
+# vectors. How many numbers does either way need in our small world?
+
+# %%
+encoder = lr.encoder_
+n, k = encoder.n_features, 8                                      # ids of all fields: 134
+sizes = np.diff([*encoder.offsets, n])                            # ids of each field, unknown and missing included
+i, j = field_pairs(len(sizes))                                    # all pairs: (0,1), (0,2), ..., (1,2), ...
+counts = pd.Series({"weights, one for each pair of values": (sizes[i] * sizes[j]).sum(),
+                    "numbers in all vectors, k = 8": n * k})
+assert counts.iloc[1] < counts.iloc[0] / 4
+counts.to_frame(f"count, for {len(i)} pairs of fields")
+
+# %% [markdown]
+# The first grows with the square of the number of ids, the second in proportion to it. And a value's vector learns from
+# every row that the value occurs in, in all its pairs at once.
+#
+# ## Sum the pairs
+#
+# The vectors of a batch come out of one table. $V$ has a row for each id; `ids` says which rows a batch uses. (In our
+# examples every field is categorical, so $x_i = 1$ and $e_i = v_i$.)
+#
+# Write $\circ$ for the product number by number, so that $\langle e_i, e_j\rangle$ is the sum of the $k$ numbers of
+# $e_i \circ e_j$. We keep the $k$ numbers apart until the very end, and sum over the pairs first:
+#
+# $$f = \sum_{i<j} e_i \circ e_j$$
+
+# %%
+rng = np.random.default_rng(0)
+V = rng.standard_normal((12, 3))                                  # (n, k)     12 ids of four fields, three each
+ids = np.array([[0, 3, 6, 9], [1, 3, 8, 10], [2, 4, 7, 9], [0, 5, 7, 11], [0, 3, 6, 11]])         # (B, M)
+E = V[ids]                                                        # (B, M, k)  e_i = v_i x_i, and x_i = 1
+print(E.shape)
+
+# %% tags=["exercise"]
+# Exercise 1: the sum over all pairs i < j, with two loops over the fields, straight from the formula.
+def pairs_by_loops(E):
+    """(B, M, k) -> (B, k): the sum of e_i * e_j over all pairs i < j."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+by_hand = np.array([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])        # one row of three fields:
+check("three fields, on paper", pairs_by_loops(by_hand), [[1 * 3 + 1 * 5 + 3 * 5, 2 * 4 + 2 * 6 + 4 * 6]])
+check("a batch", pairs_by_loops(E), FMPooling().forward(E), mistakes={
+    "The pairs of a field with itself are in it: start j at i + 1.": FMPooling().forward(E) + (E * E).sum(axis=1),
+    "Every pair is in it twice, as (i, j) and as (j, i).": 2 * FMPooling().forward(E)});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def pairs_by_loops(E):
+#     B, M, k = E.shape
+#     f = np.zeros((B, k))
+#     for i in range(M):
+#         for j in range(i + 1, M):
+#             f += E[:, i] * E[:, j]                              # e_i * e_j, for all rows at once
+#     return f
+# ```
+#
+# </details>
+#
+# ## Sum them without going through them
+#
+# Two loops cost $M(M-1)/2$ products. Rendle's lemma 3.1 needs $M$. Start from the square of the whole sum, number by
+# number, and write it out:
+#
+# $$\begin{aligned}
+# \Bigl(\sum_i e_i\Bigr)^2 &= \sum_i \sum_j e_i \circ e_j && \text{(1) multiply out: all } M^2 \text{ products} \\
+# &= \sum_i e_i \circ e_i + \sum_{i \ne j} e_i \circ e_j && \text{(2) set the squares apart} \\
+# &= \sum_i e_i^2 + 2 \sum_{i<j} e_i \circ e_j && \text{(3) } e_i \circ e_j = e_j \circ e_i
+# \end{aligned}$$
+#
+# and solve for what we want:
+#
+# $$\sum_{i<j} e_i \circ e_j = \tfrac12 \Bigl[\Bigl(\sum_i e_i\Bigr)^2 - \sum_i e_i^2\Bigr] \qquad \text{(4)}$$
+#
+# The same three lines in NumPy, each from scratch. They agree to rounding (below 1e-12).
+
+# %%
+M = E.shape[1]
+products = E[:, :, None, :] * E[:, None, :, :]                    # (B, M, M, k)  e_i * e_j for every i and j
+same = np.eye(M, dtype=bool)
+i, j = field_pairs(M)
+
+line_0 = E.sum(axis=1) ** 2                                       # (B, k)  the square of the sum
+line_1 = products.sum(axis=(1, 2))                                #         all products
+line_2 = products[:, same].sum(axis=1) + products[:, ~same].sum(axis=1)
+line_3 = (E ** 2).sum(axis=1) + 2 * (E[:, i] * E[:, j]).sum(axis=1)
+for line in (line_1, line_2, line_3):
+    assert np.abs(line - line_0).max() < 1e-12
+
+# %% tags=["exercise"]
+# Exercise 2: the same sum as in Exercise 1, by equation (4): no loop over pairs.
+def pairs_by_identity(E):
+    """(B, M, k) -> (B, k): the sum of e_i * e_j over all pairs i < j."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+slow = (E[:, i] * E[:, j]).sum(axis=1)                            # every pair, then their sum
+check("the sum by the identity", pairs_by_identity(E), slow, mistakes={
+    "The pairs of a field with itself were not taken away.": 0.5 * E.sum(axis=1) ** 2,
+    "That is the square of the sum in both places.": np.zeros_like(slow)});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def pairs_by_identity(E):
+#     total = E.sum(axis=1)                                       # (B, k)  sum_i e_i
+#     squares = (E ** 2).sum(axis=1)                              # (B, k)  sum_i e_i^2
+#     return 0.5 * (total ** 2 - squares)
+# ```
+#
+# </details>
+#
+# Count the multiplications of one row, for each of its $k$ numbers: every pair once, or every field's square, the
+# square of the sum, and the ½.
+
+# %%
+fields = np.array([2, 3, 8, 39, 100])
+cost = pd.DataFrame({"fields M": fields, "pair by pair": fields * (fields - 1) // 2, "by the identity": fields + 2})
+assert (cost["pair by pair"] < cost["by the identity"]).tolist() == [True, True, False, False, False]
+cost
+
+# %% [markdown]
+# With 39 fields, as in the Criteo data that many papers use, that is 741 against 41. With three fields the loop is as
+# good.
+#
+# ## Backwards
+#
+# Only one thing is missing before FM can be trained: given $\partial L/\partial f$ (called `dout`), what is
+# $\partial L/\partial e_i$? All products are number by number, so look at one number of the vectors at a time.
+# Differentiate (4) by $e_i$:
+#
+# $$\frac{\partial f}{\partial e_i} = \tfrac12 \Bigl[2 \sum_j e_j - 2 e_i\Bigr] = \sum_j e_j - e_i
+# \qquad\Rightarrow\qquad \frac{\partial L}{\partial e_i} = \texttt{dout} \circ \Bigl(\sum_j e_j - e_i\Bigr)
+# \qquad \text{(5)}$$
+#
+# (Rendle 2010, eq. 4.) Read it as a sentence: *a field's vector is pulled towards the sum of its partners' vectors*, or
+# away from it, as the sign of `dout` says. The sum over $j$ was computed in the forward pass. So keep it.
+#
+# A layer in minictr is a class with `forward`, which leaves in `cache` what `backward` needs, and `backward`, which
+# takes dL/d(output) and returns dL/d(input) ([base.py](../minictr/layers/base.py)).
+
+# %% tags=["exercise"]
+# Exercise 3: a layer of your own. Its forward is equation (4); write backward, equation (5).
+class PairSum(Layer):
+    """out = sum_{i<j} e_i * e_j = 1/2 [(sum_i e_i)^2 - sum_i e_i^2]: (B, M, k) -> (B, k)."""
+
+    def forward(self, E):
+        total = E.sum(axis=1)                                     # (B, k)  sum_i e_i
+        self.cache = {"E": E, "total": total}
+        return 0.5 * (total ** 2 - (E ** 2).sum(axis=1))
+
+    def backward(self, dout):
+        """dL/dout (B, k) in, dL/dE (B, M, k) out."""
+        return None                  # your lines here
+
+# %% tags=["check"]
+dout = rng.standard_normal((len(E), 3))                           # some dL/dout
+numeric = np.zeros_like(E)                                        # dL/dE, one entry at a time: pair by pair
+for index in np.ndindex(E.shape):
+    step = np.zeros_like(E)
+    step[index] = 1e-6
+    above, below = (((moved[:, i] * moved[:, j]).sum(axis=1) * dout).sum() for moved in (E + step, E - step))
+    numeric[index] = (above - below) / 2e-6
+
+layer = PairSum()
+layer.forward(E)
+dE = layer.backward(dout)
+check("backward of the pair sum", dE, numeric, mistakes={
+    "The field itself is among its partners: take e_i away from the sum.": (E.sum(axis=1) * dout)[:, None] + 0 * E})
+if np.shape(dE) == E.shape:
+    print(check_gradients(PairSum(), E))                          # all entries, in one call
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# class PairSum(Layer):
+#     """out = sum_{i<j} e_i * e_j = 1/2 [(sum_i e_i)^2 - sum_i e_i^2]: (B, M, k) -> (B, k)."""
+#
+#     def forward(self, E):
+#         total = E.sum(axis=1)                                   # (B, k)  sum_i e_i
+#         self.cache = {"E": E, "total": total}
+#         return 0.5 * (total ** 2 - (E ** 2).sum(axis=1))
+#
+#     def backward(self, dout):
+#         E, total = self.cache["E"], self.cache["total"]
+#         return dout[:, None, :] * (total[:, None, :] - E)       # (B, M, k)  dout (sum_j e_j - e_i)
+# ```
+#
+# `minictr.check_gradients(layer, x)` does what the loop above does, for any layer with `forward` and `backward`, and
+# says which entry is worst. "Of allowance" below 1 passes; a right backward pass in float64 stays far below 1.
+#
+# </details>
+#
+# The library's [FMPooling](../minictr/layers/pairs.py) is this layer. It gives the same numbers:
+
+# %%
+pooling = FMPooling()
+assert np.allclose(pooling.forward(E), slow, rtol=0, atol=1e-12)
+assert np.allclose(pooling.backward(dout), numeric, rtol=0, atol=1e-7)
+assert check_gradients(pooling, E).passed
+
+# %% [markdown]
+# ## Back into the table, and a published bug
+#
+# $\partial L/\partial E$ has a vector for every row and field. The parameters are the rows of $V$. Forwards,
+# `E = V[ids]` copies rows of $V$ to where they are needed; backwards, each gradient goes back to the row it came from.
+# Here is a layer that does so, and two batches to check it on. (`Slots` is the form in which minictr passes ids to a
+# layer: the ids, their weights $x$, which are all 1 here, and where each field starts.)
+
+# %%
+class Lookup(Layer):
+    """E = V[ids]: every id of a batch takes its row of the table."""
+
+    def __init__(self, V):
+        super().__init__()
+        self.params["V"] = V.copy()                               # (n, k)
+
+    def forward(self, slots):
+        self.cache = {"ids": slots.ids}
+        return self.params["V"][slots.ids]                        # (B, M, k)
+
+    def backward(self, dE):
+        dV = np.zeros_like(self.params["V"])                      # (n, k)
+        dV[self.cache["ids"]] += dE                               # E = V[ids]
+        self.grads["V"] = dV
+
+
+first_batch, second_batch = ids[1:3], ids                         # two rows, five rows
+for batch in (first_batch, second_batch):
+    report = check_gradients(Lookup(V), Slots(batch, None, starts=[0, 1, 2, 3]))
+    print(batch, report, sep="\n", end="\n\n")
+
+# %% [markdown]
+# The same backward pass, once right and once wrong. **Find the bug before you open the answer**: what do the ids of the
+# second batch have that those of the first have not, and what does NumPy do with `dV[[0, 0]] += [1, 2]`?
+#
+# <details><summary>Answer</summary>
+#
+# In the second batch ids 0, 3, 6, 7, 9 and 11 occur more than once. `V[0]` is used in three rows, so the loss depends
+# on it in three ways, and its gradient is the *sum* of three. But `dV[ids] += dE` means `dV[ids] = dV[ids] + dE`:
+# NumPy takes the rows out once, adds, and writes them back one over the other. Of all gradients of an id only the last
+# is left.
+#
+# (This is the shorter line that notebook 01 warned of, where `np.bincount` added up the gradients of the weights.)
+#
+# The embedding layer of [numpy-ml](https://github.com/ddbourgin/numpy-ml), a well-known collection of layers to learn
+# from, adds in this way where it sums the vectors of an example's ids (`pool="sum"` and `"mean"`): a word that stands
+# twice in a sentence gets the gradient of one. A gradient check finds it, **but only on a batch in which an id
+# repeats**. A check on two hand-picked rows, all different, is right to pass: for those rows the code is right.
+#
+# </details>
+
+# %%
+assert check_gradients(Lookup(V), Slots(first_batch, None, starts=[0, 1, 2, 3])).passed
+assert not check_gradients(Lookup(V), Slots(second_batch, None, starts=[0, 1, 2, 3])).passed
+
+dV = np.zeros(3)
+dV[[0, 0, 1]] += [1, 2, 5]
+print("NumPy's dV[[0, 0, 1]] += [1, 2, 5] gives", dV, "and not [3. 5. 0.]")
+assert dV.tolist() == [2, 5, 0]
+
+slots = encoder.encode(clicks.X[:256])
+used = slots.ids[slots.x != 0]                                    # (slots of weight 0 fill up the lists of interests)
+share_lost = 1 - len(np.unique(used)) / len(used)
+print(f"of the gradients of a real batch of 256 rows, {share_lost:.0%} would be lost")
+assert share_lost > 0.9
+
+# %% tags=["exercise"]
+# Exercise 4: the gradient of the table, right for repeated ids. (A loop will do; np.add.at is the short way.)
+def table_gradient(ids, dE, n):
+    """ids (B, M), dL/dE (B, M, k), number of rows of V -> dL/dV (n, k)."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+dE = pooling.backward(dout)                                       # (B, M, k), from the layer above
+numeric = np.zeros_like(V)                                        # dL/dV: move an entry of V, see what L does
+for index in np.ndindex(V.shape):
+    step = np.zeros_like(V)
+    step[index] = 1e-6
+    above, below = ((FMPooling().forward(moved[ids]) * dout).sum() for moved in (V + step, V - step))
+    numeric[index] = (above - below) / 2e-6
+only_last = np.zeros_like(V)
+only_last[ids] += dE
+check("gradient of the table", table_gradient(ids, dE, len(V)), numeric, mistakes={
+    "Repeated ids keep the last of their gradients alone: it is the bug above.": only_last});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def table_gradient(ids, dE, n):
+#     dV = np.zeros((n, dE.shape[2]))
+#     np.add.at(dV, ids, dE)                                      # adds for every repetition
+#     return dV
+# ```
+#
+# </details>
+#
+# ## Train
+#
+# One thing remains: where to start. First-order weights start at 0 (notebook 01). Vectors must not. By (5) the
+# gradient of a vector is the sum of its partners' vectors; if all are 0, so are all gradients, and nothing will ever
+# move. So they start as small random numbers. (The table's gradient is a `RowGradient`: the touched rows alone.
+# `dense` fills in the zeros.)
+
+# %%
+def gradient_of_vectors(start):
+    """dL/dV of a first training step, with all vectors multiplied by ``start``."""
+    model = FM(embedding_dim=8, seed=0).prepare(clicks.X, clicks.y)
+    model.embedding.params["V"] *= start
+    model.train_step(clicks.X[:256], clicks.y[:256])
+    return model.embedding.grads["V"].dense(n)
+
+
+assert not gradient_of_vectors(0).any()                                 # stuck for ever
+assert gradient_of_vectors(1).any()
+
+# %% [markdown]
+# Now the library's [FM](../minictr/models/fm.py), the layers of this notebook put together: an embedding, the pooling,
+# the first-order weights. We train it in three worlds of different planted effects. `fit` calls `after_epoch` with the
+# model after each [epoch](glossary.md#epoch), and we keep how much each pair of fields adds to or takes from the
+# logit, as a mean over 2,000 test rows: $|\langle v_i, v_j\rangle x_i x_j|$, the pair's
+# [contribution](glossary.md#contribution) without its sign.
+#
+# Beside it we train an FM with the bug of the previous section.
+
+# %%
+class ForgetfulEmbedding(Embedding):
+    """The library's embedding, with the published bug in its backward pass."""
+
+    def backward(self, dE):
+        super().backward(dE)
+        slots, values = self.grads["V"].slots, self.grads["V"].values
+        self.grads["V"] = np.zeros_like(self.params["V"])
+        self.grads["V"][slots.ids.ravel()] += values
+
+
+class ForgetfulFM(FM):
+    """FM on the forgetful embedding."""
+
+    def build(self, n, M, rng):
+        super().build(n, M, rng)
+        self.embedding = ForgetfulEmbedding(n, self.embedding_dim, rng, dtype=self.dtype)
+
+
+def auc_of(model, test):
+    return metrics.auc(test.y, model.predict_proba(test.X)[:, 1])
+
+
+importance, aucs = {}, {}                                         # {world: {epoch: table}}, {world: {model: AUC}}
+for world in range(3):
+    train, held_out = datasets.make_clicks(20_000, seed=world), datasets.make_clicks(20_000, seed=world, rows_seed=1)
+    tables = importance[world] = {}
+
+    def watch(model, line, tables=tables, X=held_out.X[:2000]):
+        tables[line["epoch"]] = explain.pair_importance(model, X)
+
+    fm = FM(embedding_dim=k, epochs=8, seed=0).fit(train.X, train.y, after_epoch=watch)
+    forgetful = ForgetfulFM(embedding_dim=k, epochs=8, seed=0).fit(train.X, train.y)
+    linear = LR(epochs=5, seed=0).fit(train.X, train.y)
+    aucs[f"world {world}"] = {"logistic regression": auc_of(linear, held_out), "FM with the bug": auc_of(
+        forgetful, held_out), "FM": auc_of(fm, held_out), "best possible": held_out.best_auc}
+    if world == 0:
+        fm_0 = fm
+
+for scores in aucs.values():
+    assert scores["logistic regression"] + 0.1 < scores["FM"] < scores["best possible"]
+    assert scores["logistic regression"] + 0.02 < scores["FM with the bug"] < scores["FM"] - 0.04
+pd.DataFrame(aucs).round(3)
+
+# %% [markdown]
+# FM is far ahead of logistic regression in all three worlds, and short of the best possible: its vectors were learned
+# from 20,000 rows.
+#
+# Look at the second line. An FM that throws away nine tenths of its gradients *still beats logistic regression*. Its
+# loss falls, its AUC looks like that of a mediocre model, and no error is raised. That is why a gradient check comes
+# before the first training run, and why its batch must have repeated ids.
+#
+# Now the pairs, epoch by epoch, beside the truth.
+
+# %%
+planted = clicks.planted_pairs
+names = planted.attrs["fields"]
+
+
+def as_matrix(table):
+    """A pair table as (M, M) numbers in the lower triangle, the rest empty."""
+    matrix = np.full((len(names), len(names)), np.nan)
+    matrix[[names.index(b) for b in table["field_j"]], [names.index(a) for a in table["field_i"]]] = table["value"]
+    return matrix
+
+
+figure, axes = plt.subplots(2, 3, figsize=(8, 5.6), sharex=True, sharey=True, layout="constrained")
+panels = {f"FM after epoch {epoch}": importance[0][epoch] for epoch in (1, 2, 3, 5, 8)} | {"planted": planted}
+for ax, (title, table) in zip(axes.flat, panels.items(), strict=True):
+    image = ax.imshow(as_matrix(table), cmap="cividis", vmin=0, vmax=1.5)
+    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize=10)
+bar = figure.colorbar(
+    image, ax=axes, shrink=0.7, label="FM: mean |contribution| (log-odds)\nplanted: standard deviation (log-odds)")
+
+# %% [markdown]
+# *What to look at*: the largest pair, (user_segment, ad_category), lights up within two epochs, (hour, device) follows,
+# and (device, position) after it. The others stay darker. The scales are close but not the same: a planted effect of
+# standard deviation 1 has a mean size of about 0.8.
+#
+# The same as curves. Where does planted end, and noise begin?
+
+# %%
+curves = pd.DataFrame({epoch: table["value"] for epoch, table in importance[0].items()}).T        # (epochs, pairs)
+figure, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
+is_planted = (planted["value"] > 0).to_numpy()
+ax.plot(curves.loc[:, ~is_planted], color="#B0B0B0", linewidth=0.8)
+ax.plot([], color="#B0B0B0", label="23 pairs without an effect")
+for marker, (row, pair) in zip("osD^v", planted[is_planted].nlargest(5, "value").iterrows(), strict=True):
+    ax.plot(curves[row], marker=marker, label=f"{pair['field_i']} × {pair['field_j']}: planted {pair['value']}")
+ax.set(xlabel="epoch", ylabel="mean |contribution| (log-odds)", yscale="log")
+legend = ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+for world, tables in importance.items():
+    learned = tables[8]["value"].to_numpy()
+    three_largest = np.argsort(-learned)[:3]
+    assert planted["value"].iloc[three_largest].tolist() == [1.5, 0.8, 0.4], world
+    weakest = learned[is_planted].min()                           # the least of the five planted pairs
+    assert (learned[~is_planted] > weakest).any(), world          # is below some pair that is nothing
+    assert tables[2]["value"].idxmax() == planted["value"].idxmax(), world        # the largest, after two epochs
+
+# %% [markdown]
+# *What to look at*: note the logarithmic axis. After one epoch the order of the small pairs says little. After eight,
+# the three largest planted pairs come first, in their right order, in all three worlds. The two pairs planted at 0.3
+# are another matter: in each world at least one of them lies below a pair that has no effect at all. What is small
+# cannot be told from noise here; notebook [05](05_read_attention_honestly.ipynb) measures how large noise is.
+#
+# Back to the first picture, with FM's predictions in place of logistic regression's:
+
+# %%
+(by_fm,) = click_rates(fm_0.predict_proba(test.X)[:, 1])
+draw_rates(observed=observed, predicted_by_FM=by_fm)
+error_lr, error_fm = (np.abs(table - observed).to_numpy().mean() for table in (by_lr, by_fm))
+assert error_fm < error_lr / 2
+gaps["FM"] = segment_gap(fm_0)
+assert np.ptp(gaps["FM"]) > 1
+gaps.T.round(2)
+
+# %% [markdown]
+# *What to look at*: the same light and dark cells on both sides. And in the table, the gap between a parent's and a
+# gamer's logit depends on the ad: the difference that no set of first-order weights can express.
+#
+# ## On your own
+#
+# - Train FM with `embedding_dim` 1, 2, 4, 8, 16 and draw the test AUC. The planted effect of (user_segment,
+#   ad_category) is a table of 8 × 10 random numbers. How many numbers per vector does it take?
+# - Write the gradient check that `Lookup` should have had, as a function that takes any layer and makes sure by itself
+#   that its batch has repeated ids.
+# - `explain.contributions(fm_0, test.X[:1])` lists what every field and pair adds to one logit. Add it up and compare
+#   it with `fm_0.decision_function(test.X[:1])`.
+#
+# ## In practice
+#
+# - FM is a strong start wherever rows are made of ids: advertising, recommendation. For a handful of numerical columns
+#   gradient-boosted trees are better.
+# - A vector can say something about two values that were never seen together. Whether it is right depends on whether
+#   values that behave alike in one pair do so in another; random tables like our planted ones give it no chance.
+# - One vector has to serve all pairs that its value is in. Field-aware FMs give a value one vector for each partner
+#   field, at $M - 1$ times the numbers.
+# - A pair's contribution is not unique: $\langle v_i, v_j\rangle$ can carry a part that depends on one of the two
+#   values alone, which the first-order weights could carry just as well. So large contributions are a hint, not a
+#   proof.
+# - In minictr, [RowGradient](../minictr/layers/embedding.py) keeps the gradients of the touched rows only, and adds up
+#   the repeated ones with `np.add.at`. Why only the touched rows is a subject of the next notebook.
+#
+# ## Next
+#
+# [03 Take one training step](03_take_one_training_step.ipynb): everything that happens between a batch and the new
+# weights.
+#
+# ## Further reading
+#
+# - Rendle, *Factorization Machines*, ICDM 2010 ([doi](https://doi.org/10.1109/ICDM.2010.127)): lemma 3.1 and eq. 4 are
+#   the two derivations above.
+# - Juan et al., *Field-aware Factorization Machines for CTR Prediction*, RecSys 2016
+#   ([doi](https://doi.org/10.1145/2959100.2959134)).
+# - He & Chua, *Neural Factorization Machines for Sparse Predictive Analytics*, SIGIR 2017
+#   ([arXiv](https://arxiv.org/abs/1708.05027)): puts a network on the vector $f$ of this notebook.
