@@ -1,0 +1,626 @@
+# %% [markdown]
+# # Share embeddings in DeepFM
+#
+# **What you'll do**: join an FM and a multi-layer perceptron (MLP) at one table of vectors, write the backward pass of
+# the join, and plant an effect of three fields that no pair can see.
+#
+# **What you'll learn**
+#
+# - compute DeepFM's logit (Guo et al. 2017, eq. 1-4) with loops and with layers;
+# - differentiate a dense layer, and a fork: an array that is used twice gets the *sum* of two gradients;
+# - use extreme cases as tests (a silenced MLP must leave an FM), and see what a gradient check cannot see;
+# - compare FM, MLP and both over several seeds, and say what the deep part is good for;
+# - take a prediction apart when one part of it cannot be.
+#
+# **What you'll need**: [02](02_multiply_pairs_with_fm.ipynb) for FM and the gradient check,
+# [03](03_take_one_training_step.ipynb) for training, [05](05_read_attention_honestly.ipynb) for contributions; NumPy;
+# 30 minutes.
+
+# %%
+import copy
+import dataclasses
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from minictr import FM, DeepFM, Model, check_gradients, datasets, explain, metrics, plots
+from minictr.exercises import check
+from minictr.layers import MLP, Embedding, FMPooling, parameters, sigmoid, sum_last
+
+clicks = datasets.make_clicks(20_000, seed=0)
+held_out = datasets.make_clicks(5_000, seed=0, rows_seed=2)       # other rows: to watch the training
+test = datasets.make_clicks(10_000, seed=0, rows_seed=1)          # and others: to judge it
+
+settings = {"embedding_dim": 8, "learning_rate": 0.01, "epochs": 6, "early_stopping": False}
+deep = {"deep_layers": (64, 32)}
+deepfms = [DeepFM(**settings, **deep, seed=seed).fit(clicks.X, clicks.y, validation=(held_out.X, held_out.y))
+           for seed in range(3)]
+
+ax = plots.embeddings(explain.embeddings(deepfms[0], "user_segment"),
+                      ax=plt.subplots(figsize=(5.5, 4), layout="constrained")[1])
+
+# %% [markdown]
+# **What to look at.** Each user segment has a vector of 8 numbers ([embedding](glossary.md#embedding)); here they lie
+# on the plane that keeps most of their spread (the axes say how much). Larger points are more frequent. Neighbours
+# should be segments that the model treats alike. Are they, in truth? We know the world's own
+# [logits](glossary.md#logit), so we can compare two lists of distances between segments: of their vectors, and of
+# their true mean logits by ad category.
+
+# %%
+def distances(rows):
+    """(n, k) -> the distance of every two rows, (n (n - 1) / 2,)."""
+    between = np.linalg.norm(rows[:, None] - rows[None, :], axis=2)
+    return between[np.triu_indices(len(rows), 1)]
+
+
+truth = clicks.X.assign(logit=clicks.logit).pivot_table(index="user_segment", columns="ad_category", values="logit")
+agreement = []
+for model in deepfms:
+    table = explain.embeddings(model, "user_segment").set_index("value").loc[truth.index]
+    V = table.filter(regex="^v").to_numpy(dtype=float)            # (8 segments, k)
+    agreement.append(np.corrcoef(distances(V), distances(truth.to_numpy()))[0, 1])
+assert min(agreement) > 0.35
+print("correlation of the distances, three seeds:", np.round(agreement, 2))
+
+# %% [markdown]
+# So the picture has some truth in it (asserted: above 0.35 in each of three seeds), and is no map to measure on: a
+# plane drops part of the vectors, and the vectors serve two purposes at once. Which two, comes now.
+#
+# ## Two towers on one table
+#
+# DeepFM adds up an FM and an MLP. Both get the same $e_i = v_i x_i$ (Guo et al. 2017):
+#
+# $$y = y_{FM} + y_{DNN} \qquad \text{(eq. 1, before its sigmoid)}$$
+# $$y_{FM} = \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle\, x_i x_j \qquad \text{(eq. 2)}$$
+# $$a^0 = [e_1; \ldots; e_M], \quad a^{l+1} = \text{ReLU}(a^l W^l + b^l), \quad
+#   y_{DNN} = w \cdot a^L + b \qquad \text{(eq. 3-4)}$$
+#
+# There is no $w_0$: the MLP's last bias $b$ does its work. $[\ldots;\ldots]$ puts vectors one after another, so $a^0$
+# has $M k$ numbers. Slowly, for one row, with nothing but loops above the vectors:
+
+# %%
+def deepfm_slowly(model, row):
+    """The logit of one row, eq. 1-4 with loops over fields, pairs and units."""
+    slots = model.encoder_.encode(row)
+    e = model.embedding.forward(slots)[0].astype(np.float64)      # (M, k)
+    y_FM = float(model.linear.forward(slots)[0])                  # sum_i w_i x_i
+    for i in range(len(e)):
+        for j in range(i + 1, len(e)):
+            y_FM += sum(e[i, f] * e[j, f] for f in range(e.shape[1]))
+    a = [number for vector in e for number in vector]             # a^0 = [e_1; ...; e_M]
+    for dense in model.mlp.dense:
+        W, b = dense.params["W"], dense.params["b"]
+        a = [max(0.0, sum(a[s] * W[s, u] for s in range(len(a))) + b[u]) for u in range(len(b))]
+    w, b = model.mlp.out.params["w"], model.mlp.out.params["b"]
+    return y_FM + sum(w[u] * a[u] for u in range(len(a))) + b[0]
+
+
+model = deepfms[0]
+slow = [deepfm_slowly(model, test.X[row:row + 1]) for row in range(3)]
+off = np.abs(slow - model.decision_function(test.X[:3])).max()
+assert off < 1e-4                                                 # the model computes in float32
+print(f"loops {np.round(slow, 3)}; the largest difference from minictr's DeepFM is below 1e-4")
+
+# %% [markdown]
+# ## Backward through a dense layer
+#
+# One layer of the MLP is $z = x W + b$, $out = \text{ReLU}(z)$. From $z_{bu} = \sum_s x_{bs} W_{su} + b_u$:
+#
+# $$dz = dout \circ [out > 0], \qquad dW = x^\top dz, \qquad db = \sum_b dz_b, \qquad dx = dz\, W^\top$$
+#
+# As ever, the shapes decide which transpose goes where: dW must look like W, dx like x. Before you write it, numerical
+# derivatives to compare with, of $L = \sum out \circ dout$ with a random dout:
+
+# %%
+rng = np.random.default_rng(1)
+x, W, b = rng.standard_normal((5, 4)), rng.standard_normal((4, 3)), rng.standard_normal(3)
+dout = rng.standard_normal((5, 3))
+assert np.abs(x @ W + b).min() > 1e-3                             # no input of the ReLU is at its kink
+
+
+def numeric_gradient(loss, array, eps=1e-6):
+    """dL/darray by central differences; loss() reads the array, whose entries are moved and put back."""
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        start = array[index]
+        array[index] = start + eps
+        above = loss()
+        array[index] = start - eps
+        gradient[index] = (above - loss()) / (2 * eps)
+        array[index] = start
+    return gradient
+
+
+def dense_loss():
+    return np.sum(np.maximum(x @ W + b, 0) * dout)
+
+
+numeric = {name: numeric_gradient(dense_loss, array) for name, array in (("dW", W), ("db", b), ("dx", x))}
+
+# %% tags=["exercise"]
+# Exercise 1: the backward pass of out = relu(x W + b). x is (B, n_in), W (n_in, n_out), out and dout (B, n_out).
+def dense_backward(dout, x, W, out):
+    """-> dW (n_in, n_out), db (n_out,), dx (B, n_in)."""
+    return None                      # your lines here; end with: return dW, db, dx
+
+# %% tags=["check"]
+answer = dense_backward(dout, x, W, np.maximum(x @ W + b, 0)) or (None, None, None)
+without_relu = {"dW": x.T @ dout, "db": dout.sum(axis=0), "dx": dout @ W.T}
+for (name, target), yours in zip(numeric.items(), answer, strict=True):
+    check(name, yours, target, mistakes={
+        "The ReLU is missing: nothing flows back where it is closed.": without_relu[name],
+        "The loss alone divides by the number of rows: take the sum over rows.": target / len(x)})
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def dense_backward(dout, x, W, out):
+#     dz = dout * (out > 0)                                         # (B, n_out)     out = relu(z)
+#     dW = x.T @ dz                                                 # (n_in, n_out)  z = x W + b
+#     db = dz.sum(axis=0)                                           # (n_out,)
+#     dx = dz @ W.T                                                 # (B, n_in)
+#     return dW, db, dx
+# ```
+#
+# </details>
+#
+# ## The fork
+#
+# Now the step that gives this notebook its name. $E$ goes into both towers:
+#
+# ```
+#             ┌─ FM:   sum over pairs ─────┐
+#   V ─▶ E ───┤                            ├─▶ + ─▶ y
+#             └─ MLP:  [e_1; …; e_M] ──────┘
+# ```
+#
+# If $E$ moves a little, $y$ moves through both:
+# $dy = \langle \partial y_{FM}/\partial E,\, dE \rangle + \langle \partial y_{DNN}/\partial E,\, dE \rangle$. So where
+# the forward pass *copies* an array to two users, the backward pass *adds* what comes back from them. (And where the
+# forward pass adds, $y = y_{FM} + y_{DNN}$, the backward pass copies: both towers get the same dL/dy.) The two layers
+# below have run forward on a small E.
+
+# %%
+rng = np.random.default_rng(2)
+E = rng.standard_normal((3, 4, 2))                                # (B, M, k)
+pooling, mlp = FMPooling(), MLP(4 * 2, [5], rng=np.random.default_rng(3), dtype=np.float64)
+dlogit = rng.standard_normal(3)                                   # (B,)
+
+
+def two_towers():
+    """Logits (B,) from E, without the first-order term, which does not depend on E."""
+    return sum_last(pooling.forward(E)) + mlp.forward(E.reshape(3, -1))
+
+
+numeric_dE = numeric_gradient(lambda: np.sum(two_towers() * dlogit), E)
+logits = two_towers()                                             # leaves E's caches in both layers
+
+# %% tags=["exercise"]
+# Exercise 2: dL/dE. pooling.backward takes the gradient (B, k) of its output, mlp.backward that of its logit, (B,).
+def towers_backward(dlogit, pooling, mlp, shape):
+    """dlogit (B,), shape = (B, M, k) -> dE (B, M, k)."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+dE_FM = pooling.backward(np.repeat(dlogit[:, None], 2, axis=1))
+check("dE", towers_backward(dlogit, pooling, mlp, E.shape), numeric_dE,
+      mistakes={"The MLP's gradient is missing.": dE_FM, "The FM's gradient is missing.": numeric_dE - dE_FM,
+                "Both gradients are there, but their mean is taken: a fork adds.": numeric_dE / 2});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def towers_backward(dlogit, pooling, mlp, shape):
+#     B, M, k = shape
+#     dpooled = np.repeat(dlogit[:, None], k, axis=1)               # (B, k)     y_FM = sum_f pooled_f
+#     dE_FM = pooling.backward(dpooled)                             # (B, M, k)
+#     dE_DNN = mlp.backward(dlogit).reshape(B, M, k)                # (B, M, k)  a^0 = [e_1; ...; e_M]
+#     return dE_FM + dE_DNN                                         # E feeds two towers: add
+# ```
+#
+# </details>
+#
+# What if one of the two is forgotten? Here are DeepFMs that forget, beside the real one, under the gradient check of
+# [02](02_multiply_pairs_with_fm.ipynb). Watch the line `embedding.V`.
+
+# %%
+class ForgetsTheMLP(DeepFM):
+    """DeepFM whose vectors learn from the FM alone."""
+
+    def backward(self, dlogit):
+        self.mlp.backward(dlogit)
+        self.linear.backward(dlogit)
+        self.embedding.backward(self.pooling.backward(np.repeat(dlogit[:, None], self.embedding_dim, axis=1)))
+
+
+class ForgetsTheFM(DeepFM):
+    """DeepFM whose vectors learn from the MLP alone."""
+
+    def backward(self, dlogit):
+        self.linear.backward(dlogit)
+        self.embedding.backward(self.mlp.backward(dlogit).reshape(len(dlogit), -1, self.embedding_dim))
+
+
+reports = {}
+for kind in (DeepFM, ForgetsTheMLP, ForgetsTheFM):
+    small = kind(embedding_dim=2, deep_layers=(3,), dtype="float64").prepare(clicks.X[:200], clicks.y[:200])
+    reports[kind.__name__] = check_gradients(small, small.encoder_.encode(clicks.X[:4]), redraw=0.5)
+assert reports["DeepFM"].passed
+for name in ("ForgetsTheMLP", "ForgetsTheFM"):
+    failing = [line["name"] for line in reports[name].arrays if line["allowance"] > 1]
+    assert failing == ["embedding.V"]
+print("DeepFM:", reports["DeepFM"])
+print("\nForgetsTheMLP:", reports["ForgetsTheMLP"])
+
+# %% [markdown]
+# One array fails, `embedding.V`, which lies behind the fork; all others are right. Would you have noticed without the
+# check? Train one, and the loss falls, as you will see further down. A gradient that points roughly the right way is
+# the most patient kind of bug.
+#
+# ## Test by extreme cases
+#
+# A second kind of test needs no derivative: choose weights for which the answer is known. If the MLP adds nothing,
+# DeepFM must be an FM (whose $w_0$ is the MLP's last $b$). Which weights have to be zero for that?
+
+# %% tags=["exercise"]
+# Exercise 3: change a trained DeepFM so that its deep part is the constant b. Change arrays in place:
+# model.mlp.dense[l].params["W"], ["b"] are the hidden layers, model.mlp.out.params["w"], ["b"] read them out.
+def silence_deep_part(model):
+    """Set as little as necessary to zero, and return the model."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+rows = test.X[:50]
+vectors = model.embedding.forward(model.encoder_.encode(rows)).astype(np.float64)       # (B, M, k)
+fm_logit = model.linear.forward(model.encoder_.encode(rows)).astype(np.float64)         # (B,)   sum_i w_i x_i
+for i in range(8):
+    for j in range(i + 1, 8):
+        fm_logit += (vectors[:, i] * vectors[:, j]).sum(axis=1)   #        + <v_i, v_j> x_i x_j
+last_b = float(model.mlp.out.params["b"][0])
+silenced = silence_deep_part(copy.deepcopy(model))
+check("a silenced DeepFM", None if silenced is None else silenced.decision_function(rows), fm_logit + last_b,
+      tolerance=1e-4, mistakes={"The last b is gone too: it is what the paper has in place of w_0.": fm_logit,
+                                "Nothing has changed.": model.decision_function(rows)});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# The last weights are enough: whatever $a^L$ is, $w \cdot a^L = 0$. Zeros in a hidden `W` alone leave the biases,
+# which training has moved.
+#
+# ```python
+# def silence_deep_part(model):
+#     model.mlp.out.params["w"][...] = 0
+#     return model
+# ```
+#
+# </details>
+#
+# A third test without derivatives: count. With $n$ ids of all fields, $M$ fields, vectors of $k$ numbers and hidden
+# layers of given widths, how many numbers does training set?
+
+# %% tags=["exercise"]
+# Exercise 4: the number of DeepFM's parameters: first-order weights, vectors, hidden layers with biases, readout.
+def count_parameters(n, M, k, widths):
+    """n ids, M fields, vectors of size k, widths such as (64, 32) -> a whole number."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+counted, yours = [], []
+for k, widths in ((8, (64, 32)), (4, (10,)), (3, (5, 6, 7))):
+    built = DeepFM(embedding_dim=k, deep_layers=widths).prepare(clicks.X, clicks.y)
+    counted.append(sum(array.size for array in parameters(built).values()))
+    yours.append(count_parameters(built.encoder_.n_features, 8, k, widths))
+check("three counts", None if None in yours else yours, counted,
+      mistakes={"One too many: DeepFM has no w_0 beside the MLP's b.": np.add(counted, 1),
+                "The last b is missing.": np.subtract(counted, 1)});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def count_parameters(n, M, k, widths):
+#     total = n + n * k                                             # w and V
+#     inputs = M * k                                                # a^0 = [e_1; ...; e_M]
+#     for width in widths:
+#         total += inputs * width + width                           # W^l and b^l
+#         inputs = width
+#     return total + inputs + 1                                     # w and b of the readout
+# ```
+#
+# </details>
+#
+# ## Spot the bug
+#
+# One more DeepFM, in our own code, after an example of MatrixSlow, a NumPy framework made for teaching. Its forward
+# pass:
+
+# %%
+class PublishedDeepFM(DeepFM):
+    """The deep tower as a teaching example has it."""
+
+    def build(self, n, M, rng):
+        super().build(n, M, rng)
+        self.mlp = MLP(self.embedding_dim, self.deep_layers, rng, dtype=self.dtype)
+
+    def forward(self, slots):
+        E = self.embedding.forward(slots)                         # (B, M, k)
+        y_FM = self.linear.forward(slots) + sum_last(self.pooling.forward(E))
+        return y_FM + self.mlp.forward(E.sum(axis=1))             # (B,)
+
+    def backward(self, dlogit):
+        M = self.pooling.cache["E"].shape[1]
+        dsum = self.mlp.backward(dlogit)                          # (B, k)
+        dE_DNN = np.repeat(dsum[:, None], M, axis=1)              # (B, M, k)
+        dE_FM = self.pooling.backward(np.repeat(dlogit[:, None], self.embedding_dim, axis=1))
+        self.embedding.backward(dE_FM + dE_DNN)                   # E feeds two towers: add
+        self.linear.backward(dlogit)
+
+
+small = PublishedDeepFM(embedding_dim=2, deep_layers=(3,), dtype="float64").prepare(clicks.X[:200], clicks.y[:200])
+report = check_gradients(small, small.encoder_.encode(clicks.X[:4]), redraw=0.5)
+assert report.passed
+print("gradient check passed:", report.passed)
+
+published = [PublishedDeepFM(**settings, **deep, seed=seed).fit(clicks.X, clicks.y, validation=(held_out.X, held_out.y))
+             for seed in range(3)]
+
+
+def test_loss(model, y=test.y):
+    """Log loss on the test rows."""
+    return metrics.log_loss(y, sigmoid(model.decision_function(test.X)))
+
+
+losses = pd.DataFrame({"DeepFM": [test_loss(model) for model in deepfms],
+                       "published": [test_loss(model) for model in published]})
+assert abs(losses["published"].mean() - losses["DeepFM"].mean()) < 0.012
+losses.rename_axis("seed").round(4)
+
+# %% [markdown]
+# **Question.** The gradient check passes, and the test loss of three seeds is about the same. What differs from eq. 3,
+# what has the model lost by it, and which test would have shown it?
+#
+# <details><summary>Answer</summary>
+#
+# The MLP gets the *sum* of the vectors, not one after another. A sum forgets who brought what: exchange the vectors of
+# two fields and the MLP cannot tell. It has to squeeze all fields into $k$ numbers, where the paper's has $M k$.
+#
+# The gradient check is content, since `backward` fits this `forward`. The loss is content, since the FM part does most
+# of the work in a world of pairs. The silenced MLP of exercise 3 is content as well: it switches off the very part
+# that is wrong. What shows it: the literal loops at the top, the parameter count of exercise 4, or the exchange of two
+# vectors.
+#
+# The example (MatrixSlow, chapter 6, `deepfm.py`) also takes the square of that same sum for its FM part, which is
+# twice the pairs plus every $\|e_i\|^2$: there, the silenced MLP *is* the test that shows it. Another example of the
+# same chapter joins the vectors, and squares the joined vector: that has no pair at all.
+#
+# </details>
+
+# %%
+few = model.encoder_.encode(rows)
+for name, fitted, is_told in (("DeepFM", deepfms[0], True), ("published", published[0], False)):
+    vectors = fitted.embedding.forward(few)                       # (B, M, k)
+    exchanged = vectors[:, [1, 0, 2, 3, 4, 5, 6, 7]]              # e_1 and e_2 change places
+    before, after = (fitted.mlp.forward(v.reshape(50, -1) if is_told else v.sum(axis=1)) for v in (vectors, exchanged))
+    change = np.abs(after - before).max()
+    assert (change > 0.1) == is_told and (is_told or change < 1e-4)
+    print(f"{name:<10} exchanging e_1 and e_2 moves the deep part:", bool(change > 1e-4))
+
+pairs = sum_last(FMPooling().forward(E))                          # (B,)   sum_{i<j} <e_i, e_j>
+assert np.allclose((E.sum(axis=1) ** 2).sum(axis=1), 2 * pairs + (E ** 2).sum(axis=(1, 2)))
+assert np.allclose((E.reshape(3, -1) ** 2).sum(axis=1), (E ** 2).sum(axis=(1, 2)))      # squares only: no pair
+
+# %% [markdown]
+# ## What no pair can see
+#
+# What is the deep part for? In the world so far there is nothing to find beyond pairs. So we plant something: an
+# effect of *three* fields. Every user segment, device and ad category gets a sign, and the product of the three signs
+# is added to the logit. In each field, half of the impressions have a plus. So whatever two of the fields are, the
+# third makes the product plus or minus equally often: any *two* fields say nothing about it.
+
+# %%
+PLUS = {"user_segment": ["student", "commuter", "traveller"],     # 25 + 15 + 10 % of the rows
+        "device": ["phone"],                                      # 50 %
+        "ad_category": ["games", "travel", "fashion", "food", "finance"]}                 # 5 of 10
+
+
+def third_order(X):
+    """+1 or -1 for each row: the product of three fields' signs."""
+    return np.prod([np.where(X[field].isin(values), 1, -1) for field, values in PLUS.items()], axis=0)
+
+
+def with_third_order(data, seed):
+    """Labels drawn with the effect of three fields added to the logit; and the best possible log loss."""
+    p_click = sigmoid(data.logit + third_order(data.X))
+    y = (np.random.default_rng(seed).random(len(p_click)) < p_click).astype(int)
+    return y, metrics.log_loss(y, p_click)
+
+
+product = third_order(clicks.X)
+for one, two in (("user_segment", "device"), ("user_segment", "ad_category"), ("device", "ad_category")):
+    signs = [clicks.X[name].isin(PLUS[name]) for name in (one, two)]
+    assert pd.Series(product).groupby(signs).mean().abs().max() < 0.05        # two fields: nothing
+assert abs(product.mean()) < 0.03
+
+(y_train, _), (y_held_out, _), (y_test, best_loss) = (with_third_order(data, seed) for seed, data in
+                                                       enumerate((clicks, held_out, test)))
+print(f"clicks: {y_train.mean():.1%} of the impressions, {clicks.y.mean():.1%} before")
+
+# %% [markdown]
+# Three models, in both worlds, with three seeds each: the FM alone, the MLP alone, and both. An MLP alone is not among
+# minictr's models, but its parts are, and a model is their order, once forwards and once backwards:
+
+# %%
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class DNN(Model):
+    """DeepFM's deep tower alone: y = MLP([e_1; ...; e_M])."""
+
+    embedding_dim: int = 8
+    deep_layers: tuple = (64, 32)
+
+    def build(self, n, M, rng):
+        self.embedding = Embedding(n, self.embedding_dim, rng, dtype=self.dtype)
+        self.mlp = MLP(M * self.embedding_dim, self.deep_layers, rng, dtype=self.dtype)
+
+    def forward(self, slots):
+        E = self.embedding.forward(slots)                         # (B, M, k)
+        return self.mlp.forward(E.reshape(len(E), -1))            # (B,)
+
+    def backward(self, dlogit):
+        dE = self.mlp.backward(dlogit)                            # (B, M k)
+        self.embedding.backward(dE.reshape(len(dE), -1, self.embedding_dim))
+
+    def bias(self):
+        return self.mlp.out.params["b"]
+
+    def numbers_per_row(self, M):                                 # the widest array: sets the size of chunks
+        return M * self.embedding_dim + sum(self.deep_layers)
+
+
+worlds = {"pairs only": (clicks.y, held_out.y, test.y, test.best_log_loss),
+          "pairs and a third order": (y_train, y_held_out, y_test, best_loss)}
+kinds = {"FM alone": lambda seed: FM(**settings, seed=seed), "MLP alone": lambda seed: DNN(**settings, seed=seed),
+         "DeepFM": lambda seed: DeepFM(**settings, **deep, seed=seed)}
+fits = {("pairs only", "DeepFM", seed): deepfms[seed] for seed in range(3)}             # these are there already
+for world, (y, y_watched, _, _) in worlds.items():
+    for kind, make in kinds.items():
+        for seed in range(3):
+            if (world, kind, seed) not in fits:
+                fits[world, kind, seed] = make(seed).fit(clicks.X, y, validation=(held_out.X, y_watched))
+
+# %%
+mean_curve = {}
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+for ax, (world, (_, _, _, floor)) in zip(axes, worlds.items(), strict=True):
+    for kind, style in zip(kinds, ("o-", "s--", "D-."), strict=True):
+        curves = np.array([fits[world, kind, seed].history_["val_loss"] for seed in range(3)])      # (seeds, epochs)
+        mean_curve[world, kind] = curves.mean(axis=0)
+        epochs = np.arange(1, curves.shape[1] + 1)
+        ax.plot(epochs, mean_curve[world, kind], style, label=kind, markersize=4)
+        ax.fill_between(epochs, curves.min(axis=0), curves.max(axis=0), alpha=0.15)
+    ax.axhline(floor, color="grey", linestyle=":", label="the world's own formula")
+    ax.set(title=world, xlabel="epoch")
+axes[0].set_ylabel("log loss on held-out rows")
+legend = axes[0].legend(fontsize=8)
+
+fm_curve, mlp_curve, both_curve = (mean_curve["pairs and a third order", kind] for kind in kinds)
+assert (both_curve < mlp_curve - 0.005)[1:4].all()                # with an FM beside it, the MLP gets there sooner
+assert abs(fm_curve[-1] - fm_curve[3]) < 0.01                     # the FM has stopped
+
+# %% [markdown]
+# **What to look at.** Lines are means of three seeds, bands go from the smallest to the largest. On the left FM and
+# DeepFM end close together, the MLP alone above them. On the right the FM stops early and stays: what is left to learn
+# is not in any pair. Both models with an MLP fall below it, the one with an FM beside it sooner. In numbers, on the
+# test rows (each model with the weights of its best epoch):
+
+# %%
+judged = pd.DataFrame({world: {kind: np.mean([test_loss(fits[world, kind, seed], y) for seed in range(3)])
+                               for kind in kinds} for world, (_, _, y, _) in worlds.items()})
+plain, third = (judged[world] for world in worlds)
+assert third["FM alone"] > third["DeepFM"] + 0.015                # only with an MLP is the third order seen
+assert third["FM alone"] > third["MLP alone"] + 0.008
+assert plain["FM alone"] < plain["MLP alone"]                     # for pairs, the product is the better tool
+assert abs(plain["FM alone"] - plain["DeepFM"]) < 0.015           # and the deep part costs or brings little
+
+follows = pd.DataFrame({kind: [np.corrcoef(fits["pairs and a third order", kind, seed].decision_function(test.X),
+                                           third_order(test.X))[0, 1] for seed in range(3)] for kind in kinds})
+assert follows["FM alone"].abs().max() < 0.05 and follows["DeepFM"].min() > 0.2
+pd.concat({"test log loss": judged, "follows the product of signs": pd.DataFrame(
+    {"pairs and a third order": follows.mean()})}, axis=1).round(3)
+
+# %% [markdown]
+# The last column is the correlation of the logit with the product of signs: none for the FM (asserted: below 0.05 for
+# each seed), clearly some for DeepFM (above 0.2). So in this world, with this budget, the deep part earns its place;
+# where there are only pairs it changes little (asserted: within 0.015 of the FM). Which of the two your data is, only
+# a comparison on your data tells: [08](08_compare_fairly.ipynb).
+#
+# And the one that forgot a gradient? Its MLP still trains, on vectors made by and for the FM alone:
+
+# %%
+forgetful = [ForgetsTheMLP(**settings, **deep, seed=seed).fit(clicks.X, y_train, validation=(held_out.X, y_held_out))
+             for seed in range(3)]
+forgetful_loss = np.mean([test_loss(model, y_test) for model in forgetful])
+for model in forgetful:
+    assert model.history_["train_loss"].is_monotonic_decreasing   # it looks like any healthy training
+assert third["DeepFM"] < forgetful_loss < third["FM alone"] - 0.01
+print(f"DeepFM {third['DeepFM']:.3f}, the forgetful one {forgetful_loss:.3f}, FM {third['FM alone']:.3f}")
+
+# %% [markdown]
+# Its training loss falls in every epoch, and it ends between the FM and the real DeepFM (both asserted, the mean of
+# three seeds). Nobody would look for a bug there. The gradient check did, in a fraction of a second.
+#
+# ## Take a prediction apart, as far as it goes
+#
+# An FM's logit is a sum over fields and pairs ([contributions](glossary.md#contribution)). DeepFM's is that sum plus
+# one number, the deep part, of which nobody can say which field it is due to.
+
+# %%
+model = fits["pairs and a third order", "DeepFM", 0]
+bill = explain.contributions(model, test.X[:1])
+assert np.isclose(bill["value"].sum(), model.decision_function(test.X[:1])[0], atol=1e-4)
+ax = plots.waterfall(bill, top=8, ax=plt.subplots(figsize=(7.5, 4), layout="constrained")[1])
+
+# %% [markdown]
+# **What to look at.** Bias, fields, pairs, and one bar called *deep part*: they add up to the logit (asserted). The
+# paper's picture of two towers is this bill. It does not mean that the deep part holds the third order and the FM part
+# the pairs: nothing in training says so, and an MLP can do pairs too. We can ask, though, where the planted product of
+# signs went.
+
+# %%
+shares = []
+for seed in range(3):
+    terms = explain.contributions(fits["pairs and a third order", "DeepFM", seed], test.X, wide=True)
+    deep_part, pair_part = terms["deep part"].to_numpy(), terms["pair"].to_numpy().sum(axis=1)
+    shares.append({"deep part": np.corrcoef(deep_part, third_order(test.X))[0, 1],
+                   "pair terms": np.corrcoef(pair_part, third_order(test.X))[0, 1]})
+shares = pd.DataFrame(shares).rename_axis("seed")
+assert shares["deep part"].min() > 0.25 and shares["pair terms"].abs().max() < 0.1
+
+effects = explain.interaction_effects(model, test.X, background=500, partners=4)
+listed = explain.pair_importance(model, test.X)
+for table in (effects, listed):
+    first = table.loc[table["value"].idxmax()]
+    assert (first["field_i"], first["field_j"]) == ("user_segment", "ad_category")
+shares.round(2)
+
+# %% [markdown]
+# The product of three signs is in the deep part, and not in the pair terms (asserted, three seeds): there it had to
+# be, as no pair can hold it. For what *pairs* do in a DeepFM, `explain.pair_importance` sees the FM part alone (its
+# `attrs["note"]` says so); the [interaction effect](glossary.md#interaction-effect) asks the whole model. Here both
+# put user_segment × ad_category first (asserted).
+#
+# ## On your own
+#
+# - Plant the product of *four* signs. Does DeepFM still find it with 20,000 rows? With `deep_layers=(256, 128, 64)`?
+# - Give the two towers a table of vectors each (two `Embedding` layers in a model of your own). What happens to the
+#   number of parameters, to the loss in both worlds, and to the fork?
+# - Train `ForgetsTheFM` in the world of pairs. Which of the two forgetful ones is worse there, and why?
+#
+# ## In practice
+#
+# - **When to use it**: many rows, and effects of more than two fields to be expected; it is a common first deep model.
+#   When not: few rows, or when every prediction has to be explained term by term. Then an FM is the better choice.
+# - Dropout: the paper's number is the share *kept*, minictr's `dropout` (like PyTorch's) the share *dropped*.
+# - A well-known TensorFlow version reads the logit out of the joined first-order, second-order and deep outputs by
+#   learned weights instead of eq. 1's sum; its users asked about it in
+#   [ChenglongChen/tensorflow-DeepFM#9](https://github.com/ChenglongChen/tensorflow-DeepFM/issues/9) (answer: a
+#   generalisation, on purpose) and [#62](https://github.com/ChenglongChen/tensorflow-DeepFM/issues/62). Know which one
+#   you compare with.
+# - The MLP holds most of the arithmetic, the table most of the numbers. With a million ids, $n (k + 1)$ is all that
+#   counts.
+# - The code: [deepfm.py](../minictr/models/deepfm.py), [dense.py](../minictr/layers/dense.py); formulas in the
+#   [cheat sheet](cheat_sheet.md).
+#
+# ## Next
+#
+# [08: Compare fairly](08_compare_fairly.ipynb): seeds, splits and intervals, before anybody says "A beats B".
+#
+# ## Further reading
+#
+# - H. Guo et al., *DeepFM: A Factorization-Machine based Neural Network for CTR Prediction*, IJCAI 2017,
+#   [arXiv:1703.04247](https://arxiv.org/abs/1703.04247).
+# - H.-T. Cheng et al., *Wide & Deep Learning for Recommender Systems*, 2016,
+#   [arXiv:1606.07792](https://arxiv.org/abs/1606.07792): two towers that share nothing.
