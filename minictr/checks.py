@@ -12,6 +12,10 @@ def as_table(X):
     if isinstance(X, pd.DataFrame):
         return X
     if isinstance(X, dict):
+        for name, column in X.items():
+            if pd.api.types.is_scalar(column):                    # pandas would repeat it, or fail if all are
+                raise TypeError(f"column {name!r} is the single value {column!r}, and a list of values was expected, "
+                                "one a row. A dict that is one row goes in as a table of one: pandas.DataFrame([row])")
         return pd.DataFrame(X)
     raise TypeError(f"X must be a DataFrame or a dict of columns, one column a field; got {type(X).__name__}. "
                     "For an array: pandas.DataFrame(X, columns=[...])")

@@ -296,6 +296,13 @@ def test_x_must_be_a_table():
             predict(X.to_numpy())
 
 
+@pytest.mark.parametrize("row", [{"user": "ann", "genres": ("a", "b")}, {"user": "ann"}, {"user": None, "age": [3.0]}])
+def test_a_dict_that_is_one_row_is_refused(row):
+    """pandas would repeat its single values along its tuples: two interests, two rows."""
+    with pytest.raises(TypeError, match=r"'user' is the single value.*DataFrame\(\[row\]\)"):
+        make("LR").fit(row, [1])
+
+
 @pytest.mark.parametrize("y, error, message", [
     (np.zeros(19), ValueError, "X has 20 rows and y has 19"),
     ([0, 1] * 9 + [0, np.nan], ValueError, "y holds nan in row 19"),
