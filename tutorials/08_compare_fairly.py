@@ -1,0 +1,503 @@
+# %% [markdown]
+# # Compare fairly
+#
+# **What you'll do**: compare LR, FM, AFM, AutoInt and DeepFM on the same rows, with the same effort spent on each,
+# and say which differences are real.
+#
+# **What you'll learn**
+# - to split rows so that nothing leaks, and to stop training without looking at the test;
+# - to compute the [AUC](glossary.md#auc) by ranks, ties included;
+# - to give every model the same tuning budget;
+# - to report differences run by run, with an interval, instead of one lucky number;
+# - to see when an FM is enough, and when it cannot be.
+#
+# **What you'll need**: [06](06_let_fields_talk_with_autoint.ipynb) and
+# [07](07_share_embeddings_in_deepfm.ipynb); NumPy and pandas; 30 minutes.
+
+# %% [markdown]
+# ## Every epoch is a choice
+#
+# An FM on 8,000 rows, trained for 25 [epochs](glossary.md#epoch) without stopping. The
+# [log loss](glossary.md#log-loss) is measured on its training rows, and on 2,000
+# [validation rows](glossary.md#validation-set) that it does not learn from.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from minictr import AFM, FM, LR, AutoInt, DeepFM, datasets, metrics, plots
+from minictr.exercises import check
+from minictr.fields import Categorical, TableEncoder
+
+
+class Run:
+    """One repetition: rows of the common world that no other run has, in three parts."""
+
+    def __init__(self, number):
+        rows = datasets.make_clicks(20_000, seed=0, rows_seed=number)
+        self.number = number
+        self.train = rows.X[:8_000], rows.y[:8_000]
+        self.validation = rows.X[8_000:10_000], rows.y[8_000:10_000]
+        self.test = rows.X[10_000:], rows.y[10_000:]
+        self.probability = rows.probability[10_000:]            # the truth, which only a drawn world has
+
+
+def test_loss(model, run):
+    """Log loss on the run's test rows."""
+    X, y = run.test
+    return metrics.log_loss(y, model.predict_proba(X)[:, 1])
+
+
+runs = [Run(number) for number in range(1, 6)]
+fm = FM(learning_rate=0.01, epochs=25, early_stopping=False).fit(*runs[0].train, validation=runs[0].validation)
+ax = plots.history(fm.history_)
+
+# %% [markdown]
+# **What to look at**: the training loss falls for ever. The validation loss falls, turns, and rises:
+# [overfitting](glossary.md#overfitting). After 25 epochs the model is worse than it was at its best, although its
+# training loss says the opposite. minictr keeps the weights of the epoch with the lowest validation loss, and tests
+# those.
+
+# %%
+history = fm.history_
+best = history.attrs["best_epoch"]
+assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[best - 1] - 0.02             # still falling
+assert 3 <= best <= 15 and history["val_loss"].iloc[-1] > history["val_loss"].min() + 0.02
+
+X, y = runs[0].validation                                                   # the restored weights are the best epoch's
+assert np.isclose(metrics.log_loss(y, fm.predict_proba(X)[:, 1]), history["val_loss"].min(), atol=1e-5)
+
+# %% [markdown]
+# ## Three parts
+#
+# Which epoch, which learning rate, which model: each is a choice, and whatever the choice was made on is no longer a
+# test. Hence three parts: train (fit the weights), validation (choose), test (look once, at the end).
+
+# %% tags=["exercise"]
+# Exercise 1: split n_rows rows at random into train, validation and test, without overlap, nothing left over.
+# Return three arrays of row numbers; train has what the other two leave. rng is a np.random.Generator.
+def three_parts(n_rows, n_validation, n_test, rng):
+    """-> (train, validation, test), arrays of row numbers."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+def facts(split):
+    """What must be true of a split, as numbers."""
+    train, validation, test = (set(np.asarray(rows).tolist()) for rows in split)
+    mixed = min(validation) < max(train) and min(test) < max(train) and min(train) < max(test)
+    return [*map(len, split), len(train & validation), len(train & test), len(validation & test),
+            len(train | validation | test), mixed]
+
+split = three_parts(1_000, 100, 300, np.random.default_rng(0))
+wanted = [600, 100, 300, 0, 0, 0, 1_000, True]
+check("sizes, three overlaps, rows in all, at random", None if split is None else facts(split), wanted,
+      mistakes={"The rows are cut in their order; a file may be sorted.": [600, 100, 300, 0, 0, 0, 1_000, False]});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def three_parts(n_rows, n_validation, n_test, rng):
+#     order = rng.permutation(n_rows)
+#     validation, test, train = np.split(order, [n_validation, n_validation + n_test])
+#     return train, validation, test
+# ```
+#
+# If rows carry a time, split by time instead: see [10](10_bring_your_own_csv.ipynb). Here they do not, and each run
+# draws rows of its own in random order, so that slices do.
+#
+# </details>
+
+# %% [markdown]
+# ### What leaks
+#
+# Anything learned from test rows before the test. Two examples with a field that carries **no information at all**, a
+# random cookie:
+#
+# 1. its click rate over *all* rows, used as a number (target encoding): a row's own label is in it;
+# 2. its vocabulary from *all* rows: no label leaks, but the test no longer meets
+#    [unknown values](glossary.md#unknown-value), which the first day of use will.
+
+# %%
+lines = []
+for run in runs:
+    rng = np.random.default_rng(run.number)
+    cookie = rng.integers(5_000, size=20_000)
+    y = np.concatenate([run.train[1], run.validation[1], run.test[1]])
+    is_test = np.arange(20_000) >= 10_000
+    table = pd.DataFrame({"cookie": cookie, "click": y})
+    leaky = table.groupby("cookie")["click"].mean().reindex(cookie[is_test])
+    honest = table[~is_test].groupby("cookie")["click"].mean().reindex(cookie[is_test]).fillna(y[~is_test].mean())
+    unknown = [TableEncoder([Categorical("cookie")]).fit(rows).unknown_rate(table[is_test])["cookie"]
+               for rows in (table, table[~is_test])]
+    lines.append([metrics.auc(y[is_test], leaky), metrics.auc(y[is_test], honest), *unknown])
+names = ["AUC, rate of all rows", "AUC, rate of the others", "unknown, all", "unknown, honest"]
+leaks = pd.DataFrame(lines, columns=names, index=pd.Index([run.number for run in runs], name="run"))
+assert (leaks.iloc[:, 0] > 0.75).all() and (abs(leaks.iloc[:, 1] - 0.5) < 0.03).all()       # five runs
+assert (leaks.iloc[:, 2] == 0).all() and (leaks.iloc[:, 3] > 0.1).all()
+leaks.round(3)
+
+# %% [markdown]
+# **What to look at**: a random cookie "predicts" clicks with an AUC above 0.75, because it has seen the answers. Done
+# honestly it is worth 0.5, which is what it knows.
+#
+# Stopping by the test rows is the same leak in small. Below, one training for each run, and two stories about it: the
+# loss at the epoch that the *validation* rows chose, and at the epoch that the *test* rows would have chosen.
+
+# %%
+stories = []
+for run in runs:
+    test_losses = []
+    model = FM(learning_rate=0.01, epochs=10, early_stopping=False)
+    model.fit(*run.train, validation=run.validation,
+              after_epoch=lambda model, line, run=run, losses=test_losses: losses.append(test_loss(model, run)))
+    chosen = model.history_.attrs["best_epoch"]
+    stories.append({"run": run.number, "epoch by validation": chosen, "its test loss": test_losses[chosen - 1],
+                    "epoch by test": int(np.argmin(test_losses)) + 1, "its loss": min(test_losses),
+                    "last epoch": test_losses[-1]})
+stories = pd.DataFrame(stories).set_index("run")
+assert (stories["its loss"] <= stories["its test loss"]).all()          # by construction, in each run
+assert (stories["its test loss"] - stories["its loss"]).mean() < 0.01
+stories.round(4)
+
+# %% [markdown]
+# The second story is never the worse one, by construction. Here it gains little, as there are only 10 epochs to
+# choose from and 10,000 test rows. With fifty settings and a small test set it is where many published gains come
+# from.
+#
+# ## The AUC, by ranks
+#
+# The AUC is the probability that a random clicked row scores above a random row without click, ties counting half.
+# With $n_1$ clicks and $n_0$ others there are $n_1 n_0$ such pairs:
+#
+# $$\text{AUC} = \frac{1}{n_1 n_0} \sum_{b: y_b = 1} \sum_{c: y_c = 0} \Big( [s_b > s_c] + \tfrac12 [s_b = s_c] \Big)
+#  = \frac{R - n_1 (n_1 + 1) / 2}{n_1 n_0}$$
+#
+# where $R$ is the sum of the clicked rows' ranks among all rows (1 = lowest score; tied rows share the mean of their
+# ranks). The left side is the definition, the right side
+# needs only sorting.
+
+
+# %%
+def auc_by_pairs(y, s):
+    """The definition: every click against every other row."""
+    total = 0.0
+    for click in s[y == 1]:
+        for other in s[y == 0]:
+            total += 1.0 if click > other else 0.5 if click == other else 0.0
+    return total / (np.sum(y == 1) * np.sum(y == 0))
+
+
+X, y = runs[0].test
+s = fm.decision_function(X)
+few_y, few_s = y[:300], np.round(s[:300])                   # rounded logits: many ties
+print(f"{len(np.unique(few_s))} different scores in 300 rows, AUC {auc_by_pairs(few_y, few_s):.4f}")
+assert np.isclose(auc_by_pairs(few_y, few_s), metrics.auc(few_y, few_s), atol=1e-12)
+
+# %% tags=["exercise"]
+# Exercise 2: the AUC by ranks, the right side of the equation. y (N,) of 0 and 1, s (N,) scores, maybe with ties.
+# np.unique(s, return_inverse=True, return_counts=True) helps: a value's ranks end at the cumulated count.
+def auc_by_ranks(y, s):
+    """(N,), (N,) -> a number."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+check("AUC with ties", auc_by_ranks(few_y, few_s), auc_by_pairs(few_y, few_s),
+      mistakes={"Tied rows got different ranks, in the order of the file.": (
+          (few_s.argsort(kind="stable").argsort() + 1)[few_y == 1].sum() - few_y.sum() * (few_y.sum() + 1) / 2)
+          / (few_y.sum() * (few_y == 0).sum())})
+check("AUC of all test rows", auc_by_ranks(y, s), metrics.auc(y, s));
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def auc_by_ranks(y, s):
+#     values, place, count = np.unique(s, return_inverse=True, return_counts=True)
+#     mean_rank = np.cumsum(count) - (count - 1) / 2
+#     n_1, n_0 = np.sum(y == 1), np.sum(y == 0)
+#     R = mean_rank[place][y == 1].sum()
+#     return (R - n_1 * (n_1 + 1) / 2) / (n_1 * n_0)
+# ```
+#
+# </details>
+#
+# Ties are no corner case: an LR on a few fields gives the same score to many rows, and whoever breaks ties by the
+# order of the file can win or lose points by sorting it.
+
+# %% [markdown]
+# ## The same effort for everybody
+#
+# A comparison in which one model was tuned for a week and the others were run with their defaults measures the week.
+# Here every model gets vectors of 8 numbers, the same three learning rates to try, on the same rows (of a run that is
+# not used again), at most 30 epochs, stopped by validation with a patience of 3. "Same effort" means *same number of
+# tries*; same seconds, or same number of parameters, would be other fair rules. Say which one you took.
+
+# %%
+MODELS = {
+    "LR": LR(),
+    "FM": FM(embedding_dim=8),
+    "AFM": AFM(embedding_dim=8, attention_dim=8),
+    "AutoInt": AutoInt(embedding_dim=8, attention_dim=8, num_layers=2),
+    "DeepFM": DeepFM(embedding_dim=8, deep_layers=(32, 16)),
+}
+LEARNING_RATES = (0.003, 0.01, 0.03)
+
+
+def fit(name, run, learning_rate):
+    """A fresh model of that kind, trained on the run's training rows, stopped by its validation rows."""
+    model = MODELS[name].clone().set_params(learning_rate=learning_rate, epochs=30, seed=run.number)
+    return model.fit(*run.train, validation=run.validation)
+
+
+tuning = Run(100)
+validation_loss = pd.DataFrame({name: {rate: fit(name, tuning, rate).history_["val_loss"].min()
+                                       for rate in LEARNING_RATES} for name in MODELS}).T
+chosen = validation_loss.idxmin(axis=1)
+validation_loss.round(4).assign(chosen=chosen)
+
+# %% [markdown]
+# ## Five runs
+#
+# Each run draws new training, validation and test rows, and starts every model from another seed. So what varies
+# between runs is all that would vary if you did the study again. Within a run all five models see exactly the same
+# rows: the numbers of one run are *paired*.
+
+# %%
+lines = []
+for run in runs:
+    X, y = run.test
+    for name in MODELS:
+        p_click = fit(name, run, chosen[name]).predict_proba(X)[:, 1]
+        lines.append({"run": run.number, "model": name, "AUC": metrics.auc(y, p_click),
+                      "log loss": metrics.log_loss(y, p_click)})
+    lines.append({"run": run.number, "model": "(the truth)", "AUC": metrics.auc(y, run.probability),
+                  "log loss": metrics.log_loss(y, run.probability)})
+scores = pd.DataFrame(lines).pivot(index="run", columns="model")[["AUC", "log loss"]]
+
+
+def mean_and_range(column):
+    return f"{column.mean():.3f}  ({column.min():.3f} to {column.max():.3f})"
+
+
+table = pd.DataFrame({metric: scores[metric].apply(mean_and_range) for metric in ("AUC", "log loss")})
+table.loc[[*MODELS, "(the truth)"]]
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+for ax, metric in zip(axes, ("AUC", "log loss"), strict=True):
+    for number, marker in zip(scores.index, "osv^D", strict=True):
+        ax.plot(list(MODELS)[1:], scores.loc[number, metric][list(MODELS)[1:]], marker=marker, label=f"run {number}")
+    ax.set(title=f"{metric} (LR: {scores[metric]['LR'].mean():.2f})", ylabel=f"{metric} on the run's test rows")
+legend = axes[1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+
+auc, loss = scores["AUC"], scores["log loss"]
+assert (auc["FM"] - auc["LR"] > 0.1).all() and (loss["LR"] - loss["FM"] > 0.05).all()           # five runs
+assert (auc["FM"] > auc["AutoInt"]).all() and (auc["FM"] - auc["AutoInt"]).mean() > 0.01
+assert auc[["FM", "AFM", "DeepFM"]].mean().max() - auc[["FM", "AFM", "DeepFM"]].mean().min() < 0.025
+assert (auc.drop(columns="(the truth)").lt(auc["(the truth)"] - 0.02, axis=0)).all().all()
+
+# %% [markdown]
+# **What to look at**: each line is one run; where lines run in parallel, a run with easy test rows is easy for all
+# models, which is the reason for pairing. LR is far behind in every run, and left out of the picture: it has no
+# pairs, and this world lives on them. FM, AFM and DeepFM lie within 0.025 AUC of one another on average. AutoInt is
+# behind FM in each of the five runs, **with 8,000 rows**: the data sets of its paper are about a hundred times as
+# large and more, and there the order is another one. All are below the truth, so there is still something to learn.
+#
+# ## Is the difference real?
+#
+# For models $a$ and $b$ with results $a_r$, $b_r$ in runs $r = 1..n$, look at the differences $d_r = a_r - b_r$:
+#
+# $$\bar d = \frac1n \sum_r d_r, \qquad \text{se} = \sqrt{\frac{1}{n (n-1)} \sum_r (d_r - \bar d)^2}, \qquad
+#   \bar d \pm t_{n-1} \cdot \text{se}$$
+#
+# With five runs $t_4 = 2.776$ gives a 95 % interval (for differences that are normal, and runs that are independent).
+
+# %% tags=["exercise"]
+# Exercise 3: the mean paired difference a - b and its standard error. a, b: (n,) results of two models in n runs.
+def paired_difference(a, b):
+    """(n,), (n,) -> (mean, standard error)."""
+    return None                      # your lines here
+
+# %% tags=["check"]
+a, b = loss["AFM"].to_numpy(), loss["FM"].to_numpy()
+n, mean, squares = len(a), 0.0, 0.0
+for r in range(n):                                      # straight from the equations
+    mean += (a[r] - b[r]) / n
+for r in range(n):
+    squares += (a[r] - b[r] - mean) ** 2
+target = [mean, np.sqrt(squares / (n * (n - 1)))]
+check("paired difference AFM - FM and its standard error", paired_difference(a, b), target,
+      mistakes={"That is the standard error of unpaired results.": [mean, np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / n)],
+                "That is the deviation of one difference, not of their mean.": [mean, np.sqrt(squares / (n - 1))]});
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# ```python
+# def paired_difference(a, b):
+#     d = a - b
+#     return d.mean(), d.std(ddof=1) / np.sqrt(len(d))
+# ```
+#
+# `ddof=1` divides by $n-1$; NumPy's default divides by $n$ and makes a spread from five numbers too small by a tenth.
+#
+# </details>
+
+# %%
+d = np.random.default_rng(0).standard_normal((200_000, 5))          # five differences of two equal models, many times
+t = abs(d.mean(axis=1)) / (d.std(axis=1, ddof=1) / np.sqrt(5))
+covered = {factor: (t < factor).mean() for factor in (1.96, 2.776)}
+print("share of intervals that hold the true difference:", {k: round(float(v), 3) for k, v in covered.items()})
+assert abs(covered[2.776] - 0.95) < 0.005 and covered[1.96] < 0.89  # 1.96 is for many runs, not for five
+
+lines = []
+for name in ("LR", "AFM", "AutoInt", "DeepFM"):
+    for metric in ("AUC", "log loss"):
+        d = scores[metric][name] - scores[metric]["FM"]
+        half = 2.776 * d.std(ddof=1) / np.sqrt(len(d))
+        lines.append({"model": name, "metric": metric, "minus FM": d.mean(), "low": d.mean() - half,
+                      "high": d.mean() + half, "better in": int((d > 0).sum() if metric == "AUC" else (d < 0).sum())})
+differences = pd.DataFrame(lines).set_index(["model", "metric"])
+assert differences.loc[("LR", "AUC"), "high"] < 0 and differences.loc[("AutoInt", "AUC"), "high"] < 0
+differences.round(4)
+
+# %%
+fig, ax = plt.subplots(figsize=(6.5, 2.4), layout="constrained")
+rows = differences.xs("AUC", level="metric").drop("LR")
+error = np.stack([rows["minus FM"] - rows["low"], rows["high"] - rows["minus FM"]])
+ax.errorbar(rows["minus FM"], rows.index, xerr=error, fmt="o", color="#0072B2", capsize=4)
+ax.set(xlabel="AUC minus FM's in the same run, 95 % interval", title="Against FM")
+ax.margins(y=0.3)
+line = ax.axvline(0, color="black", linestyle="--")
+
+# %% [markdown]
+# **What to look at**: intervals that hold the dashed line. There five runs do not decide, and the honest sentence is
+# "we saw no difference that we could tell from chance". Intervals that stay on one side are differences of *these
+# models, on this world, at this size, tuned like this*. Four comparisons are in the picture and table; of twenty
+# intervals one misses on average, so do not hunt among many for the one that suits you.
+#
+# ## When FM is enough
+#
+# The clicks of this world come from main effects and pairs, nothing else, and that is FM's own equation. There is
+# nothing for a deep part to find, only to learn anew. In a world where **three** fields must come together no sum of
+# pairs can help: let the click depend on whether an odd number of three switches is on. Given any two of them, the
+# third still decides, so that fields and pairs alone say nothing.
+
+# %%
+lines = []
+for seed in range(3):
+    rng = np.random.default_rng(seed)
+    switch = rng.integers(2, size=(6_000, 3))
+    y = (rng.random(6_000) < np.where(switch.sum(axis=1) % 2, 0.8, 0.2)).astype(int)
+    X = pd.DataFrame({name: switch[:, i] for i, name in enumerate("abc")})
+    pair_rates = pd.DataFrame({"y": y}).groupby([switch[:, 0], switch[:, 1]])["y"].mean()
+    assert abs(pair_rates - 0.5).max() < 0.05               # any two switches: a coin
+    models = {"FM": FM(learning_rate=0.02), "AFM": AFM(learning_rate=0.02),
+              "DeepFM": DeepFM(learning_rate=0.01, deep_layers=(32, 16)),
+              "AutoInt": AutoInt(learning_rate=0.01, embedding_dim=8, attention_dim=8)}
+    lines.append({name: metrics.auc(y[4_000:], model.set_params(epochs=15, seed=seed).fit(
+        X[:4_000], y[:4_000], validation=0.2).predict_proba(X[4_000:])[:, 1]) for name, model in models.items()})
+odd = pd.DataFrame(lines)
+assert (odd["FM"] < 0.65).all() and (odd[["AFM", "DeepFM", "AutoInt"]] > 0.7).all().all()   # the truth: 0.8
+odd.agg(["mean", "min", "max"]).round(3)
+
+# %% [markdown]
+# FM stays near 0.5. DeepFM and AutoInt reach the 0.8 that there is. So does AFM: its softmax lets every pair's weight
+# depend on the other pairs, so that AFM is more than a sum of pair effects. On data of your own, both outcomes are an
+# answer: if a deep model does not beat FM beyond the interval, take FM, and enjoy its exact explanations.
+#
+# ## Spot the bug: an AUC that depends on the batch size
+#
+# A training loop that reports the training AUC of an epoch:
+#
+# ```python
+# aucs = []
+# for start in range(0, len(y), batch_size):
+#     rows = slice(start, start + batch_size)
+#     train_step(X[rows], y[rows])
+#     aucs.append(auc(y[rows], predict(X[rows])))
+# print("train AUC", np.mean(aucs), "  validation AUC", auc(y_validation, predict(X_validation)))
+# ```
+#
+# Before you read on: there are three things wrong with comparing these two numbers. Which?
+#
+# <details><summary>Answer</summary>
+#
+# 1. A batch without any click, or with clicks only, has no AUC: an error or nan, and one nan makes the mean nan.
+#    Leaving those batches out changes what is measured.
+# 2. The AUC is no mean over rows. It compares rows with each other, and the batch-wise mean leaves out all
+#    comparisons between batches. If the rows come in the order of a field, that is most of what the model knows.
+# 3. Each batch is scored by other weights, as training goes on. (The running mean of the loss shares this one; for
+#    the loss, a mean over rows, it is the only one.)
+#
+# The public thread is [shenweichen/DeepCTR-Torch#147](https://github.com/shenweichen/DeepCTR-Torch/issues/147): rare
+# clicks, batches with one class, and a training metric that is a mean over batches beside a validation metric over
+# all rows. A [gradient check](glossary.md#gradient-check) has nothing to say, as metrics have no gradient. What
+# catches it: compute the metric for the same scores with two batch sizes, and in two orders of the rows. It must not
+# change.
+#
+# </details>
+
+
+# %%
+def mean_of_batch_aucs(y, s, batch_size):
+    """The number that the loop reports, for fixed scores; nan for a batch with one class, as NumPy would pass it on."""
+    batches = [slice(start, start + batch_size) for start in range(0, len(y), batch_size)]
+    aucs = np.array([metrics.auc(y[rows], s[rows]) if 0 < y[rows].mean() < 1 else np.nan for rows in batches])
+    return {"batches": len(aucs), "with one class": int(np.isnan(aucs).sum()), "mean": aucs.mean(),
+            "mean without nan": np.nanmean(aucs)}
+
+
+X, y = runs[0].test
+s = fm.decision_function(X)
+in_order = np.lexsort([X["ad_category"], X["user_segment"]])                # a file sorted by two fields
+rare = np.flatnonzero((y == 0) | (np.random.default_rng(0).random(len(y)) < 0.05))      # one click in twenty kept
+cases = {"random order": np.arange(len(y)), "in the order of two fields": in_order, "rare clicks": rare}
+report = pd.DataFrame({name: {"AUC": metrics.auc(y[rows], s[rows]), **mean_of_batch_aucs(y[rows], s[rows], 64)}
+                       for name, rows in cases.items()}).T
+assert np.isclose(metrics.auc(y, s), metrics.auc(y[in_order], s[in_order]), atol=1e-12)     # order does not matter
+assert report.loc["in the order of two fields", "mean without nan"] < metrics.auc(y, s) - 0.05
+assert report.loc["rare clicks", "with one class"] > 20 and np.isnan(report.loc["rare clicks", "mean"])
+report.astype({"batches": int, "with one class": int}).round(3)
+
+# %% [markdown]
+# **What to look at**: the two columns *mean* beside *AUC*. In random order and with many clicks the bug hides. Sort
+# the rows, which changes nothing about the model, and the reported number falls by more than 0.05, if it is a number
+# at all. With rare clicks it is nan.
+#
+# ## On your own
+#
+# - Repeat the five runs with 2,000 training rows and with 30,000. Does the order of the models change? Which one
+#   gains most from more rows?
+# - Give DeepFM dropout and AFM `reg`, two values each, and everybody else two more tries as well. Is any interval now
+#   on the other side of 0?
+# - Use one data set and five random splits of it instead of five fresh draws. Compare the standard errors. Why are
+#   they too small now? (The training parts share most of their rows.)
+#
+# ## In practice
+#
+# - **One data set only**: then repeat seeds and splits, or use [cross-validation](glossary.md#cross-validation), say
+#   that runs share rows, and read the interval as too narrow.
+# - **Report both numbers**: the AUC judges the order alone. If probabilities are multiplied with a price, as in an
+#   auction, log loss and [calibration](glossary.md#calibration) matter more.
+# - **A baseline that is not tuned is not a baseline**: papers disagree about the order of these five models on the
+#   same public data, and tuning is most of the reason. An FM with a learning rate chosen as carefully as yours is
+#   hard to beat by much.
+# - **The best learning rate at the edge of the list** means that the list was too short: make it longer, for all.
+# - **Test once.** If you went back and changed something after looking, the test rows have become validation rows.
+#
+# ## Next
+#
+# [Write your own layer](09_write_your_own_layer.ipynb): a model that is not in the library yet takes its place in
+# this table.
+#
+# ## Further reading
+#
+# - S. Rendle, L. Zhang, Y. Koren, [On the difficulty of evaluating baselines](https://arxiv.org/abs/1905.01395): what
+#   happens to published gains when the old methods are tuned too.
+# - C. Nadeau, Y. Bengio, [Inference for the generalization error](https://doi.org/10.1023/A:1024068626366), Machine
+#   Learning 2003: intervals when runs share training rows.
+# - W. Song et al., [AutoInt](https://arxiv.org/abs/1810.11921), table 2: the same five models on four large data
+#   sets.
