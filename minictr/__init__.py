@@ -9,6 +9,7 @@ from .fields import Categorical, MultiValued, Numerical
 from .gradcheck import check_gradients
 from .models import AFM, FM, LR, AutoInt, DeepFM, Model, NotFittedError
 from .persistence import ModelFileError
+from .torch_export import to_torch
 from .tracing import Trace, trace
 from .training import TrainingDiverged
 
@@ -17,5 +18,5 @@ __version__ = "0.1.0"
 __all__ = [
     "AFM", "FM", "LR", "AutoInt", "Categorical", "DeepFM", "Model", "ModelFileError", "MultiValued", "NotFittedError",
     "Numerical", "Trace", "TrainingDiverged", "check_gradients", "datasets", "explain", "layers", "losses", "metrics",
-    "optim", "plots", "trace",
+    "optim", "plots", "to_torch", "trace",
 ]

@@ -1,0 +1,5 @@
+"""What pytest leaves out when it looks for examples in docstrings: what needs PyTorch, where there is none."""
+
+from importlib.util import find_spec
+
+collect_ignore = [] if find_spec("torch") else ["minictr/torch_export.py", "minictr/torch_modules.py"]

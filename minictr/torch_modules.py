@@ -1,0 +1,281 @@
+"""The models in PyTorch: the same equations, with copies of a fitted model's weights. Only ``to_torch`` imports this.
+
+Beside each minictr layer put the class of the same name: ``forward`` is the same maths, and there is no ``backward``,
+because autograd derives it. Parameters have minictr's shapes and its names, which are the papers' symbols; only torch's
+own layers (nn.Embedding, nn.BatchNorm1d, nn.LayerNorm) call theirs weight, bias, running_mean and running_var.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from .checks import as_table
+
+
+class Copy(nn.Module):
+    """A module with a copy of each parameter of a minictr layer, under the same name."""
+
+    def __init__(self, layer):
+        super().__init__()
+        for symbol, array in layer.params.items():
+            self.register_parameter(symbol, nn.Parameter(torch.tensor(array)))
+
+    def extra_repr(self):
+        """What ``print`` shows of it: the shapes."""
+        return ", ".join(f"{symbol} {tuple(tensor.shape)}" for symbol, tensor in self.named_parameters(recurse=False))
+
+
+def copied_norm(norm, layer):
+    """A torch norm layer that takes over the scale and shift of a minictr one and, if it is a batch norm, its state."""
+    norm.weight, norm.bias = (nn.Parameter(torch.tensor(layer.params[name])) for name in ("gamma", "beta"))
+    for name, array in layer.state.items():
+        setattr(norm, f"running_{name}", torch.tensor(array))
+    return norm
+
+
+def table(array):
+    """An nn.Embedding with a copy of a table: one row for every value of every field."""
+    return nn.Embedding.from_pretrained(torch.tensor(array), freeze=False)
+
+
+# ---- layers ----------------------------------------------------------------------------------------------
+
+class Linear(nn.Module):
+    """The first-order term:  out = w_0 + sum_i w_i x_i                  (Rendle 2010, eq. 1, without its pairs)."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.w = table(layer.params["w"][:, None])                # (n, 1)
+        self.w0 = nn.Parameter(torch.tensor(layer.params["w0"])) if "w0" in layer.params else None
+
+    def forward(self, ids, x=None):
+        wx = self.w(ids).squeeze(2)                               # (B, S)     w_s
+        if x is not None:
+            wx = wx * x                                           #            w_s x_s
+        out = wx.sum(dim=1)                                       # (B,)
+        return out if self.w0 is None else out + self.w0
+
+
+class Embedding(nn.Module):
+    """The vectors:  e_i = sum over the slots s of field i of  V[id_s] x_s.
+
+    A table of more values a cell has more slots. Which field a slot belongs to follows from its id, because each field
+    has its own stretch of ids: ``offsets`` (M,) holds the first of each.
+    """
+
+    def __init__(self, layer, offsets):
+        super().__init__()
+        self.V = table(layer.params["V"])                         # (n, k)
+        self.register_buffer("offsets", torch.tensor(offsets), persistent=False)
+
+    def forward(self, ids, x=None):
+        v = self.V(ids)                                           # (B, S, k)  v_s
+        if x is not None:
+            v = v * x.unsqueeze(2)                                #            v_s x_s
+        B, S, k = v.shape
+        M = len(self.offsets)
+        if S == M:                                                # one slot a field
+            return v
+        field = torch.bucketize(ids, self.offsets, right=True) - 1            # (B, S)
+        return v.new_zeros(B, M, k).scatter_add(1, field.unsqueeze(2).expand(B, S, k), v)      # (B, M, k)
+
+
+class FMPooling(nn.Module):
+    """All pairs at once:  sum_{i<j} e_i * e_j = 1/2 [(sum_i e_i)^2 - sum_i e_i^2]        (Rendle 2010, lemma 3.1)."""
+
+    def forward(self, E):
+        return 0.5 * (E.sum(dim=1).square() - E.square().sum(dim=1))          # (B, k)
+
+
+class PairProduct(nn.Module):
+    """Every pair on its own:  p_ij = e_i * e_j for all i < j             (Xiao et al. 2017, eq. 2)."""
+
+    def forward(self, E):
+        M = E.shape[1]
+        i, j = torch.triu_indices(M, M, offset=1, device=E.device)
+        return E.index_select(1, i) * E.index_select(1, j)        # (B, P, k)
+
+
+class AttentionPooling(Copy):
+    """AFM's attention:  a'_ij = h . relu(W^T p_ij + b),  a = softmax of a' over the pairs (Xiao et al. 2017, eq. 5)."""
+
+    def __init__(self, layer):
+        super().__init__(layer)                                   # W (k, t), b (t,), h (t,)
+        self.dropout = nn.Dropout(layer.dropout.rate)
+
+    def forward(self, pij):
+        s = torch.relu(pij @ self.W + self.b) @ self.h            # (B, P)     a'_ij
+        aij = torch.softmax(s, dim=1)                             # (B, P)     a_ij
+        return torch.bmm(self.dropout(aij).unsqueeze(1), pij).squeeze(1)      # (B, k)  sum_ij a_ij p_ij
+
+
+class InteractingLayer(Copy):
+    """AutoInt's multi-head self-attention over the fields              (Song et al. 2019, eq. 5-8)."""
+
+    def __init__(self, layer):
+        super().__init__(layer)                                   # W_Q, W_K, W_V, W_Res (n_in, H d), perhaps b_Q, ...
+        self.heads, self.scale = (layer.H, layer.d), layer.scale
+        self.residual = "Res" in layer.projections
+        self.dropout = nn.Dropout(layer.dropout.rate)
+        self.norm = nn.Identity()
+        if layer.norm:
+            width = layer.H * layer.d
+            self.norm = copied_norm(nn.LayerNorm(width, eps=layer.norm.eps), layer.norm)
+
+    def project(self, E, name):
+        """E W, or with qkv_activation="relu" relu(E W + b): (B, M, H d)."""
+        projected = E @ getattr(self, f"W_{name}")
+        return torch.relu(projected + getattr(self, f"b_{name}")) if hasattr(self, f"b_{name}") else projected
+
+    def forward(self, E):
+        Q, K, V = (self.project(E, name).unflatten(2, self.heads).transpose(1, 2) for name in "QKV")   # (B, H, M, d)
+        a = torch.softmax(self.scale * Q @ K.transpose(2, 3), dim=3)          # (B, H, M, M)  a_mk     (eq. 5)
+        out = (self.dropout(a) @ V).transpose(1, 2).flatten(2)                # (B, M, H d)            (eq. 6, 7)
+        if self.residual:
+            out = out + self.project(E, "Res")                                #               + W_Res e_m (eq. 8)
+        return self.norm(torch.relu(out))
+
+
+class Dense(Copy):
+    """An affine map:  out = x W + b."""
+
+    def forward(self, x):
+        return x @ self.W + self.b                                # (B, n_out)
+
+
+class Readout(Copy):
+    """From a vector to one number:  out = x . w + b;  AFM's w is called p, and it has no b."""
+
+    def __init__(self, layer):
+        super().__init__(layer)
+        self.symbol = layer.symbol
+
+    def forward(self, x):
+        out = x @ getattr(self, self.symbol)                      # (B,)
+        return out + self.b if hasattr(self, "b") else out
+
+
+def mlp(layer):
+    """The deep part:  a^{l+1} = relu(a^l W^l + b^l),  out = a^L . w + b           (Guo et al. 2017, eq. 3-4)."""
+    steps = OrderedDict()
+    for i, dense in enumerate(layer.dense):
+        steps[f"dense_{i + 1}"] = Dense(dense)
+        if layer.norm:
+            norm = layer.norm[i]
+            steps[f"norm_{i + 1}"] = copied_norm(
+                nn.BatchNorm1d(len(norm.params["gamma"]), eps=norm.eps, momentum=norm.momentum), norm)
+        steps[f"relu_{i + 1}"] = nn.ReLU()
+        steps[f"dropout_{i + 1}"] = nn.Dropout(layer.dropout[i].rate)
+    steps["out"] = Readout(layer.out)
+    return nn.Sequential(steps)
+
+
+# ---- models ----------------------------------------------------------------------------------------------
+
+class TorchModel(nn.Module):
+    """What the models share: the way from a table to tensors."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.encoder = model.encoder_
+
+    def inputs(self, X):
+        """The tensors of a table's rows, to call the module with: ``module(*module.inputs(X))``.
+
+        Parameters
+        ----------
+        X : DataFrame or dict of columns, with the fields that the model was fitted on.
+
+        Returns: ids (N, S) int64, and the slots' weights x (N, S) in the parameters' dtype, or None where all are 1;
+        both on the parameters' device. Raises: TypeError, ValueError for columns that do not fit, as ``predict`` does.
+        """
+        slots = self.encoder.encode(as_table(X))
+        like = next(self.parameters())
+        x = None if slots.x is None else torch.tensor(slots.x, dtype=like.dtype, device=like.device)
+        return torch.tensor(slots.ids, dtype=torch.int64, device=like.device), x
+
+
+class LR(TorchModel):
+    """y = w_0 + sum_i w_i x_i."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.linear = Linear(model.linear)
+
+    def forward(self, ids, x=None):
+        return self.linear(ids, x)                                # (B,)
+
+
+class FM(TorchModel):
+    """y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j             (Rendle 2010, eq. 1)."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.linear = Linear(model.linear)
+        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
+        self.pooling = FMPooling()
+        self.pooled_dropout = nn.Dropout(model.pooled_dropout.rate)
+
+    def forward(self, ids, x=None):
+        E = self.embedding(ids, x)                                # (B, M, k)  e_i = v_i x_i
+        pooled = self.pooled_dropout(self.pooling(E))             # (B, k)     sum_{i<j} e_i * e_j
+        return self.linear(ids, x) + pooled.sum(dim=1)            # (B,)
+
+
+class AFM(TorchModel):
+    """y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij p_ij                  (Xiao et al. 2017, eq. 6)."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.linear = Linear(model.linear)
+        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
+        self.pairs = PairProduct()
+        self.attention = AttentionPooling(model.attention)
+        self.pooled_dropout = nn.Dropout(model.pooled_dropout.rate)
+        self.projection = Readout(model.projection)
+
+    def forward(self, ids, x=None):
+        E = self.embedding(ids, x)                                # (B, M, k)  e_i = v_i x_i
+        pij = self.pairs(E)                                       # (B, P, k)  e_i * e_j
+        pooled = self.pooled_dropout(self.attention(pij))         # (B, k)     sum_{i<j} a_ij p_ij
+        return self.linear(ids, x) + self.projection(pooled)      # (B,)       ... + p . pooled
+
+
+class AutoInt(TorchModel):
+    """y = w . [e^L_1; ...; e^L_M] + b, and what the options add         (Song et al. 2019, eq. 9)."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
+        self.vector_dropout = nn.Dropout(model.vector_dropout.rate)
+        self.interacting = nn.Sequential(*map(InteractingLayer, model.interacting))
+        self.readout = Readout(model.readout)
+        self.linear = Linear(model.linear) if model.linear else None
+        self.mlp = mlp(model.mlp) if model.mlp else None
+
+    def forward(self, ids, x=None):
+        E = self.vector_dropout(self.embedding(ids, x))           # (B, M, k)     E^0
+        logit = self.readout(self.interacting(E).flatten(1))      # (B,)          w . [e^L_1; ...] + b
+        if self.linear is not None:
+            logit = logit + self.linear(ids, x)                   #               + sum_i w_i x_i
+        if self.mlp is not None:
+            logit = logit + self.mlp(E.flatten(1))                #               + MLP([e_1; ...; e_M])
+        return logit
+
+
+class DeepFM(TorchModel):
+    """y = y_FM + y_DNN                                                   (Guo et al. 2017, eq. 1)."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.linear = Linear(model.linear)
+        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
+        self.pooling = FMPooling()
+        self.mlp = mlp(model.mlp)
+
+    def forward(self, ids, x=None):
+        E = self.embedding(ids, x)                                # (B, M, k)  e_i = v_i x_i
+        y_FM = self.linear(ids, x) + self.pooling(E).sum(dim=1)   # (B,)
+        y_DNN = self.mlp(E.flatten(1))                            # (B,)       MLP([e_1; ...; e_M])
+        return y_FM + y_DNN
