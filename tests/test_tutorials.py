@@ -78,7 +78,7 @@ def test_its_notebook_is_what_its_source_gives(source, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)
     committed = source.with_suffix(".ipynb").read_text(encoding="utf-8")
     made = build.as_text(build.execute(source))
-    there, here = json.loads(committed)["metadata"]["minictr"], build.environment()
+    there, here = json.loads(committed)["metadata"]["minictr"], build.environment(source)
     if there != here:
         pytest.skip(f"it ran, but its outputs cannot be compared: made with {there}, here is {here}")
     assert made == committed, f"run: python tutorials/build.py {source.stem}"

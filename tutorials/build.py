@@ -37,9 +37,12 @@ def sources():
     return [path for path in sorted(FOLDER.glob("*.py")) if path.name != "build.py"]
 
 
-def environment():
+def environment(source):
     """What the outputs depend on beside the source: versions, and the processor's kind as BLAS sees it."""
-    packages = {name: version(name) for name in ("numpy", "pandas", "matplotlib")}
+    needed = ["numpy", "pandas", "matplotlib"]
+    if "import torch" in source.read_text(encoding="utf-8"):
+        needed.append("torch")
+    packages = {name: version(name) for name in needed}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **packages, "blas": _blas_core()}
 
 
@@ -64,10 +67,10 @@ def execute(source):
         shutil.copytree(RESULTS, Path(folder) / RESULTS.name)
         NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", record_timing=False,
                        resources={"metadata": {"path": folder}}).execute()
-    return normalised(notebook)
+    return normalised(notebook, environment(source))
 
 
-def normalised(notebook):
+def normalised(notebook, made_with):
     """The notebook without anything that changes from one run to the next."""
     seen = {}
     for cell in notebook.cells:
@@ -78,7 +81,7 @@ def normalised(notebook):
         if cell.cell_type == "code":
             cell.outputs = _joined(cell.outputs)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                         "language_info": {"name": "python"}, "minictr": environment()}
+                         "language_info": {"name": "python"}, "minictr": made_with}
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 
