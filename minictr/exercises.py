@@ -2,6 +2,8 @@
 
 import numpy as np
 
+SHOWN = 12              # larger arrays are not printed whole
+
 
 def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
     """Print whether ``yours`` equals ``target``; if not, show both and say in what way they differ.
@@ -38,7 +40,7 @@ def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
         return True
     print(f"{question}: not yet. {problem}")
     if yours is not None:
-        _print_both(yours, target)
+        _print_both(yours, target, tolerance)
     return False
 
 
@@ -80,18 +82,24 @@ def _values_differ(yours, target, tolerance):
         return "Yours is the target with the opposite sign."
     square = (target * target).sum()
     factor = (yours * target).sum() / square if square > 1e-12 else 0
-    if abs(factor) > 1e-6 and _equal(yours / factor, target, tolerance):
+    # any single number is some multiple of another: there only 2 and 1/2 say something
+    if ((yours.size > 1 and abs(factor) > 1e-6) or factor in (2, 0.5)) and _equal(yours / factor, target, tolerance):
         return f"Yours is {factor:.4g} times the target: a factor is missing, or one too many."
-    if yours.size > 1 and _equal(yours - (yours - target).mean(), target, tolerance):
+    if yours.size == 1:
+        return f"Yours is off by {(yours - target).item():.4g}."
+    if _equal(yours - (yours - target).mean(), target, tolerance):
         return f"Yours is the target plus {(yours - target).mean():.4g} everywhere."
     if yours.ndim >= 2 and yours.shape[-1] == yours.shape[-2] and _equal(yours.swapaxes(-1, -2), target, tolerance):
         return "Yours is right with its last two axes swapped."
-    if yours.size == 1:
-        return f"Yours is off by {(yours - target).item():.4g}."
     off = np.abs(yours - target) > tolerance * _scale(target)
-    first = tuple(int(i) for i in np.argwhere(off)[0])
-    return (f"{off.sum()} of {yours.size} entries differ; the first at index {first}: yours {yours[first]:.6g}, "
-            f"target {target[first]:.6g}.")
+    first = _first_difference(yours, target, tolerance)
+    return f"{off.sum()} of {yours.size} entries differ; at index {first} by {yours[first] - target[first]:.3g}."
+
+
+def _first_difference(yours, target, tolerance):
+    """The index of the first entry that is not equal, as a tuple."""
+    off = ~(np.abs(yours - target) <= tolerance * _scale(target))             # this way round nan is a difference
+    return tuple(int(i) for i in np.argwhere(off)[0])
 
 
 def _as_floats(array):
@@ -106,11 +114,21 @@ def _scale(target):
     return max(1e-3, float(np.abs(target).max()))
 
 
-def _print_both(yours, target):
-    with np.printoptions(precision=4, suppress=True, threshold=12, edgeitems=2):
-        for name, array in (("yours", yours), ("target", target)):
-            try:
-                text = str(np.asarray(array))
-            except ValueError:                                    # lists of different lengths
-                text = str(array)
-            print(f"  {name:<8}" + text.replace("\n", "\n" + " " * 10))
+def _print_both(yours, target, tolerance):
+    """Both arrays, or of large ones the row with the first difference; the first row, if the shapes differ."""
+    try:
+        yours = np.asarray(yours)
+        floats = _as_floats(yours), _as_floats(target)
+    except (TypeError, ValueError):                               # text, or lists of different lengths
+        yours, floats = np.array(repr(yours)), None
+    row = ()
+    if floats and yours.shape == target.shape and target.size > SHOWN:
+        row = _first_difference(*floats, tolerance)[:-1]
+    shown = {}
+    for name, array in (("yours", yours), ("target", target)):
+        place = row if row or array.size <= SHOWN else (0,) * (array.ndim - 1)
+        shown[f"{name}{list(place)}" if place else name] = array[place]
+    width = max(map(len, shown))
+    with np.printoptions(precision=6, suppress=True, threshold=SHOWN, edgeitems=3):
+        for label, array in shown.items():
+            print(f"  {label:<{width}}  " + str(array).replace("\n", "\n" + " " * (width + 4)))

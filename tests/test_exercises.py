@@ -29,7 +29,7 @@ def test_right(yours, capsys):
     (-TARGET, "opposite sign"),
     (TARGET / 2, "0.5 times the target"),
     (TARGET + 7, "plus 7 everywhere"),
-    (TARGET + np.eye(2, 3), "2 of 6 entries differ; the first at index (0, 0): yours 2, target 1"),
+    (TARGET + np.eye(2, 3), "2 of 6 entries differ; at index (0, 0) by 1."),
 ])
 def test_wrong(yours, said, capsys):
     assert check("a table", yours, TARGET) is False
@@ -46,9 +46,21 @@ def test_swapped_axes(capsys):
 
 def test_a_single_number(capsys):
     assert check("a number", 0.5, 0.5) and not check("a number", 0.75, 0.5)
-    assert "1.5 times the target" in capsys.readouterr().out
+    assert "off by 0.25" in capsys.readouterr().out               # 1.5 times: so is any number, some multiple
+    assert not check("a number", 1.0, 0.5)
+    assert "2 times the target" in capsys.readouterr().out
     assert not check("a number", 1.0, 0.0)
     assert "off by 1" in capsys.readouterr().out
+
+
+def test_of_large_arrays_the_row_that_differs_is_shown(capsys):
+    target = np.zeros((5, 4, 3))
+    yours = target.copy()
+    yours[3, 2, 1] = 7
+    assert not check("large", yours, target)
+    assert capsys.readouterr().out.splitlines()[1:] == ["  yours[3, 2]   [0. 7. 0.]", "  target[3, 2]  [0. 0. 0.]"]
+    assert not check("large and of another shape", yours[:, :, :2], target)
+    assert len(capsys.readouterr().out.splitlines()) < 30
 
 
 def test_truths_are_compared_too():
