@@ -1,0 +1,372 @@
+"""The documentation site: equations are typeset, docstrings whole, model cards true, and all links lead somewhere."""
+
+import dataclasses
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minictr
+from minictr.layers import Dense, PairProduct, named_layers
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+CARDS = {"lr": minictr.LR, "fm": minictr.FM, "afm": minictr.AFM, "autoint": minictr.AutoInt, "deepfm": minictr.DeepFM}
+every_card = pytest.mark.parametrize("card", CARDS)
+
+sys.path.insert(0, str(DOCS))
+import docstrings  # noqa: E402
+import equations  # noqa: E402
+import links  # noqa: E402
+import pictures  # noqa: E402
+
+MISSING = [name for name in ("sphinx", "myst_nb", "furo", "latex2mathml", "ziamath") if not find_spec(name)]
+needs_sphinx = pytest.mark.skipif(bool(MISSING), reason=f"the site was not built: {', '.join(MISSING)} not installed")
+
+
+# -------------------------------------------------------------------------------------------------- equations
+
+@pytest.mark.parametrize("ascii_text, latex", [
+    ("a'_ij = h . relu(W^T p_ij + b)", r"a'_{ij} = h \cdot \operatorname{relu}(W^{\top} p_{ij} + b)"),
+    ("a_ij  = exp(a'_ij) / sum over all pairs of exp(a')",
+     r"a_{ij} = \frac{\exp(a'_{ij})}{\sum_{\text{ all pairs }} \exp(a')}"),
+    ("dh  = sum_ij da'_ij relu(z_ij)", r"\mathrm{d}h = \sum_{ij} \, \mathrm{d}a'_{ij} \operatorname{relu}(z_{ij})"),
+    ("p_ij = e_i * e_j", r"p_{ij} = e_{i} \circ e_{j}"),
+    ("y = sum_{i<j} <v_i, v_j> x_i x_j", r"y = \sum_{i < j} \langle v_{i}, v_{j} \rangle x_{i} x_{j}"),
+    ("e~_m  = sum_k a_mk W_V e_k", r"\tilde{e}_{m} = \sum_{k} a_{mk} W_{V} e_{k}"),
+    ("w = w - lr m^ / (sqrt(v^) + eps)", r"w = w - \frac{\mathrm{lr} \, \hat{m}}{\sqrt{\hat{v}} + \epsilon}"),
+    ("m^ = m / (1 - beta1^t)", r"\hat{m} = \frac{m}{1 - \beta_{1}^{t}}"),
+    ("a^{l+1} = relu(a^l W^l)", r"a^{l + 1} = \operatorname{relu}(a^{l} W^{l})"),
+    ("y = w . [e^L_1; ...; e^L_M] + b", r"y = w \cdot [e_{1}^{L}; \dots; e_{M}^{L}] + b"),
+    ("dL/ds_b = c_b (sigmoid(s_b) - y_b) / B",
+     r"\frac{\partial L}{\partial s_{b}} = \frac{c_{b} (\operatorname{sigmoid}(s_{b}) - y_{b})}{B}"),
+    ("out = 1/2 [(sum_i e_i)^2 - x]",
+     r"\mathrm{out} = \frac{1}{2} \left[ \left( \sum_{i} e_{i} \right)^{2} - x \right]"),
+    ("mask = 0 with probability rate, else 1 / (1 - rate)",
+     r"\mathrm{mask} = 0 \text{ with probability } \mathrm{rate} ,\;\text{ else } \frac{1}{1 - \mathrm{rate}}"),
+    ("a_mk  = softmax over k of  (W_Q e_m) . (W_K e_k)",
+     r"a_{mk} = \underset{k}{\operatorname{softmax}} (W_{Q} e_{m}) \cdot (W_{K} e_{k})"),
+    ("L = x + ||W||^2", r"L = x + \left\lVert W \right\rVert^{2}"),
+    ("x = a (b) / (c) (d)", r"x = \frac{a (b)}{c} (d)"),
+    ("x = 1 - a - b / c", r"x = 1 - a - \frac{b}{c}"),
+])
+def test_an_equation_in_ascii_as_latex(ascii_text, latex):
+    [row] = equations.translate([ascii_text])
+    assert f"{row.left} {row.right}" == latex
+    assert row.source == re.sub("  +", " ", ascii_text)
+
+
+def test_two_equations_on_a_line_and_remarks():
+    rows = equations.translate(["G = G + g^2,   w = w - g     G starts at 0", "", "y   = a", "      + b   (eq. 3)"])
+    assert [(row.left, row.right, row.remark) for row in rows] == [
+        ("G", "= G + g^{2},", ""), ("w", "= w - g", "G starts at 0"), ("y", "= a + b", "(eq. 3)")]
+
+
+@pytest.mark.parametrize("line", [
+    "add(block, rows)      one block, and the numbers of its rows for messages",
+    "read -> check -> encode -> gather windows      on a thread of its own",
+    "x = y == z", "x = (a", "x = a)", "x = $y", "just words", "{'a': 1}", "x = [1, 2", "x = sum over all pairs"])
+def test_what_is_no_equation_stays_as_it_is(line):
+    assert equations.translate([line]) is None
+
+
+# Blocks of the package that are no equations, and what they are.
+NO_EQUATIONS = {
+    "minictr.encoding": "tables of methods and attributes",
+    "minictr.fields": "a table of ids",
+    "minictr.streaming": "the steps of a pass",
+}
+
+
+def documented():
+    """Every module, class, function and method of the package with a docstring of its own."""
+    for found in [None, *pkgutil.walk_packages(minictr.__path__, "minictr.")]:
+        name = found.name if found else "minictr"
+        if name in ("minictr.__main__", "minictr.torch_modules"):     # the latter needs PyTorch
+            continue
+        module = importlib.import_module(name)
+        yield name, module.__doc__
+        for thing in vars(module).values():
+            if getattr(thing, "__module__", None) == name and callable(thing):
+                yield f"{name}.{thing.__qualname__}", thing.__doc__
+                for member in vars(thing).values() if inspect.isclass(thing) else ():
+                    member = getattr(member, "__func__", getattr(member, "fget", member))
+                    if inspect.isfunction(member):
+                        yield f"{name}.{member.__qualname__}", member.__doc__
+
+
+BLOCKS = [pytest.param(name, block, id=f"{name.removeprefix('minictr.')} {number}")
+          for name, text in dict(documented()).items() if text
+          for number, block in enumerate(docstrings.equation_blocks(inspect.cleandoc(text).split("\n")), 1)]
+
+
+@pytest.mark.parametrize("name, block", BLOCKS)
+def test_every_equation_of_the_package_is_typeset(name, block):
+    rows = equations.translate(block)
+    if name in NO_EQUATIONS:
+        assert rows is None, "it is typeset: take it off the list"
+        return
+    assert rows, f"not understood, and not on the list of what is no equation:\n{block}"
+    # nothing is lost on the way: the pieces of the rows are the words of the block
+    shown = " ".join(f"{row.source} {row.remark}" for row in rows)
+    assert sorted(re.findall(r"\w+", shown)) == sorted(re.findall(r"\w+", " ".join(block)))
+
+
+def test_the_list_of_equations_is_not_empty():
+    names = {parameter.values[0] for parameter in BLOCKS}
+    assert {f"minictr.models.{file}.{cls.__name__}" for file, cls in (
+        ("linear", minictr.LR), ("fm", minictr.FM), ("afm", minictr.AFM), ("autoint", minictr.AutoInt),
+        ("deepfm", minictr.DeepFM))} <= names
+    assert {"minictr.layers.attention_pooling.AttentionPooling", "minictr.layers.self_attention.InteractingLayer",
+            "minictr.losses.LogLoss", "minictr.optim.Adam", "minictr.explain.effects.interaction_effects"} <= names
+    assert set(NO_EQUATIONS) <= names
+
+
+@pytest.mark.skipif("latex2mathml" in MISSING, reason="latex2mathml is not installed")
+def test_mathml_of_what_can_be_shown_and_an_error_for_what_cannot():
+    from mathml import UnknownLatex, mathml
+    assert "<mi>a</mi>" in mathml("a") and 'alttext="a \\cdot b"' in mathml(r"a \cdot b")
+    assert re.search(r"<mo [^>]*fence=\"true\"[^>]*>⟨</mo>", mathml(r"\langle a, b \rangle"))
+    assert mathml(r"\begin{aligned} a &= b \\ c &= d \end{aligned}").count("<mtr>") == 2
+    assert "<mtext>d</mtext>" in mathml(r"\mathrm{d}x"), "a single upright letter must not become italic"
+    assert "𝐀" in mathml(r"\boldsymbol{A}") and "𝟙" in mathml(r"\mathbb{1}")
+    for wrong in (r"\nosuchcommand x", r"\frac{a", "a & b"):
+        with pytest.raises(UnknownLatex):
+            mathml(wrong)
+
+
+# ------------------------------------------------------------------------------------------------- docstrings
+
+@pytest.mark.skipif("latex2mathml" in MISSING, reason="latex2mathml is not installed")
+def test_the_examples_of_the_tools_run():
+    for name in ("equations", "docstrings", "mathml"):
+        assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_two_entries_on_a_line_become_two():
+    rst = docstrings.to_rst(["Sum.", "", "Parameters", "----------", "k : size of a", "vector.   t_1 : units (of W).",
+                             "All others: see ``Model``.", "", "Shapes: x (B, k)."])
+    assert "\n".join(rst).split("Parameters\n\n")[1].rstrip() == (
+        "``k``\n   size of a vector.\n\n``t_1``\n   units (of W).\n\n"
+        "All others: see ``Model``.\n\n**Shapes**\\ : x (B, k).")
+
+
+def test_signs_in_running_text_mean_nothing():
+    [line, _] = docstrings.to_rst(["history_, *tables, |x| and e * f, but *this* and ``code_`` do."])
+    assert line == r"history\_, \*tables, \|x\| and e \* f, but \ *this*\  and ``code_`` do."
+
+
+# -------------------------------------------------------------------------------------------------- the site
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, DOCS / "build.py", "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
+    return out
+
+
+class Words(HTMLParser):
+    """All text of a page, and of its formulas what they are in ASCII or LaTeX, instead of their letters."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.words, self.maths = [], False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "math":
+            self.maths = True
+            self.words.append(dict(attrs).get("alttext") or "")
+
+    def handle_endtag(self, tag):
+        self.maths = self.maths and tag != "math"
+
+    def handle_data(self, data):
+        if not self.maths:
+            self.words.append(data)
+
+
+@needs_sphinx
+def test_no_word_of_a_docstring_is_lost(site):
+    for page, things in (("layers", [minictr.layers.AttentionPooling, minictr.layers.InteractingLayer,
+                                     minictr.layers.BatchNorm, minictr.layers.Embedding]),
+                         ("models", [minictr.AFM, minictr.AutoInt, minictr.Model]),
+                         ("data", [minictr.Numerical, minictr.datasets.make_clicks]),
+                         ("explain", [minictr.explain.interaction_effects, minictr.explain.attention]),
+                         ("plots", [minictr.plots.pair_heatmap]),
+                         ("training", [minictr.optim.Adam, minictr.losses.LogLoss])):
+        html = (site / "docs" / "api" / f"{page}.html").read_text(encoding="utf-8")
+        for thing in things:
+            start = re.search(rf'<dt [^>]*id="[\w.]*\.{thing.__name__}"', html).start()
+            start = html.index("</dt>", start)
+            shown = re.findall(r"\w+", " ".join(Words(html[start:start + 80_000]).words))
+            wanted = re.findall(r"\w+", inspect.getdoc(thing))
+            missing = in_order(wanted, shown)
+            assert not missing, f"{thing.__name__}: lost from {missing!r} on"
+
+
+def in_order(wanted, shown):
+    """The first words that do not follow in the order in which they are wanted; a line of dashes is none."""
+    place = 0
+    for number, word in enumerate(wanted):
+        try:
+            place = shown.index(word, place, place + 60) + 1
+        except ValueError:
+            return " ".join(wanted[number:number + 6])
+    return ""
+
+
+@needs_sphinx
+def test_equations_are_typeset_and_keep_their_ascii_form(site):
+    html = (site / "docs" / "api" / "layers.html").read_text(encoding="utf-8")
+    assert "alttext=\"a'_ij = h . relu(W^T p_ij + b)\"" in html
+    assert '<td class="remark">(Xiao et al. 2017, eq. 5)</td>' in html
+
+
+@needs_sphinx
+def test_everything_public_is_in_the_reference(site):
+    from sphinx.util.inventory import InventoryFile
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    names = {name for kind in inventory.data if kind.startswith("py:") for name in inventory.data[kind]}
+    for package in ("layers", "models", "explain", "plots", "tracing", "datasets"):
+        module = importlib.import_module(f"minictr.{package}")
+        for name in module.__all__:
+            if not inspect.ismodule(getattr(module, name)):
+                assert f"{module.__name__}.{name}" in names
+    short = {name.rsplit(".", 1)[1] for name in names if "." in name}
+    assert {name for name in minictr.__all__ if not inspect.ismodule(getattr(minictr, name))} <= short
+
+
+@needs_sphinx
+def test_notebooks_are_there_with_outputs_and_folded_solutions(site):
+    notebooks = sorted((ROOT / "tutorials").glob("*.ipynb"))
+    for notebook in notebooks:
+        html = (site / "tutorials" / f"{notebook.stem}.html").read_text(encoding="utf-8")
+        assert html.count("<details>") == notebook.read_text(encoding="utf-8").count("<details>")
+        assert html.count("</details>") == html.count("<details>")
+        if '"image/png"' in notebook.read_text(encoding="utf-8"):
+            assert "cell_output" in html and ".png" in html
+
+
+@needs_sphinx
+def test_the_search_knows_the_pages(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    for word in ("README", "CONTRIBUTING", "docs/models/afm", "docs/api/layers", "interaction_effects"):
+        assert word in index, word
+
+
+def test_a_lost_word_would_be_noticed():
+    assert not in_order(["a", "b", "d"], ["a", "b", "c", "d"])
+    assert in_order(["a", "b", "c"], ["a", "c"]) == "b c"
+    assert in_order(["a", "b"], ["b", "a"]) == "b"
+
+
+def test_broken_pages_are_found(tmp_path):
+    (tmp_path / "style.css").write_text("@import 'https://fonts.example.org/a.css';")
+    (tmp_path / "b.html").write_text("<p id='there'></p>")
+    (tmp_path / "a.html").write_text(
+        "<p id=one></p><p id=one></p><a href='b.html#there'></a><a href='#one'></a>\n<a href='c.html'></a>\n"
+        "<a href='b.html#gone'></a>\n<script src='https://cdn.example.org/x.js'></script>\n<img src='gone.png'>\n"
+        "<a href='https://exa mple'></a>\n<a href='https://example.org/fine'></a>\n<a href='javascript:x()'></a>")
+    problems, external = links.check(tmp_path)
+    assert [problem.split(": ", 1)[0] for problem in problems] == [
+        "a.html:1", "a.html:4", "a.html:5", "a.html:2", "a.html:3", "a.html:8", "style.css", "a.html:6"]
+    assert list(external) == ["https://exa mple", "https://example.org/fine"]
+
+
+# ------------------------------------------------------------------------------------------------ model cards
+
+def card_text(card):
+    return (DOCS / "models" / f"{card}.md").read_text(encoding="utf-8")
+
+
+@every_card
+def test_the_code_of_a_card_runs(card, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", card_text(card), re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, card, "exec"), {"__name__": "example"})
+
+
+@every_card
+def test_cards_have_the_same_headings(card):
+    assert re.findall(r"^## (.*)$", card_text(card), re.M) == [
+        "What it is", "Picture", "Parameters to train", "Cost per row", "What it can and cannot see", "When to use it",
+        "Settings that matter", "Paper against code", "Measured", "Explanations", "Tutorials"]
+
+
+@every_card
+def test_the_settings_of_a_card_are_the_models(card):
+    defaults = {field.name: field.default for field in dataclasses.fields(CARDS[card])}
+    section = card_text(card).split("## Settings that matter")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.M)
+    assert rows
+    assert {name: shown for name, shown in rows} == {name: str(defaults[name]) for name, _ in rows}
+
+
+@every_card
+def test_the_speed_of_a_card_is_the_readmes(card):
+    lines = re.findall(r"^\|.*\|$", (ROOT / "README.md").read_text(encoding="utf-8").split("## How fast")[1], re.M)
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:9]]
+    column = {"fm": 1, "afm": 2, "deepfm": 3, "autoint": 4}.get(card)
+    if column is None:
+        assert "PyTorch" not in card_text(card)
+        return
+    for row in [table[0], *table[2:]]:
+        assert f"| {row[0]} | {row[column]} |".replace("|  |", "| |") in card_text(card), row[0]
+
+
+def multiplications(model, M):
+    """Of one row's forward pass, counted from the arrays of the model's layers; M fields with x = 1."""
+    layers = dict(named_layers(model))
+    k = getattr(model, "embedding_dim", None)
+    if isinstance(model, minictr.LR):
+        return M
+    dense = sum(layer.params["W"].size for layer in layers.values() if isinstance(layer, Dense))
+    if isinstance(model, minictr.AFM):
+        assert any(isinstance(layer, PairProduct) for layer in layers.values())
+        P, network = M * (M - 1) // 2, layers["attention"].params
+        return P * (k + network["W"].size + network["h"].size + k) + layers["projection"].params["p"].size
+    if isinstance(model, minictr.AutoInt):
+        projections = sum(array.size for name, layer in layers.items() if name.startswith("interacting_")
+                          for array in layer.params.values())
+        attention = model.num_layers * 2 * M * M * model.num_heads * model.attention_dim
+        return M * projections + attention + layers["readout"].params["w"].size
+    network = dense + layers["mlp.out"].params["w"].size if isinstance(model, minictr.DeepFM) else 0
+    return M * k + k + network
+
+
+@pytest.mark.parametrize("card, settings", [("lr", {}), ("fm", {}), ("afm", {"attention_dim": 64}), ("autoint", {}),
+                                            ("deepfm", {})])
+def test_the_cost_on_a_card_is_what_the_layers_multiply(card, settings):
+    if card != "lr":
+        settings = {"embedding_dim": 16, **settings}
+    overview = (DOCS / "models" / "README.md").read_text(encoding="utf-8")
+    for M, title in ((10, "multiplications a row, M = 10, k = 16"), (39, "the same, M = 39")):
+        model = CARDS[card](dtype=np.float32, **settings)
+        model.build(200, M, np.random.default_rng(0))
+        count = f"{multiplications(model, M):,}"
+        row = re.search(rf"^\| {re.escape(title)} \|(.*)\|$", overview, re.M)[1].split("|")
+        assert row[list(CARDS).index(card)].strip() == count
+        assert card == "lr" or re.search(rf"(?<![\d,]){count}(?![\d,])", card_text(card))
+
+
+@every_card
+def test_the_picture_of_a_card_shows_the_model_as_it_is(card):
+    from PIL import Image
+    with Image.open(DOCS / "models" / "pictures" / f"{card}.png") as image:
+        assert image.info["Description"] == pictures.description(pictures.step_of(card)), (
+            "run: python docs/build.py --pictures")
+    assert f"pictures/{card}.png" in card_text(card)
