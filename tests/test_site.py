@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import subprocess
@@ -13,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import minictr
@@ -346,6 +348,16 @@ def multiplications(model, M):
         return M * projections + attention + layers["readout"].params["w"].size
     network = dense + layers["mlp.out"].params["w"].size if isinstance(model, minictr.DeepFM) else 0
     return M * k + k + network
+
+
+@every_card
+def test_the_quality_on_a_card_is_that_of_the_long_runs(card):
+    text = " ".join(card_text(card).split())
+    for file, measures, before in (("ml-1m", ("AUC", "log loss"), ""), ("frappe-k256", ("RMSE",), "test ")):
+        run = json.loads((ROOT / "tutorials" / "results" / f"{file}.json").read_text(encoding="utf-8"))
+        mine = pd.DataFrame(run["results"]).query("model == @CARDS[@card].__name__")
+        for measure in measures if len(mine) else ():
+            assert f"{before}{measure} {mine[measure].mean():.4f} ± {mine[measure].std():.4f}" in text
 
 
 @pytest.mark.parametrize("card, settings", [("lr", {}), ("fm", {}), ("afm", {"attention_dim": 64}), ("autoint", {}),
