@@ -276,7 +276,7 @@ line = "1 12:1 1003:1 5040:1 5049:1 5053:1 5055:1 5058:1 5062:1 5080:1 5200:1"  
 label, *pairs = line.split()
 ids = np.array([int(pair.split(":")[0]) for pair in pairs])
 row = dict(zip(frappe.FIRST_ID, ids - np.array(list(frappe.FIRST_ID.values())), strict=True))
-print("label", label, "fields", row)
+print("label", label, "fields", {name: int(value) for name, value in row.items()})
 
 # With one label of three at +1, the constant -1/3 has this RMSE: what "no model" gets.
 constant = np.sqrt((1 / 3) * (1 + 1 / 3) ** 2 + (2 / 3) * (-1 + 1 / 3) ** 2)
