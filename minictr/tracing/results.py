@@ -174,5 +174,5 @@ def edges_of(model, calls, reader):
             edges.append((layer, "logit", symbols.get(id(array), ""), array.shape,
                           np.nan if dout is None else norm(dout)))
     loss = next(call for call in calls if call.phase == "backward" and isinstance(call.owner, model.loss_))
-    edges.append(("logit", "loss", "y", loss.output.shape, norm(loss.output)))
+    edges.append(("logit", "loss", "s", loss.output.shape, norm(loss.output)))
     return pd.DataFrame(edges, columns=["source", "target", "symbol", "shape", "gradient"])
