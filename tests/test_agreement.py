@@ -322,14 +322,21 @@ def test_an_fm_to_start_from_is_fitted_on_shuffled_labels_too(monkeypatch):
     np.testing.assert_array_equal(start.decision_function(test.X), before)
 
 
-def test_given_validation_rows_are_shuffled_for_the_noise_floor(monkeypatch):
-    train, test = worlds(600)
-    model = FM(epochs=1).fit(train.X, train.y)
-    seen, fit = [], FM.fit
-    monkeypatch.setattr(FM, "fit", lambda self, X, y, validation: seen.append(validation[1]) or fit(self, X, y))
-    explain.truthfulness(model, (train.X, train.y), (test.X, test.y), seeds=2, validation=(test.X, test.y),
-                         background=10, partners=2)
-    assert [np.array_equal(y, test.y) for y in seen] == [False, True, False]
+def test_noise_models_train_for_as_long_as_the_runs_beside_them(monkeypatch):
+    """With early stopping they would stop at once, and their pairs would say next to nothing: too low a noise floor."""
+    train, test = worlds(2_000)
+    model = FM(epochs=4, learning_rate=0.05).fit(train.X, train.y, validation=0.2)
+    fitted, fit = [], FM.fit
+    monkeypatch.setattr(FM, "fit", lambda self, X, y, **settings: (
+        fitted.append((fit(self, X, y, **settings), y)) or self))
+    explain.truthfulness(model, (train.X, train.y), (test.X, test.y), seeds=2, validation=0.2, background=10,
+                         partners=2)
+    (noise, y), (refit, y_refit), (noise_of_refit, _) = fitted
+    assert not np.array_equal(y, train.y) and np.array_equal(y_refit, train.y)
+    for run, beside in ((model, noise), (refit, noise_of_refit)):
+        assert run.history_.attrs["best_epoch"] < 4 or len(run.history_) == 4
+        assert len(beside.history_) == beside.epochs == run.history_.attrs["best_epoch"]
+        assert beside.history_["val_loss"].isna().all()
 
 
 def test_a_single_run_without_truth():

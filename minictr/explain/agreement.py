@@ -120,6 +120,7 @@ def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, to
     Attention, contribution, interaction effect and the loss when a pair is removed (see ``pair_quantities``) rank the
     pairs of fields. This compares the rankings, over refits with other seeds; and the same for models fitted on
     shuffled labels, which have nothing to tell: what agrees there is owed to how the model is built, not to the data.
+    Those train for as many epochs as the run beside them, without validation.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, to
     train : (X, y), the table that it was fitted on.   test : (X, y) that it was not.
     truth : table field_i, field_j, value of the planted effects, if they are known.
     seeds : how many runs in all: the model itself and refits with other seeds. As many more on shuffled labels.
-    validation : for the refits, as it was for the model's own ``fit``.
+    validation : for the refits on the true labels, as it was for the model's own ``fit``.
     top : how many pairs are the top; if None, as many as are planted, or a fifth of all pairs.
     background, partners : see ``interaction_effects``.   verbose : show the progress.
 
@@ -187,13 +188,11 @@ def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, to
     tables, losses = {"labels": [], "shuffled": []}, {"labels": [], "shuffled": []}
     for run in range(seeds):
         rng = np.random.default_rng([first_seed, run])
+        fitted, y_test_run = model if run == 0 else _refit(model, first_seed + run, X, y, validation), y_test
         for labels in tables:
-            shuffled = labels == "shuffled"
-            y_run, y_test_run = (rng.permutation(y), rng.permutation(y_test)) if shuffled else (y, y_test)
-            held_out = validation
-            if shuffled and isinstance(validation, (tuple, list)):
-                held_out = validation[0], rng.permutation(validation[1])
-            fitted = model if run == 0 and not shuffled else _refit(model, first_seed + run, X, y_run, held_out)
+            if labels == "shuffled":
+                y_run, y_test_run = rng.permutation(y), rng.permutation(y_test)
+                fitted = _refit_for_as_long(fitted, first_seed + run, X, y_run)
             tables[labels].append(pair_quantities(fitted, X_test, y_test_run, truth=truth, background=background,
                                                   partners=partners, seed=run))
             losses[labels].append(evaluate(fitted, fitted.encoder_.encode(X_test), y_test_run))
@@ -369,6 +368,18 @@ def _refit(model, seed, X, y, validation):
     if getattr(twin, "init_from", None) is not None:
         twin.init_from = _refit(twin.init_from, seed, X, y, validation)
     return twin.fit(X, y, validation=validation)
+
+
+def _refit_for_as_long(model, seed, X, y):
+    """The same for shuffled labels: for as many epochs as the model's weights had, whatever a validation would say.
+
+    Early stopping would stop after the first epochs, where there is nothing to learn. What such a model says of pairs
+    is next to nothing, and so no noise that a trained model's could be compared with.
+    """
+    twin = model.clone()
+    if getattr(twin, "init_from", None) is not None:
+        twin.init_from = _refit_for_as_long(model.init_from, seed, X, y)
+    return twin.set_params(seed=seed, verbose=False, epochs=model.history_.attrs["best_epoch"]).fit(X, y)
 
 
 def _both(tables, a, b):
