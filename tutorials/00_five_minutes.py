@@ -8,7 +8,7 @@
 #
 # - read a table of [impressions](glossary.md#impression): rows, [fields](glossary.md#field), values,
 #   [labels](glossary.md#label);
-# - fit a factorization machine (FM) and its attentional relative (AFM) in two lines each;
+# - fit a factorization machine (FM) and its attentional relative (AFM) in one line each;
 # - judge predictions by two numbers, AUC and log loss, between a worst and a best that you know;
 # - take one prediction apart, term by term;
 # - notice when a printed number means nothing.
@@ -43,14 +43,22 @@ afm = AFM(epochs=15, seed=0).fit(clicks.X, clicks.y, validation=0.1)
 
 learned = explain.pair_importance(fm, test.X)
 axes = plots.truth_vs_learned(clicks.planted_pairs, learned)
-axes[0].set_title("planted")
-axes[1].set_title("learned by FM")
+axes[0].set_title("planted", y=1.05)
+axes[1].set_title("learned by FM", y=1.05)
 axes[0].figure.set_size_inches(8, 4.3)
+
+# what the text below claims
+assert len(clicks.planted_pairs) == 28 and (clicks.planted_pairs["value"] > 0).sum() == 5
+assert learned[["field_i", "field_j"]].equals(clicks.planted_pairs[["field_i", "field_j"]])     # one order
+true_size = clicks.planted_pairs["value"].to_numpy()
+assert set(learned["value"].nlargest(3).index) == set(np.flatnonzero(true_size >= 0.4))
+assert learned["value"][true_size == 0.3].min() < learned["value"][true_size == 0].max()
 
 # %% [markdown]
 # *What to look at*: the three brightest cells stand in the same places. Left is the truth, right is what FM made of
 # 20,000 rows of zeros and ones. Nobody told it which pairs of fields to look at; there are 28. The two faint cells on
-# the left are harder: on the right they hardly stand out, or not at all, from pairs of which nothing was planted.
+# the left are harder: on the right they hardly stand out, or not at all, from pairs of which nothing was planted. Each
+# side has its own scale and its own measure: compare places, not numbers.
 #
 # ## Know what was planted
 #
@@ -70,10 +78,11 @@ axes[0].figure.set_size_inches(8, 4.3)
 log_odds = np.array([-3.0, -1.27, 0.0, 1.0, 3.0])
 probability = 1 / (1 + np.exp(-log_odds))                   # the way back is called the sigmoid
 assert np.allclose(np.log(probability / (1 - probability)), log_odds)
+# and what the text above claims
 assert abs(probability[1] - 0.22) < 0.001                   # the share of clicks in such a world: 22 % ...
 assert abs(clicks.base_rate - 0.22) < 0.01                  # ... and in these rows
 by_position = pd.Series(clicks.y).groupby(clicks.X["position"]).mean()
-assert by_position[1] > by_position[5] + 0.05               # the place on the page, as said
+assert by_position[1] > by_position[5] + 0.05               # the place on the page
 pd.DataFrame({"log-odds": log_odds, "probability of a click": probability.round(3)})
 
 # %% [markdown]
@@ -82,7 +91,13 @@ pd.DataFrame({"log-odds": log_odds, "probability of a click": probability.round(
 
 # %%
 ax = plots.pair_ranking(learned, top=8)
+ax.set_title("what FM's pairs contribute to the log-odds")
 ax.figure.set_size_inches(8, 4)
+
+two_largest = [("user_segment", "ad_category"), ("hour", "device")]
+for table in (clicks.planted_pairs, learned):
+    largest = table.nlargest(2, "value")
+    assert list(zip(largest["field_i"], largest["field_j"], strict=True)) == two_largest
 
 # %% [markdown]
 # *What to look at*: the first two bars are the two largest planted pairs, in the right order. The lengths are another
@@ -92,15 +107,6 @@ ax.figure.set_size_inches(8, 4)
 # One lucky world proves little. Here are three, each with effects of its own, and both models:
 
 # %%
-assert len(clicks.planted_pairs) == 28 and (clicks.planted_pairs["value"] > 0).sum() == 5
-assert learned[["field_i", "field_j"]].equals(clicks.planted_pairs[["field_i", "field_j"]])     # one order
-true_size = clicks.planted_pairs["value"].to_numpy()
-assert set(learned["value"].nlargest(3).index) == set(np.flatnonzero(true_size >= 0.4))
-assert learned["value"][true_size == 0.3].min() < learned["value"][true_size == 0].max()
-two_largest = [("user_segment", "ad_category"), ("hour", "device")]
-planted = clicks.planted_pairs.nlargest(2, "value")
-assert list(zip(planted["field_i"], planted["field_j"], strict=True)) == two_largest
-
 worlds = []
 for seed in range(3):
     train_rows = datasets.make_clicks(20_000, seed=seed)
@@ -132,12 +138,12 @@ worlds.round(3)
 # The sentence about AUC can be taken by its word: compare every clicked row with every other row, and count.
 
 # %%
-p_fm = fm.predict_proba(test.X)[:, 1]                       # (N,) columns: no click, click
+p_fm = fm.predict_proba(test.X)[:, 1]                       # the columns are: no click, click
 p_afm = afm.predict_proba(test.X)[:, 1]
 
 few = slice(0, 2000)
 clicked, not_clicked = p_fm[few][test.y[few] == 1], p_fm[few][test.y[few] == 0]
-higher = np.mean(clicked[:, None] > not_clicked[None, :])   # all pairs of such rows
+higher = np.mean(clicked[:, None] > not_clicked[None, :])   # every clicked row with every other row
 ties = np.mean(clicked[:, None] == not_clicked[None, :])    # a tie counts half
 counted = higher + ties / 2
 assert abs(-np.log(1 - 0.99) - 4.6) < 0.01 and abs(-np.log(0.5) - 0.69) < 0.01     # what the second sentence says
@@ -157,6 +163,8 @@ p_base = np.full(len(test.y), clicks.base_rate)
 scores = pd.DataFrame({
     name: {"AUC": metrics.auc(test.y, p), "log loss": metrics.log_loss(test.y, p)}
     for name, p in {"base rate": p_base, "FM": p_fm, "AFM": p_afm, "best possible": test.probability}.items()}).T
+
+# what the text below claims; of three worlds: what part of the way from the base rate to the best possible
 assert scores.loc["base rate", "AUC"] == 0.5                # one score for all rows puts them in no order
 for name in ("FM", "AFM"):
     assert scores.loc["base rate", "log loss"] > scores.loc[name, "log loss"] > scores.loc["best possible", "log loss"]
@@ -175,7 +183,8 @@ scores.round(3)
 # ## Work out the bar to beat
 #
 # Your turn. Exercises have a cell to fill in, a cell that checks it, and a folded solution. The check prints your
-# answer beside the right one and never stops the notebook.
+# answer beside the right one, and where it can it names the mistake. A wrong answer never stops the notebook; a line of
+# yours that Python cannot run does, and Python says which.
 
 # %% tags=["exercise"]
 # Exercise 1: the log loss of giving every row the same probability of a click.
@@ -193,6 +202,7 @@ for label in test.y:                                        # the slow way: one 
 
 check("log loss of the base rate", constant_log_loss(clicks.base_rate, test.y), total / len(test.y),
       mistakes={"Yours is what the clicked rows pay; the others pay too.": -np.mean(test.y * np.log(clicks.base_rate)),
+                "Yours is the sum over the rows; the loss is their mean.": total,
                 "Yours is in bits: use the natural logarithm, np.log.": total / len(test.y) / np.log(2)});
 
 # %% [markdown]
@@ -250,6 +260,7 @@ right = fm.predict_proba(row)[0, 1]
 without_bias = bill[bill["term"] != "bias"]["value"].sum()
 check("probability from the terms", probability_of(bill), right, tolerance=1e-5,
       mistakes={"Yours is the logit; it is not yet a probability.": bill["value"].sum(),
+                "Yours are the odds, p / (1 - p): divide by 1 + odds.": np.exp(bill["value"].sum()),
                 "Yours is the probability of no click: look at the sign in the exponent.": 1 - right,
                 "Yours leaves out the bias.": 1 / (1 + np.exp(-without_bias))});
 
@@ -322,7 +333,11 @@ for rating in judged["rating"]:
 target = (squares / len(judged)) ** 0.5
 check("RMSE of the mean", rmse_of_the_mean(train["rating"].to_numpy(), judged["rating"].to_numpy()), target,
       mistakes={"Yours is the mean squared error: take its root.": target**2,
-                "Yours is the mean absolute error.": np.mean(np.abs(judged["rating"] - mean_rating))});
+                "Yours is the mean absolute error.": np.mean(np.abs(judged["rating"] - mean_rating)),
+                "Yours predicts the mean of the test ratings, which nobody knows beforehand.":
+                judged["rating"].std(ddof=0),
+                "Yours is the spread of the training ratings around their mean; the errors are those of the test "
+                "ratings.": train["rating"].std(ddof=0)});
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -337,9 +352,9 @@ check("RMSE of the mean", rmse_of_the_mean(train["rating"].to_numpy(), judged["r
 # <details><summary>Which line is the bug?</summary>
 #
 # `y = np.repeat([1, 0], ...)`: the column `rating` is never read. Every rating, one star or five, has become a 1, "this
-# person rated this film", and pairs drawn at random are the 0s (the library draws four for each rating). What comes out
-# is a *probability of being rated*, between 0 and 1. The last line compares it with stars. Nothing crashes, because
-# both are numbers.
+# person rated this film", and random combinations of a person and a film are the 0s (the library draws four for each
+# rating). What comes out is a *probability of being rated*, between 0 and 1. The last line compares it with stars.
+# Nothing crashes, because both are numbers.
 #
 # </details>
 #

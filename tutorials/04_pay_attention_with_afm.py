@@ -5,11 +5,11 @@
 # you can do it from memory.
 #
 # **What you'll learn**
-# - to compute [attention](glossary.md#attention): one weight for each [pair](glossary.md#pair) of fields, by a small
+# - compute [attention](glossary.md#attention): one weight for each [pair](glossary.md#pair) of fields, by a small
 #   network and a [softmax](glossary.md#softmax)
-# - to derive the backward pass of a softmax, and of a sum whose weights and terms come from the same array
-# - to judge a layer by two questions, as one alone lets a published bug through
-# - to say why attention starts even, and why it wakes up slowly
+# - derive the backward pass of a softmax, and of a sum whose weights and terms come from the same array
+# - judge a layer by two questions, as one alone lets a published bug through
+# - say why attention starts even, and why it wakes up slowly
 #
 # **What you'll need**: [02](02_multiply_pairs_with_fm.ipynb) (pair products, `Layer`, `check_gradients`),
 # [03](03_take_one_training_step.ipynb) (training steps, Adam), NumPy, 30 minutes.
@@ -58,11 +58,14 @@ explain.attention(models[0], test.X).nlargest(5, "value").round(3)
 #
 # $$p_{ij} = (v_i \circ v_j)\, x_i x_j \qquad \text{(eq. 2)}$$
 # $$a'_{ij} = h \cdot \mathrm{relu}(W^T p_{ij} + b), \qquad
-#   a_{ij} = \frac{\exp a'_{ij}}{\sum_{(q,r)} \exp a'_{qr}} \qquad \text{(eq. 5)}$$
-# $$s = w_0 + \sum_i w_i x_i + p \cdot \sum_{i<j} a_{ij}\, p_{ij} \qquad \text{(eq. 6)}$$
+#   a_{ij} = \frac{\exp a'_{ij}}{\sum_{q<q'} \exp a'_{qq'}} \qquad \text{(eq. 5)}$$
+# $$\text{logit} = w_0 + \sum_i w_i x_i + p \cdot \sum_{i<j} a_{ij}\, p_{ij} \qquad \text{(eq. 6)}$$
 #
 # (The paper writes $W$ transposed.) The inner sum of eq. 6, a vector, is the *attention-based pooling* of eq. 4. With
-# every $a_{ij}$ replaced by 1 and $p$ by ones, the [logit](glossary.md#logit) $s$ is the FM's (eq. 3).
+# every $a_{ij}$ replaced by 1 and $p$ by ones, the [logit](glossary.md#logit) is the FM's (eq. 3).
+#
+# A word on names. In the notebooks before this one, $s$ was the logit. From here on `s` in code is a *score*, $a'$, and
+# the logit is called `logit`. And $t$ is a size here, not Adam's number of a step.
 #
 # | symbol | array | shape | what it is |
 # | --- | --- | --- | --- |
@@ -79,9 +82,10 @@ explain.attention(models[0], test.X).nlargest(5, "value").round(3)
 # %%
 B, M, k, t = 2, 4, 3, 5
 P = M * (M - 1) // 2
-rng = np.random.default_rng(0)
+rng = np.random.default_rng(17)
 E = 0.7 * rng.standard_normal((B, M, k))                          # the vectors e_i of two rows
 W, b, h, p = (0.7 * rng.standard_normal(shape) for shape in ((k, t), t, t, k))
+b *= 0.3                                                          # small, so that no unit is always on or always off
 pij = PairProduct().forward(E)                                    # (B, P, k)
 
 
@@ -105,6 +109,9 @@ def pooling_by_loops(pij, W, b, h):
 
 aij, pooled = pooling_by_loops(pij, W, b, h)
 assert np.allclose(aij.sum(axis=1), 1)
+is_on = pij @ W + b > 0                                           # (B, P, t)  z > 0: the relu lets it through
+assert (is_on.any(axis=(0, 1)) & ~is_on.all(axis=(0, 1))).all()   # every unit is on somewhere and off somewhere, so
+                                                                  # that no wrong column of W can hide behind the relu
 names = [f"({i}, {j})" for i, j in zip(*field_pairs(M), strict=True)]
 pd.DataFrame(aij, columns=names, index=["row 0", "row 1"]).round(3)
 
@@ -118,14 +125,20 @@ def attention_forward(pij, W, b, h):
 
 # %% tags=["check"]
 answer = attention_forward(pij, W, b, h)
-my_aij, my_pooled = (None, None) if answer is None else answer
-scores = np.maximum(pij @ W + b, 0) @ h
-over_rows = np.exp(scores) / np.exp(scores).sum(axis=0)
+if answer is not None and not (isinstance(answer, (tuple, list)) and len(answer) == 2):
+    print("Return two arrays, aij and pooled, with a comma between them.")
+    answer = answer, None
+my_aij, my_pooled = answer or (None, None)
+exp_s = np.exp(np.maximum(pij @ W + b, 0) @ h)                    # the numerators of eq. 5
+no_relu = np.exp((pij @ W + b) @ h)
 check("a_ij", my_aij, aij, mistakes={
-    "The softmax runs over the rows: each row has to share out its own weights": over_rows,
-    "These are the numerators, exp(a'_ij): they have to be divided by their sum over the pairs": np.exp(scores)})
+    "The softmax runs over the rows; each row has to share out its own weights.": exp_s / exp_s.sum(axis=0),
+    "The softmax runs over all rows and pairs; each row's weights have to sum to 1.": exp_s / exp_s.sum(),
+    "These are the numerators, exp(a'_ij): divide them by their sum over the pairs.": exp_s,
+    "The relu is missing between z and the score.": no_relu / no_relu.sum(axis=1, keepdims=True)})
 check("the pooled vector", my_pooled, pooled, mistakes={
-    "Every pair counts 1: this is the FM's sum, without attention": pij.sum(axis=1)});
+    "Every pair counts 1: this is the FM's sum, without attention.": pij.sum(axis=1),
+    "Every pair counts 1/P: this is the mean, without attention.": pij.mean(axis=1)});
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -146,9 +159,10 @@ check("the pooled vector", my_pooled, pooled, mistakes={
 # ## Backwards through a softmax
 #
 # Raise one score, and *every* weight of that row changes: one rises, the others pay for it. So the derivative of a
-# softmax is a matrix for each row. With $a_q = \exp s_q / \sum_r \exp s_r$, the quotient rule gives
+# softmax is a matrix for each row. Number the pairs of a row; $q$ and $q'$ are two of these numbers, equal or not. With
+# $a_q = \exp s_q / \sum_{q'} \exp s_{q'}$, the quotient rule gives
 #
-# $$\frac{\partial a_q}{\partial s_r} = a_q\,(\delta_{qr} - a_r), \qquad \delta_{qr} = 1 \text{ if } q = r,
+# $$\frac{\partial a_q}{\partial s_{q'}} = a_q\,(\delta_{qq'} - a_{q'}), \qquad \delta_{qq'} = 1 \text{ if } q = q',
 #   \text{ else } 0.$$
 #
 # Do not take it on trust: nudge each score, and look.
@@ -162,23 +176,23 @@ def softmax(s):
 s = np.array([1.0, 0.0, -1.0])
 a, eps = softmax(s), 1e-6
 nudged = np.zeros((3, 3))
-for r in range(3):
-    nudge = eps * np.eye(3)[r]
-    nudged[:, r] = (softmax(s + nudge) - softmax(s - nudge)) / (2 * eps)
+for number in range(3):
+    nudge = eps * np.eye(3)[number]
+    nudged[:, number] = (softmax(s + nudge) - softmax(s - nudge)) / (2 * eps)
 by_formula = a[:, None] * (np.eye(3) - a[None, :])
 assert np.abs(nudged - by_formula).max() < 1e-9
 assert np.abs(nudged.sum(axis=0)).max() < 1e-9                    # what one weight gains, the others lose
-pd.DataFrame(nudged, index=[f"a_{q}" for q in range(3)], columns=[f"per s_{r}" for r in range(3)]).round(3)
+pd.DataFrame(nudged, index=["a_0", "a_1", "a_2"], columns=["per s_0", "per s_1", "per s_2"]).round(3)
 
 # %% [markdown]
 # Each column sums to 0: the weights always sum to 1. Now let $da_q$ stand for $\partial L/\partial a_q$, as in every
-# backward pass. The chain rule adds up over all weights that score $r$ moves:
+# backward pass. The chain rule adds up over all weights that score $q'$ moves:
 #
-# $$ds_r = \sum_q da_q\, \frac{\partial a_q}{\partial s_r} = \sum_q da_q\, a_q (\delta_{qr} - a_r)
-#        = a_r \Big( da_r - \sum_q a_q\, da_q \Big).$$
+# $$ds_{q'} = \sum_q da_q\, \frac{\partial a_q}{\partial s_{q'}} = \sum_q da_q\, a_q (\delta_{qq'} - a_{q'})
+#        = a_{q'} \Big( da_{q'} - \sum_q a_q\, da_q \Big).$$
 #
 # In words: a score is worth raising if its weight does more good than the weighted average of all of them. No matrix
-# is left. And if all $da_q$ are equal, every $ds_r$ is 0, as the weights can only be moved from one pair to another.
+# is left. And if all $da_q$ are equal, every $ds_{q'}$ is 0, as the weights can only be moved from one pair to another.
 # That is why `check_gradients` never uses the loss `sum(out)`: for a softmax, a backward pass of zeros would pass.
 
 # %% tags=["exercise"]
@@ -208,10 +222,12 @@ da = np.random.default_rng(2).standard_normal((B, P))
 a = np.array([softmax(row) for row in s])
 target = numeric_gradient(lambda: np.array([softmax(row) for row in s]), s, da)
 check("ds", my_softmax_backward(da, a), target, mistakes={
-    "The average runs over the rows; it belongs over the pairs of each row": a * (da - (a * da).sum(axis=0)),
-    "This is the diagonal of the matrix alone: each score moves the other weights too": a * (1 - a) * da,
-    "The average is missing: this is a da": a * da,
-    "The factor a in front is missing": da - (a * da).sum(axis=1, keepdims=True)});
+    "The average runs over the rows; it belongs over the pairs of each row.": a * (da - (a * da).sum(axis=0)),
+    "The average runs over all rows and pairs; each row has its own.": a * (da - (a * da).sum()),
+    "The average has to be weighted, sum a da; this is the plain mean.": a * (da - da.mean(axis=1, keepdims=True)),
+    "This is the diagonal of the matrix alone: each score moves the other weights too.": a * (1 - a) * da,
+    "This is a da alone: the weighted average of da has to be taken away first.": a * da,
+    "The factor a in front is missing.": da - (a * da).sum(axis=1, keepdims=True)});
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -268,8 +284,9 @@ assert np.allclose(library.forward(pij), pooled) and np.allclose(library.cache["
 
 # %% tags=["exercise"]
 # Exercise 3: the backward pass. In: dpooled (B, k). Assign self.grads["h"] (t,), ["W"] (k, t) and ["b"] (t,), each
-# shaped like its parameter, and return dpij (B, P, k). The cache has what forward left; the last five lines of the
-# table, one by one, will do. np.tensordot(ds, r, axes=2) is the sum over both leading axes of ds times r.
+# shaped like its parameter, and return dpij (B, P, k). The cache has what forward left; the five lines of the table,
+# one by one, will do. np.tensordot(ds, r, axes=([0, 1], [0, 1])) multiplies and sums over axes 0 and 1 of both, the
+# rows and the pairs; the same two lists do for dW.
 class MyAttention(AttentionForward):
     def backward(self, dpooled):
         return None                                               # your lines here
@@ -277,16 +294,27 @@ class MyAttention(AttentionForward):
 
 # %% tags=["check"]
 mine = MyAttention(k, t, rng)
+mine.params.update(W=W, b=b, h=h)                                 # those of which every unit is at work
 dpooled = np.random.default_rng(3).standard_normal((B, k))
 target = {name: numeric_gradient(lambda: mine.forward(pij), array, dpooled)
           for name, array in {**mine.params, "pij": pij}.items()}
 mine.forward(pij)
 answer = mine.backward(dpooled)
-sum_alone = mine.cache["aij"][:, :, None] * dpooled[:, None]      # what p_ij gets from the weighted sum
-right = [check(f"d{name}", mine.grads.get(name), target[name]) for name in ("h", "b", "W")]
+sum_alone = aij[:, :, None] * dpooled[:, None]                    # what p_ij gets from the weighted sum
+ds = library_softmax_backward((dpooled[:, None] * pij).sum(axis=2), aij, axis=1)
+unmasked = ds[:, :, None] * h                                     # dz without the relu: dr
+mistakes = {
+    "h": {"z stands where r belongs: s = r . h.": np.tensordot(ds, pij @ W + b, axes=([0, 1], [0, 1])),
+          "ds is not right: take the weighted average away from da (Exercise 2).":
+          np.tensordot(aij * (dpooled[:, None] * pij).sum(axis=2), np.maximum(pij @ W + b, 0), axes=([0, 1], [0, 1]))},
+    "b": {"It is 0 everywhere: the ds of a row sum to 0, and so do their dr. Is dz 0 where z <= 0?": np.zeros(t)},
+    "W": {"The relu's share is missing: dz is dr where z > 0, and 0 elsewhere.":
+          np.tensordot(pij, unmasked, axes=([0, 1], [0, 1]))}}
+right = [check(f"d{name}", mine.grads.get(name), target[name], mistakes=mistakes[name]) for name in ("h", "b", "W")]
 right.append(check("dpij", answer, target["pij"], mistakes={
-    "This is what it gets from the weighted sum; p_ij is used twice, in the score too": sum_alone,
-    "This is what it gets from the score; p_ij is used twice, in the weighted sum too": target["pij"] - sum_alone}))
+    "This is what it gets from the weighted sum; p_ij is used twice, in the score too.": sum_alone,
+    "This is what it gets from the score; p_ij is used twice, in the weighted sum too.": target["pij"] - sum_alone,
+    "The relu's share is missing: dz is dr where z > 0, and 0 elsewhere.": sum_alone + unmasked @ W.T}))
 if all(right):
     print(check_gradients(mine, pij))
 
@@ -301,7 +329,7 @@ if all(right):
 #         daij = (dpooled[:, None] * pij).sum(axis=2)             # (B, P)     pooled = sum a_ij p_ij
 #         dpij_sum = aij[:, :, None] * dpooled[:, None]           # (B, P, k)  ... and with respect to p_ij
 #         ds = aij * (daij - (aij * daij).sum(axis=1, keepdims=True))          # a = softmax(s)
-#         self.grads["h"] = np.tensordot(ds, r, axes=2)           # (t,)       s = r . h
+#         self.grads["h"] = np.tensordot(ds, r, axes=([0, 1], [0, 1]))           # (t,)    s = r . h
 #         dr = ds[:, :, None] * h                                 # (B, P, t)
 #         dz = dr * (z > 0)                                       # (B, P, t)  r = relu(z)
 #         self.grads["W"] = np.tensordot(pij, dz, axes=([0, 1], [0, 1]))       # (k, t)  z = p W + b
@@ -325,9 +353,10 @@ print(report)
 # ## Spot the bug
 #
 # Below is, in our own lines, how the published program of the paper's authors computed its attention when this was
-# written. The scores are kept as a column for each row, (B, P, 1), which is handy for the product with `pij`, and the
-# softmax runs over "the last axis", which is what the library's softmax did unless told otherwise. The backward pass
-# belongs to it. What is wrong? Read it before you go on to the cell after it.
+# written, and the backward pass that belongs to it. Two things differ from `AttentionForward`: the scores keep an axis
+# more, which is handy for the product with `pij`; and the axis of the softmax, which that program did not name, is
+# the one that its library took then. Is it the same attention, written another way? **Decide before you read on**: go
+# through the shapes, line by line, and say what each row's weights sum to.
 
 # %%
 class PublishedAttention(AttentionForward):
@@ -335,8 +364,8 @@ class PublishedAttention(AttentionForward):
         W, b, h = (self.params[name] for name in "Wbh")
         z = pij @ W + b                                           # (B, P, t)
         r = np.maximum(z, 0)                                      # (B, P, t)
-        s = (r @ h)[:, :, None]                                   # (B, P, 1)  a'_ij
-        aij = library_softmax(s, axis=-1)                         # (B, P, 1)
+        s = (r @ h)[:, :, None]                                   # a'_ij
+        aij = library_softmax(s, axis=-1)
         self.cache = {"pij": pij, "z": z, "r": r, "aij": aij}
         return (aij * pij).sum(axis=1)                            # (B, k)
 
@@ -345,13 +374,16 @@ class PublishedAttention(AttentionForward):
         W, h = self.params["W"], self.params["h"]
         daij = (dpooled[:, None] * pij).sum(axis=2, keepdims=True)
         ds = library_softmax_backward(daij, aij, axis=-1)
-        self.grads["h"] = np.tensordot(ds[:, :, 0], r, axes=2)
+        self.grads["h"] = np.tensordot(ds[:, :, 0], r, axes=([0, 1], [0, 1]))
         dz = ds * h * (z > 0)
         self.grads["W"] = np.tensordot(pij, dz, axes=([0, 1], [0, 1]))
         self.grads["b"] = dz.sum(axis=(0, 1))
         return aij * dpooled[:, None] + dz @ W.T
 
+# %% [markdown]
+# You have decided? Then ask the gradient check.
 
+# %%
 published = PublishedAttention(k, t, rng)
 published.params.update(W=W, b=b, h=h)
 report = check_gradients(published, pij)
@@ -359,20 +391,22 @@ assert report.passed
 print(report)
 
 # %% [markdown]
-# The gradient check passes. It proves that `backward` is the derivative of `forward`, and that is so. Look at the
-# columns *numeric* and *backward* of `W`, `b` and `h`, though.
+# It passes. A gradient check proves that `backward` is the derivative of `forward`, and that is so. Look at the columns
+# *numeric* and *backward* of `W`, `b` and `h`, though.
 #
 # <details><summary>What is wrong?</summary>
 #
 # The last axis has length 1: each score is normalised by itself alone, $\exp(s) / \exp(s) = 1$. Every weight is 1
 # whatever the score, so nothing depends on `W`, `b` and `h`, and they get no gradient. The model is an FM with an
 # output vector $p$; with $p$ of ones, where that program starts it, exactly the FM.
+#
 # </details>
 #
 # It was reported in 2019
 # ([hexiangnan/attentional_factorization_machine#19](https://github.com/hexiangnan/attentional_factorization_machine/issues/19)).
-# The line had replaced a hand-written sum over the pairs that was right. A model with this bug trains, its loss falls,
-# and it predicts like a good FM, so no curve shows it. What does show it, in one line each:
+# The line had replaced a hand-written sum over the pairs that was right. What is left of the layer is the FM's pooling
+# (asserted below). An FM trains, its loss falls, and it predicts well: no curve looks wrong. What does show the bug, in
+# one line each:
 
 # %%
 pooled_published = published.forward(pij)
@@ -425,15 +459,24 @@ mine.forward(E)
 answer = mine.backward(dlogit)
 dpij = mine.attention.backward(dlogit[:, None] * mine.params["p"])
 i, j = field_pairs(M)
-one_side, lost = np.zeros_like(E), np.zeros_like(E)
+one_side, lost, last = np.zeros_like(E), np.zeros_like(E), np.zeros_like(E)
 for pair in range(P):
     one_side[:, i[pair]] += dpij[:, pair] * E[:, j[pair]]
+    last[:, i[pair]] = dpij[:, pair] * E[:, j[pair]]
+    last[:, j[pair]] = dpij[:, pair] * E[:, i[pair]]
 lost[:, i] += dpij * E[:, j]                                      # a field that is named twice keeps one
 lost[:, j] += dpij * E[:, i]
-right = [check("dp", mine.grads.get("p"), target["p"]),
+dpij_without_p = mine.attention.backward(dlogit[:, None] * np.ones(k))
+pairs = PairProduct()
+pairs.forward(E)
+right = [check("dp", mine.grads.get("p"), target["p"], mistakes={
+             "dlogit is missing: every row's pooled vector counts as much as its dlogit says.":
+                 mine.cache["pooled"].sum(axis=0)}),
          check("dE", answer, target["E"], mistakes={
-             "Only the first field of each pair got its share; p_ij = e_i * e_j has two factors": one_side,
-             "dE[:, i] += ... writes a field that occurs several times in i once only: loop over the pairs": lost})]
+             "Only the first field of each pair got its share; p_ij = e_i * e_j has two factors.": one_side,
+             "A field is in M - 1 pairs, and their shares add up: += and not =.": last,
+             "dE[:, i] += ... writes a field that occurs several times in i once only: loop over the pairs.": lost,
+             "p is missing: dpooled is dlogit times p.": pairs.backward(dpij_without_p)})]
 if all(right):
     print(check_gradients(mine, E))
 
@@ -482,7 +525,7 @@ for fm in fms:
 class StartsAtOne(AFM):
     """The same model, but p starts at 1."""
 
-    def initialise(self, mean):
+    def initialise(self, mean):                                   # mean: of y, from which the bias starts
         super().initialise(mean)
         self.projection.params["p"][:] = 1
 
@@ -491,17 +534,24 @@ def loss_of(model):
     return metrics.log_loss(test.y, model.predict_proba(test.X)[:, 1])
 
 
-fitted = {name: [model(epochs=4, seed=seed).fit(clicks.X, clicks.y) for seed in range(3)]
-          for name, model in {"p starts at 1": StartsAtOne, "p starts at P": AFM}.items()}
-starts = pd.DataFrame({name: [loss_of(model) for model in runs] for name, runs in fitted.items()})
-assert (starts["p starts at 1"] > starts["p starts at P"] + 0.01).all()
-assert all(model.projection.params["p"].max() < 4 for model in fitted["p starts at 1"])     # it has not come far
-starts.rename_axis("seed").round(3)
+lines = []
+for seed in range(3):
+    at_P, losses = AFM(epochs=4, seed=seed).fit(clicks.X, clicks.y), []
+    at_1 = StartsAtOne(epochs=12, seed=seed).fit(
+        clicks.X, clicks.y, after_epoch=lambda model, line, losses=losses: losses.append(loss_of(model)))
+    lines.append({"p from P, 4 epochs": loss_of(at_P), "p from 1, 4 epochs": losses[3],
+                  "p from 1, 12 epochs": losses[11], "largest p then": at_1.projection.params["p"].max()})
+starts = pd.DataFrame(lines).rename_axis("seed")
+assert (starts["p from 1, 4 epochs"] > starts["p from P, 4 epochs"] + 0.01).all()
+assert ((starts["p from 1, 12 epochs"] - starts["p from P, 4 epochs"]).abs() < 0.015).all()
+assert (starts["largest p then"] < 4).all()
+starts.round(3)
 
 # %% [markdown]
-# Test [log loss](glossary.md#log-loss) after four [epochs](glossary.md#epoch), three seeds: the start at 1 is behind
-# every time. It is a matter of speed: Adam moves a weight by about its
-# [learning rate](glossary.md#learning-rate) a step (notebook 03), and from 1 to 28 is a long way.
+# Test [log loss](glossary.md#log-loss), three seeds. After four [epochs](glossary.md#epoch) the start at 1 is behind
+# every time; after twelve it is about where the start at $P$ was after four. Not because $p$ has caught up: it hardly
+# moves, and is still below 4. The other parameters have to make up for it (larger vectors give larger products), which
+# takes epochs.
 #
 # ## Attention wakes up slowly
 #
@@ -537,18 +587,18 @@ diary.map("{:.2g}".format)
 
 # %% [markdown]
 # Row 0 is the model after one single step. One epoch later the gradient of $W$ is more than a thousand times as large.
-# The same as pictures, with green frames around the planted pairs:
+# The same as pictures, after four of the epochs. The green frames mark the five planted pairs:
 
 # %%
 planted = clicks.planted_pairs.query("value > 0")
 attention_of = watch.table.set_index(["epoch", "field_i", "field_j"])["value"]
 assert attention_of[2, "user_segment", "ad_category"] > 1.3 * uniform > 1.2 * attention_of[2, "hour", "device"]
-axes = plots.attention_over_epochs(watch.table, outline=planted, panels=4)
+axes = plots.attention_over_epochs(watch.table.query("epoch in [1, 2, 4, 6]"), outline=planted)
 axes[0].figure.set_dpi(72)
 
 # %% [markdown]
 # *What to look at*: after the first epoch nearly everything is white, that is $1/P$. The largest planted pair wakes up
-# first, then the second. Pairs of small effect stay pale to the end, framed or not.
+# first, after two epochs, then the second. Pairs of small effect stay pale to the end, framed or not.
 #
 # These are means over rows. The attention of a pair also differs from row to row, since $p_{ij}$ does: a gamer who sees
 # an ad for games is another product than a gamer who sees one for finance.
@@ -581,7 +631,7 @@ assert spread.idxmax() == largest and spread[largest] > 2 * spread.median()
 #
 # | step | forward | shape | backward, from the bottom up | shape |
 # | --- | --- | --- | --- | --- |
-# | 1 | `pij` from `E` | (B, P, k) | `dE`: both factors, all pairs added | (B, M, k) |
+# | 1 | `pij` from `E`, pairs from `field_pairs(M)` | (B, P, k) | `dE`: both factors, all pairs added | (B, M, k) |
 # | 2 | `z` from `pij`, `W`, `b` | (B, P, t) | `dW`, `db`, and `dpij` from the score | (k, t), (t,), (B, P, k) |
 # | 3 | `r` | (B, P, t) | `dz`: where `z > 0` | (B, P, t) |
 # | 4 | `s` from `r`, `h` | (B, P) | `dh`, and `dr` | (t,), (B, P, t) |
@@ -594,11 +644,17 @@ assert spread.idxmax() == largest and spread[largest] > 2 * spread.median()
 
 # %%
 def judge(layer, E):
-    """A layer from E (B, M, k) to (B,) with the parameters p, W, b and h: what two tests say of it."""
+    """A layer from E (B, M, k) to (B,) with the parameters p, W, b and h: what two tests say of it.
+
+    Prints the report of the gradient check, if it fails.
+    """
     arrays = {name.split(".")[-1]: array for name, array in parameters(layer).items()}
     i, j = field_pairs(E.shape[1])
     _, pooled = pooling_by_loops(E[:, i] * E[:, j], arrays["W"], arrays["b"], arrays["h"])
-    return {"backward is the derivative of forward": bool(check_gradients(layer, E)),
+    report = check_gradients(layer, E)
+    if not report:
+        print(report)
+    return {"backward is the derivative of forward": report.passed,
             "forward equals the loops": np.allclose(layer.forward(E), pooled @ arrays["p"])}
 
 
@@ -633,6 +689,10 @@ assert [list(verdict.values()) for verdict in verdicts.values()] == [[True, True
 pd.DataFrame(verdicts)
 
 # %% [markdown]
+# The printed report belongs to the second candidate. What fails is `x`, which is `E` here; `p` and the attention's own
+# parameters pass. So the error lies on the way back from there to `E`. (The hint in its last line is for models whose
+# vectors are still tiny, so that many $z$ lie at the relu's kink. These are not.)
+#
 # Copy `pooling_by_loops` and `judge` (they are the exam, not the answer) into the file, below your class, with
 #
 # ```python
