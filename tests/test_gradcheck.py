@@ -362,6 +362,13 @@ def test_parameters_drawn_anew_are_put_back_when_the_check_raises(make):
         assert_array_equal(array, before[name])
 
 
+def test_advice_that_was_followed_is_not_given_again():
+    wrong = Tampered(lambda grads, dx: 2 * dx)
+    assert "redraw=0.5" in repr(check_gradients(wrong, x_of(4, 3)))
+    report = check_gradients(wrong, x_of(4, 3), redraw=0.5)
+    assert not report.passed and report.redrawn and "redraw=0.5" not in repr(report)
+
+
 def test_a_table_is_to_be_encoded_first():
     with pytest.raises(TypeError, match="encode"):
         check_gradients(FMPooling(), {"user": [1]})
