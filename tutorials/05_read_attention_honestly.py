@@ -5,11 +5,11 @@
 # known truth, and find out how much of them is noise.
 #
 # **What you'll learn**
-# - to tell apart [attention](glossary.md#attention), [contribution](glossary.md#contribution) and
-#   [interaction effect](glossary.md#interaction-effect), and to compute each by hand
-# - to take one prediction apart, exactly
-# - to refit on shuffled labels and on other seeds before you believe a picture
-# - to see at once when the attention of a model has died
+# - tell apart [attention](glossary.md#attention), [contribution](glossary.md#contribution) and
+#   [interaction effect](glossary.md#interaction-effect), and compute each by hand
+# - take one prediction apart, exactly
+# - refit on shuffled labels and on other seeds before you believe a picture
+# - see at once when the attention of a model has died
 #
 # **What you'll need**: [04](04_pay_attention_with_afm.ipynb) (AFM's equations), NumPy, 30 minutes.
 
@@ -31,8 +31,9 @@ models = [AFM(epochs=6, seed=seed).fit(clicks.X, clicks.y) for seed in seeds]
 
 def three_tables(model):
     """What the model says of its 28 pairs, by the three quantities: one table each, pairs in the same order."""
+    effects = explain.interaction_effects(model, X, partners=4)   # each row of X put into 4 others: an estimate
     return {"attention": explain.attention(model, X), "contribution": explain.pair_importance(model, X),
-            "interaction effect": explain.interaction_effects(model, X, background=1_000, partners=4)}
+            "interaction effect": effects}
 
 
 tables = [three_tables(model) for model in models]
@@ -78,7 +79,8 @@ found.rename_axis("seed")
 
 # %% [markdown]
 # The first pair is right in every run and by every quantity. Attention never has all five, and neither of the others
-# has them every time. A random order would have 0.9 of them on average. (The README has the same for ten worlds.)
+# has them every time. A random order would have 0.9 of them on average. (The
+# [project's README](../README.md#attention-contribution-interaction-effect-three-things) has the same for ten worlds.)
 #
 # ## Contribution: take a prediction apart
 #
@@ -87,7 +89,7 @@ found.rename_axis("seed")
 # the paper's tables show an attention score and an interaction score for each pair, the second can be negative, and the
 # two are multiplied. Which of them says how important the pair is? The equation knows. Move $p$ into the sum of eq. 6:
 #
-# $$s = \underbrace{w_0}_{\text{bias}} + \sum_i \underbrace{w_i x_i}_{\text{field}}
+# $$\text{logit} = \underbrace{w_0}_{\text{bias}} + \sum_i \underbrace{w_i x_i}_{\text{field}}
 #   + \sum_{i<j} \underbrace{a_{ij}\; p \cdot p_{ij}}_{\text{pair}}$$
 #
 # A logit is a plain sum with one term for each pair, and the term is the *product*. Neither factor by itself is an
@@ -114,8 +116,8 @@ yours = my_pair_terms(model)
 check("the pairs' terms", yours, target, tolerance=1e-4, mistakes={
     "These are p . p_ij, as if every pair had weight 1; and so they do not add up to the logit": pij @ p,
     "p is missing: this is as if it were all ones": aij * pij.sum(axis=2)})
-check("bias + fields + pairs", None if yours is None else bias + fields.sum(axis=1) + np.sum(yours, axis=1), logit,
-      tolerance=1e-4);
+if isinstance(yours, np.ndarray) and yours.shape == target.shape:
+    check("bias + fields + pairs", bias + fields.sum(axis=1) + yours.sum(axis=1), logit, tolerance=1e-4);
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -137,7 +139,6 @@ for model, table in zip(models, terms, strict=True):
     assert np.abs(table.sum(axis=1) - model.decision_function(X)).max() < 1e-4
 
 
-
 def attention_of_rows(model):
     """a_ij of every row of X, (2000, 28)."""
     model.forward(model.encoder_.encode(X))
@@ -153,13 +154,14 @@ name_of = (truth["field_i"] + " × " + truth["field_j"]).to_numpy()
 print(f"row {row}: most attention on {name_of[most_attended[row]]},")
 print(f"largest contribution by {name_of[most_moving[row]]}")
 ax = plots.waterfall(explain.contributions(models[0], X[:row + 1]), row=row, top=7)
+upper = ax.child_axes[0].set_ticks(ax.get_xticks()[1::2])         # every second probability: small ones are long
 ax.figure.set_dpi(65)
 
 # %% [markdown]
 # *What to look at*: read from top to bottom. The bias is where every row starts; each bar begins where the one above
 # ended; the last grey bar is the logit, and the upper axis turns it into a probability. Nothing is estimated here and
-# nothing is left out ("others" is a sum): it is the forward pass, sorted. In this row the pair with the most attention
-# is not the pair that moves the logit most. That is not rare:
+# nothing is left out ("others" is a sum): it is the forward pass, sorted by size within fields and within pairs. In
+# this row the pair with the most attention is not the pair that moves the logit most. That is not rare:
 
 # %%
 by_seed = []
@@ -172,12 +174,16 @@ for a, c in zip(weights, pair_terms, strict=True):
 by_seed = pd.DataFrame(by_seed).rename_axis("seed")
 assert (by_seed["another pair contributes more"] > 0.08).all() and (by_seed["it lowers the logit"] > 0.3).all()
 assert (by_seed["correlation with |contribution|"] > by_seed["correlation with contribution"] + 0.3).all()
+assert by_seed["correlation with |contribution|"].min() > 0.7
+of_sign = by_seed["correlation with contribution"]
+assert -0.65 < of_sign.min() < -0.2 and abs(of_sign.max()) < 0.2
 by_seed.round(2)
 
 # %% [markdown]
 # First two columns: of the pair with the most attention in a row. Another pair often contributes more, and about half
 # the time the attended pair argues *against* a click. Last two: for the largest planted pair, over rows, attention
-# follows the size of the contribution closely, and its sign not at all.
+# follows the size of the contribution closely (above 0.7), and its sign hardly, and not the same way in every run (from
+# about -0.5 to about 0).
 #
 # Averaged over rows, do the two rank the 28 pairs alike?
 
@@ -199,8 +205,8 @@ ax.figure.set_dpi(65)
 #
 # $$D_{uv} = T_{uv} - \sum_{v'} q_{v'} T_{uv'} - \sum_{u'} r_{u'} T_{u'v} + \sum_{u'v'} r_{u'} q_{v'} T_{u'v'}$$
 #
-# with $r_u$ and $q_v$ the shares of the values. That is *double centring*. $D$ is 0 everywhere exactly if the fields
-# add up, and its size, the root of the mean of $D^2$, is the interaction effect.
+# with $r_u$ and $q_v$ the shares of the values (new letters: none of them is 04's). That is *double centring*. $D$ is 0
+# everywhere exactly if the fields add up, and its size, the root of the mean of $D^2$, is the interaction effect.
 
 # %%
 segments, categories = (sorted(X[name].unique()) for name in ("user_segment", "ad_category"))
@@ -231,9 +237,12 @@ for u in range(8):
         of_all = sum(r[a] * q[b] * T[a, b] for a in range(8) for b in range(10))
         target[u, v] = T[u, v] - of_row - of_column + of_all
 unweighted = T - T.mean(axis=0) - T.mean(axis=1, keepdims=True) + T.mean()
-check("D", my_double_centred(T, r, q), target, mistakes={
+weighed, plain = T - r @ T, T - T.mean(axis=0)                    # the means of the columns are gone, in two ways
+check("D", my_double_centred(T.copy(), r, q), target, mistakes={
     "The overall mean was taken away twice: give it back once": target - r @ T @ q,
     "These are plain means; rare values must count less, by their shares": unweighted,
+    "The means of the rows are plain: weigh them by q": weighed - weighed.mean(axis=1, keepdims=True),
+    "The means of the columns are plain: weigh them by r": plain - (plain @ q)[:, None],
     "Only the means of the rows are gone": T - (T @ q)[:, None],
     "Only the means of the columns are gone": T - r @ T})
 assert np.abs(target @ q).max() < 1e-9 and np.abs(r @ target).max() < 1e-9      # nothing left for one field alone
@@ -244,7 +253,8 @@ assert np.abs(target @ q).max() < 1e-9 and np.abs(r @ target).max() < 1e-9      
 # ```python
 # def my_double_centred(T, r, q):
 #     T = T - r @ T                                               # columns now have mean 0 ...
-#     return T - (T @ q)[:, None]                                 # ... and rows; the first one stays
+#     return T - (T @ q)[:, None]                                 # ... and now the rows' too; the columns' stay 0,
+#                                                                 # as q averages columns of mean 0
 # ```
 #
 # The overall mean needs no line of its own: it went with the columns' means, and is not in the rows' means any more.
@@ -271,7 +281,7 @@ for ax, (title, table) in zip(axes, {"planted (mean true logit)": true, "learned
 bar = figure.colorbar(image, ax=axes, label="double-centred logit")
 
 size = np.sqrt(r @ learned**2 @ q)
-built_in = explain.interaction_effects(models[0], X, pairs=[("user_segment", "ad_category")])["value"][0]
+built_in = tables[0]["interaction effect"]["value"][largest]
 print(f"size by hand {size:.2f}, explain.interaction_effects {built_in:.2f}, planted {truth['value'][largest]:.2f}")
 assert abs(size - built_in) < 0.06 * built_in
 for model in models:
@@ -282,7 +292,7 @@ for model in models:
 # *What to look at*: the two maps agree in where they are red (this segment clicks more on this category than the two
 # would explain one by one) and blue. The learned one is paler: the model has shrunk the effect. Size by hand and
 # `explain.interaction_effects` agree to a few per cent, not exactly, as the latter weighs the pairs of values by how
-# often they occur together in a sample of rows.
+# often they occur together, and estimates from a sample (`partners`, in the first cell).
 #
 # This third quantity asks nothing about the inside of a model. It works for a DeepFM, or for any function of a table.
 #
@@ -299,7 +309,7 @@ def fit_on_noise(X, y, seed, epochs=6):
 
 
 # %% tags=["check"]
-few, few_y = clicks.X[:2_000], clicks.y[:2_000]
+few, few_y = clicks.X[:2_000], clicks.y[:2_000].copy()
 order = np.random.default_rng(0).permutation(len(few_y))
 
 
@@ -307,12 +317,17 @@ def two_epochs(X, y):
     return AFM(epochs=2, seed=0).fit(X, y).decision_function(few[:50])
 
 
-yours = fit_on_noise(few, few_y, seed=0, epochs=2)
-check("logits after noise", None if yours is None else yours.decision_function(few[:50]), two_epochs(few, few_y[order]),
+lent_y = few_y.copy()                                             # this copy is yours to work on
+yours = fit_on_noise(few.copy(), lent_y, seed=0, epochs=2)
+fitted = isinstance(yours, AFM) and hasattr(yours, "encoder_")
+check("logits after noise", yours.decision_function(few[:50]) if fitted else yours, two_epochs(few, few_y[order]),
       tolerance=1e-3, mistakes={
           "The labels were not shuffled": two_epochs(few, few_y),
           "Rows and labels were shuffled together: each row still has its own label":
-              two_epochs(few.iloc[order], few_y[order])});
+              two_epochs(few.iloc[order], few_y[order])})
+if not np.array_equal(lent_y, few_y):
+    check("the labels that you were given", lent_y, few_y, mistakes={
+        "You shuffled the labels in place: whoever uses y after you has wrong ones. Shuffle a copy": lent_y});
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -351,8 +366,9 @@ minor = axes[0].xaxis.set_minor_locator(plt.NullLocator())
 # %% [markdown]
 # *What to look at*: one point a pair and seed, on logarithmic axes. The dashed line is the largest value in any of the
 # five models of noise. Noise is not zero: with nothing to find, a contribution is about 0.05 log-odds on average. Two
-# planted pairs are far beyond the line. The weakest is near it, and some pairs with nothing planted are beyond it. Here
-# are the largest interaction effects, with their range over seeds:
+# planted pairs are far beyond the line. The weakest is near it, and some pairs with nothing planted are beyond it. By
+# attention even planted pairs fall below the line, as the shares must sum to 1. Here are the largest interaction
+# effects, with their range over seeds:
 
 # %%
 impostor, weakest = (int(truth.index[(truth["field_i"] == i) & (truth["field_j"] == j)][0])
@@ -360,22 +376,29 @@ impostor, weakest = (int(truth.index[(truth["field_i"] == i) & (truth["field_j"]
 contributions = np.array([run["contribution"]["value"] for run in tables])
 noise_contributions = np.array([run["contribution"]["value"] for run in noise])
 assert 0.02 < noise_contributions.mean() < 0.1
+attentions, noise_attentions = (np.array([run["attention"]["value"] for run in runs]) for runs in (tables, noise))
+assert attentions[:, is_planted].min() < noise_attentions.max()
+assert np.abs(28 * noise_attentions - 1).max() < 0.05             # on noise every share is near 1/P
 floor = max(run["interaction effect"]["value"].max() for run in noise)
 ranking = tables[0]["interaction effect"].assign(
     value=effects.mean(axis=0), low=effects.min(axis=0), high=effects.max(axis=0))
 ranking.attrs |= {"interval": "smallest to largest of 5 seeds"}
 assert 0.5 * floor < effects[:, weakest].mean() < 1.5 * floor
+of_drawing = [run["interaction effect"].loc[largest, ["low", "high"]] for run in tables]
+assert all(one["high"] - one["low"] > 0.1 for one in of_drawing)
 ax = plots.pair_ranking(ranking, top=8)
 line = ax.axvline(floor, color="black", linestyle="--")
 ax.figure.set_dpi(65)
 
 # %% [markdown]
-# *What to look at*: the dashed line is the noise floor, and the whiskers are short. *user_segment × advertiser* is
-# beyond the floor in all five seeds, though nothing was planted there, and it beats the planted *ad_category ×
-# interests* in all five. So **seeds that agree, beyond the floor of shuffled labels, are still no proof**. Other seeds
-# do not draw other rows: all five models saw the same accidents of the same 20,000 rows. And shuffling takes the strong
-# pair away too. A likely reason for this impostor: with the strong pair in the data the vectors of *user_segment* are
-# longer than in the models of noise (the next cell checks it), and a product with long vectors is large.
+# *What to look at*: the dashed line is the noise floor, and the whiskers are short. (They are over seeds only. Other
+# rows would move the bars too: in each seed's own table `low` and `high` of the first pair are more than 0.1 apart.)
+# *user_segment × advertiser* is beyond the floor in all five seeds, though nothing was planted there, and it beats the
+# planted *ad_category × interests* in all five. So **seeds that agree, beyond the floor of shuffled labels, are still
+# no proof**. Other seeds do not draw other rows: all five models saw the same accidents of the same 20,000 rows. And
+# shuffling takes the strong pair away too. A likely reason for this impostor: with the strong pair in the data the
+# vectors of *user_segment* are longer than in the models of noise (the next cell checks it), and a product with long
+# vectors is large.
 
 # %%
 assert truth["value"][impostor] == 0 < truth["value"][weakest]
@@ -404,11 +427,13 @@ agreement.round(2)
 
 # %% [markdown]
 # And this is what the rising line of the scatter plot is worth: attention and contribution rank the pairs alike **on
-# shuffled labels as well**, in most runs. Both grow with $p_{ij}$, whatever it means. Two views of one model that agree
-# do not confirm each other.
+# shuffled labels as well**, in most runs; though on noise all weights lie within a few per cent of $1/P$, and a rank
+# correlation does not see that. Both *can* grow with the size of $p_{ij}$, whatever it means. Two views of one model
+# that agree do not confirm each other.
 #
-# What does settle it is new labels. Remove one pair from the fitted model, so that nothing looks at it, and see what
-# that does to the [log loss](glossary.md#log-loss) on rows that training never saw:
+# What does settle it is new labels. Remove one pair from the fitted model: its weight becomes 0 in every row, and what
+# it had goes to the other pairs in proportion, so that they sum to 1 again. See what that does to the
+# [log loss](glossary.md#log-loss) on rows that training never saw:
 
 # %%
 removals = np.array([explain.pair_removal(model, test.X, test.y)["value"] for model in models])
@@ -451,7 +476,11 @@ for index in np.ndindex(W.shape):
     nudge[index] = eps
     above, below = (2 * np.sqrt(((W + sign * nudge) ** 2).sum()) for sign in (1, -1))
     target[index] = (above - below) / (2 * eps)
-check("the pull", my_pull(W), target, mistakes={
+check("the pull", my_pull(W.copy()), target, mistakes={
+    "Each row is divided by its own length: one sum over all of W is under the root":
+        2 * W / np.linalg.norm(W, axis=1, keepdims=True),
+    "Each column is divided by its own length: one sum over all of W is under the root":
+        2 * W / np.linalg.norm(W, axis=0, keepdims=True),
     "This is the gradient of 2 ||W||^2, of the square": 4 * W,
     "This is 2 W: divide by the length of W": 2 * W});
 
@@ -465,15 +494,27 @@ check("the pull", my_pull(W), target, mistakes={
 #
 # </details>
 #
-# So the derivative exists and is right, and a gradient check passes. But look at its length: it is 2, **however small W
-# already is**. A squared penalty lets go as $W$ shrinks; this one pulls to the end. And the loss is a mean over rows,
-# where the paper has a sum: beside a mean, $\lambda$ belongs divided by the size of the [batch](glossary.md#batch).
-# minictr's `reg` does that ($\lambda \lVert W \rVert^2 / B$). The other pull we add by hand. The two settings of
-# $\lambda$ are RecBole's default, 2, and what the authors' program has for MovieLens, 2 with batches of 4,096 rows.
+# And the question? A hint: make $W$ smaller and smaller in exercise 4. How long is the gradient then?
+#
+# <details><summary>Answer</summary>
+#
+# The derivative exists and is right, and a gradient check passes. But look at its length: it is 2, **however small W
+# already is**. A squared penalty lets go as $W$ shrinks; this one pulls to the end, and where the data pull less than
+# that, $W$ goes to 0. Every score $a'_{ij}$ is then the same number, and the attention is even.
+#
+# The second difference is the size. Eq. 8 adds $\lambda \lVert W \rVert^2$ once to the sum over all $N$ rows: beside a
+# mean, that is $\lambda / N$. The authors' program adds it to the sum over each [batch](glossary.md#batch); beside a
+# batch's mean that is $\lambda / B$. Here $\lambda$ stands beside the mean undivided.
+#
+# </details>
+#
+# Let us see what each penalty does. minictr's `reg` is the authors' program's ($\lambda \lVert W \rVert^2 / B$); the
+# one above we add by hand. The two settings of $\lambda$ are RecBole's default, 2, and what the authors' program has
+# for MovieLens, 2 with batches of 4,096 rows.
 
 # %%
 class Pulled(AFM):
-    """An AFM whose W feels 2 ||W||, not squared."""
+    """An AFM whose W feels 2 ||W||, as in the lines above."""
 
     whole_batch_only = True                                       # backward sees each batch in one piece
     data_gradients = []                                           # how hard the data pulled, batch by batch
@@ -487,6 +528,7 @@ class Pulled(AFM):
 
 batch_size = models[0].batch_size
 fitted = {"no penalty": models[:2],
+          # reg is divided by the size of the batch inside: what is left is 2 / 4096
           "λ ‖W‖² / B with 2/4096": [AFM(reg=2 / 4096 * batch_size, epochs=6, seed=seed).fit(clicks.X, clicks.y)
                                      for seed in range(2)],
           "2 ‖W‖": [Pulled(epochs=6, seed=seed).fit(clicks.X, clicks.y) for seed in range(2)]}
@@ -501,6 +543,7 @@ for penalty, runs in fitted.items():
 collapsed = pd.DataFrame(lines)
 means = collapsed.groupby("penalty", sort=False).mean()
 dead = collapsed["penalty"] == "2 ‖W‖"
+assert (collapsed.loc[dead, "length of W"] < 0.05).all()
 assert max(Pulled.data_gradients) < 1                             # the penalty pulls with 2, always
 assert (collapsed.loc[dead, "largest mean of a / (1/P)"] < 1.02).all()
 assert (collapsed.loc[dead, "largest spread of it over rows"] < 0.02).all()
@@ -510,8 +553,9 @@ assert np.ptp(means["test log loss"]) < 0.02                      # the loss har
 means.round(3)
 
 # %% [markdown]
-# $W$ has gone to 0, every score is the same number $h \cdot \mathrm{relu}(b)$, and the attention is $1/P$ in every row:
-# this AFM is an FM, but for $p$. The test loss hardly shows it, and a bar chart would show 28 bars without complaint.
+# With $2 \lVert W \rVert$ the matrix has gone to 0, every score is the same number $h \cdot \mathrm{relu}(b)$, and the
+# attention is $1/P$ in every row: this AFM is an FM, but for $p$. The test loss hardly shows it, and a bar chart would
+# show 28 bars without complaint.
 #
 # What catches it, in one look each: **compare attention with $1/P$**, and **look at its spread over rows**. That is why
 # minictr's tables carry a column `uniform`, its plots draw $1/P$, and `explain.attention` leaves a note:

@@ -12,9 +12,9 @@
 # - compare FM, MLP and both over several seeds, and say what the deep part is good for;
 # - take a prediction apart when one part of it cannot be.
 #
-# **What you'll need**: [02](02_multiply_pairs_with_fm.ipynb) for FM and the gradient check,
-# [03](03_take_one_training_step.ipynb) for training, [05](05_read_attention_honestly.ipynb) for contributions; NumPy;
-# 30 minutes.
+# **What you'll need**: [05](05_read_attention_honestly.ipynb) for contributions, and what it builds on:
+# [02](02_multiply_pairs_with_fm.ipynb) for FM and the gradient check, [03](03_take_one_training_step.ipynb) for
+# training; NumPy; 30 minutes.
 
 # %%
 import copy
@@ -26,12 +26,13 @@ import pandas as pd
 
 from minictr import FM, DeepFM, Model, check_gradients, datasets, explain, metrics, plots
 from minictr.exercises import check
-from minictr.layers import MLP, Embedding, FMPooling, parameters, sigmoid, sum_last
+from minictr.layers import MLP, Embedding, FMPooling, Linear, parameters, sigmoid, sum_last
 
 clicks = datasets.make_clicks(20_000, seed=0)
 held_out = datasets.make_clicks(5_000, seed=0, rows_seed=2)       # other rows: to watch the training
 test = datasets.make_clicks(10_000, seed=0, rows_seed=1)          # and others: to judge it
 
+# early_stopping=False: run all epochs; the weights of the best one are kept
 settings = {"embedding_dim": 8, "learning_rate": 0.01, "epochs": 6, "early_stopping": False}
 deep = {"deep_layers": (64, 32)}
 deepfms = [DeepFM(**settings, **deep, seed=seed).fit(clicks.X, clicks.y, validation=(held_out.X, held_out.y))
@@ -42,10 +43,9 @@ ax = plots.embeddings(explain.embeddings(deepfms[0], "user_segment"),
 
 # %% [markdown]
 # **What to look at.** Each user segment has a vector of 8 numbers ([embedding](glossary.md#embedding)); here they lie
-# on the plane that keeps most of their spread (the axes say how much). Larger points are more frequent. Neighbours
-# should be segments that the model treats alike. Are they, in truth? We know the world's own
-# [logits](glossary.md#logit), so we can compare two lists of distances between segments: of their vectors, and of
-# their true mean logits by ad category.
+# on the plane that keeps most of their spread (about 60 % here). Larger points are more frequent. Neighbours should be
+# segments that the model treats alike. Are they, in truth? We know the world's own [logits](glossary.md#logit), so we
+# can compare two lists of distances between segments: of their vectors, and of their true mean logits by ad category.
 
 # %%
 def distances(rows):
@@ -63,9 +63,20 @@ for model in deepfms:
 assert min(agreement) > 0.35
 print("correlation of the distances, three seeds:", np.round(agreement, 2))
 
+pair = ["student", "retired"]                                     # neighbours in the picture, which is of seed 0
+table = explain.embeddings(deepfms[0], "user_segment").set_index("value").filter(regex="^v").astype(float)
+centred = (table - table.mean()).to_numpy()
+size, directions = np.linalg.svd(centred)[1:]
+plane = pd.DataFrame(centred @ directions[:2].T, index=table.index)                     # (8, 2)   the picture
+assert 0.5 < (size[:2] ** 2).sum() / (size ** 2).sum() < 0.7
+assert distances(plane.loc[pair].to_numpy())[0] < 0.5 * distances(table.loc[pair].to_numpy())[0]
+assert abs(distances(truth.loc[pair].to_numpy())[0] / distances(truth.to_numpy()).mean() - 1) < 0.1
+
 # %% [markdown]
-# So the picture has some truth in it (asserted: above 0.35 in each of three seeds), and is no map to measure on: a
-# plane drops part of the vectors, and the vectors serve two purposes at once. Which two, comes now.
+# So the picture has some truth in it (asserted: above 0.35 in each of three seeds), and is no map to measure on.
+# *student* and *retired* look like neighbours; but the plane shows less than half of the distance between their
+# vectors, and in truth the two are as unlike as two segments are on average (asserted). And the vectors serve two
+# purposes at once. Which two, comes now.
 #
 # ## Two towers on one table
 #
@@ -76,8 +87,9 @@ print("correlation of the distances, three seeds:", np.round(agreement, 2))
 # $$a^0 = [e_1; \ldots; e_M], \quad a^{l+1} = \text{ReLU}(a^l W^l + b^l), \quad
 #   y_{DNN} = w \cdot a^L + b \qquad \text{(eq. 3-4)}$$
 #
-# There is no $w_0$: the MLP's last bias $b$ does its work. $[\ldots;\ldots]$ puts vectors one after another, so $a^0$
-# has $M k$ numbers. Slowly, for one row, with nothing but loops above the vectors:
+# (Here $y$ is the logit, as in the paper; the label is `clicks.y`. And the $L$ in $a^L$ is the number of hidden layers,
+# not the loss.) There is no $w_0$: the MLP's last bias $b$ does its work. $[\ldots;\ldots]$ puts vectors one after
+# another, so $a^0$ has $M k$ numbers. Slowly, for one row, with nothing but loops above the vectors:
 
 # %%
 def deepfm_slowly(model, row):
@@ -105,9 +117,10 @@ print(f"loops {np.round(slow, 3)}; the largest difference from minictr's DeepFM 
 # %% [markdown]
 # ## Backward through a dense layer
 #
-# One layer of the MLP is $z = x W + b$, $out = \text{ReLU}(z)$. From $z_{bu} = \sum_s x_{bs} W_{su} + b_u$:
+# One layer of the MLP is $z = x W + b$, $out = \text{ReLU}(z)$. From $z_{ru} = \sum_c x_{rc} W_{cu} + b_u$, with $r$ a
+# row:
 #
-# $$dz = dout \circ [out > 0], \qquad dW = x^\top dz, \qquad db = \sum_b dz_b, \qquad dx = dz\, W^\top$$
+# $$dz = dout \circ [out > 0], \qquad dW = x^\top dz, \qquad db = \sum_r dz_r, \qquad dx = dz\, W^\top$$
 #
 # As ever, the shapes decide which transpose goes where: dW must look like W, dx like x. Before you write it, numerical
 # derivatives to compare with, of $L = \sum out \circ dout$ with a random dout:
@@ -145,11 +158,17 @@ def dense_backward(dout, x, W, out):
     return None                      # your lines here; end with: return dW, db, dx
 
 # %% tags=["check"]
-answer = dense_backward(dout, x, W, np.maximum(x @ W + b, 0)) or (None, None, None)
+answer = dense_backward(dout.copy(), x.copy(), W.copy(), np.maximum(x @ W + b, 0))
+if answer is not None and not (isinstance(answer, tuple) and len(answer) == 3):
+    print("Return three arrays, dW, db and dx, with commas between them.")
+    answer = answer, None, None
+no_b = dout * (x @ W > 0)
 without_relu = {"dW": x.T @ dout, "db": dout.sum(axis=0), "dx": dout @ W.T}
-for (name, target), yours in zip(numeric.items(), answer, strict=True):
+without_b = {"dW": x.T @ no_b, "db": no_b.sum(axis=0), "dx": no_b @ W.T}
+for (name, target), yours in zip(numeric.items(), answer or (None, None, None), strict=True):
     check(name, yours, target, mistakes={
         "The ReLU is missing: nothing flows back where it is closed.": without_relu[name],
+        "The ReLU is closed where x W + b is not above 0; this forgets b. (out has it in.)": without_b[name],
         "The loss alone divides by the number of rows: take the sum over rows.": target / len(x)})
 
 # %% [markdown]
@@ -176,11 +195,14 @@ for (name, target), yours in zip(numeric.items(), answer, strict=True):
 #             └─ MLP:  [e_1; …; e_M] ──────┘
 # ```
 #
-# If $E$ moves a little, $y$ moves through both:
-# $dy = \langle \partial y_{FM}/\partial E,\, dE \rangle + \langle \partial y_{DNN}/\partial E,\, dE \rangle$. So where
-# the forward pass *copies* an array to two users, the backward pass *adds* what comes back from them. (And where the
-# forward pass adds, $y = y_{FM} + y_{DNN}$, the backward pass copies: both towers get the same dL/dy.) The two layers
-# below have run forward on a small E.
+# If $E$ moves a little, by $\delta E$, then $y$ moves through both:
+#
+# $$\delta y = \langle \partial y_{FM}/\partial E,\, \delta E \rangle +
+#   \langle \partial y_{DNN}/\partial E,\, \delta E \rangle$$
+#
+# So where the forward pass *copies* an array to two users, the backward pass *adds* what comes back from them. (And
+# where the forward pass adds, $y = y_{FM} + y_{DNN}$, the backward pass copies: both towers get the same dL/dy.) The
+# two layers below have run forward on a small E.
 
 # %%
 rng = np.random.default_rng(2)
@@ -247,6 +269,7 @@ class ForgetsTheFM(DeepFM):
 reports = {}
 for kind in (DeepFM, ForgetsTheMLP, ForgetsTheFM):
     small = kind(embedding_dim=2, deep_layers=(3,), dtype="float64").prepare(clicks.X[:200], clicks.y[:200])
+    # redraw: weights large enough to stay off the ReLU's kink
     reports[kind.__name__] = check_gradients(small, small.encoder_.encode(clicks.X[:4]), redraw=0.5)
 assert reports["DeepFM"].passed
 for name in ("ForgetsTheMLP", "ForgetsTheFM"):
@@ -269,7 +292,7 @@ print("\nForgetsTheMLP:", reports["ForgetsTheMLP"])
 # Exercise 3: change a trained DeepFM so that its deep part is the constant b. Change arrays in place:
 # model.mlp.dense[l].params["W"], ["b"] are the hidden layers, model.mlp.out.params["w"], ["b"] read them out.
 def silence_deep_part(model):
-    """Set as little as necessary to zero, and return the model."""
+    """Set to zero what it takes, and return the model. Several ways are right: which changes the fewest numbers?"""
     return None                      # your lines here
 
 # %% tags=["check"]
@@ -281,9 +304,14 @@ for i in range(8):
         fm_logit += (vectors[:, i] * vectors[:, j]).sum(axis=1)   #        + <v_i, v_j> x_i x_j
 last_b = float(model.mlp.out.params["b"][0])
 silenced = silence_deep_part(copy.deepcopy(model))
-check("a silenced DeepFM", None if silenced is None else silenced.decision_function(rows), fm_logit + last_b,
-      tolerance=1e-4, mistakes={"The last b is gone too: it is what the paper has in place of w_0.": fm_logit,
-                                "Nothing has changed.": model.decision_function(rows)});
+half_silent = copy.deepcopy(model)
+for dense in half_silent.mlp.dense:
+    dense.params["W"][...] = 0
+check("a silenced DeepFM", silenced.decision_function(rows) if isinstance(silenced, DeepFM) else silenced,
+      fm_logit + last_b, tolerance=1e-4, mistakes={
+          "All hidden W are 0, but not the hidden b: they still reach the logit.": half_silent.decision_function(rows),
+          "The last b is gone too: it is what the paper has in place of w_0.": fm_logit,
+          "Nothing has changed.": model.decision_function(rows)});
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -300,7 +328,7 @@ check("a silenced DeepFM", None if silenced is None else silenced.decision_funct
 # </details>
 #
 # A third test without derivatives: count. With $n$ ids of all fields, $M$ fields, vectors of $k$ numbers and hidden
-# layers of given widths, how many numbers does training set?
+# layers of given widths, how many numbers does training have to find?
 
 # %% tags=["exercise"]
 # Exercise 4: the number of DeepFM's parameters: first-order weights, vectors, hidden layers with biases, readout.
@@ -309,13 +337,15 @@ def count_parameters(n, M, k, widths):
     return None                      # your lines here
 
 # %% tags=["check"]
-counted, yours = [], []
+counted, yours, hidden_biases = [], [], []
 for k, widths in ((8, (64, 32)), (4, (10,)), (3, (5, 6, 7))):
     built = DeepFM(embedding_dim=k, deep_layers=widths).prepare(clicks.X, clicks.y)
     counted.append(sum(array.size for array in parameters(built).values()))
+    hidden_biases.append(sum(widths))
     yours.append(count_parameters(built.encoder_.n_features, 8, k, widths))
-check("three counts", None if None in yours else yours, counted,
+check("three counts", None if any(one is None for one in yours) else yours, counted,
       mistakes={"One too many: DeepFM has no w_0 beside the MLP's b.": np.add(counted, 1),
+                "The hidden layers' biases are missing.": np.subtract(counted, hidden_biases),
                 "The last b is missing.": np.subtract(counted, 1)});
 
 # %% [markdown]
@@ -335,8 +365,8 @@ check("three counts", None if None in yours else yours, counted,
 #
 # ## Spot the bug
 #
-# One more DeepFM, in our own code, after an example of MatrixSlow, a NumPy framework made for teaching. Its forward
-# pass:
+# One more DeepFM, in our own code, after an example of [MatrixSlow](https://github.com/zc911/MatrixSlow), a NumPy
+# framework made for teaching:
 
 # %%
 class PublishedDeepFM(DeepFM):
@@ -377,6 +407,7 @@ def test_loss(model, y=test.y):
 losses = pd.DataFrame({"DeepFM": [test_loss(model) for model in deepfms],
                        "published": [test_loss(model) for model in published]})
 assert abs(losses["published"].mean() - losses["DeepFM"].mean()) < 0.012
+assert (losses["published"] < losses["DeepFM"]).any()             # at least once it is even the better one
 losses.rename_axis("seed").round(4)
 
 # %% [markdown]
@@ -389,13 +420,23 @@ losses.rename_axis("seed").round(4)
 # two fields and the MLP cannot tell. It has to squeeze all fields into $k$ numbers, where the paper's has $M k$.
 #
 # The gradient check is content, since `backward` fits this `forward`. The loss is content, since the FM part does most
-# of the work in a world of pairs. The silenced MLP of exercise 3 is content as well: it switches off the very part
-# that is wrong. What shows it: the literal loops at the top, the parameter count of exercise 4, or the exchange of two
-# vectors.
+# of the work in a world of pairs. More than that: in at least one of the three seeds (asserted; in the table above, in
+# two) the published model is the *better* one. A bug may well lower the loss, and that is the strongest reason why a
+# loss is no test of whether a program does what its paper says. The silenced MLP of exercise 3 is content as well: it
+# switches off the very part that is wrong. What shows it: the literal loops at the top, the parameter count of
+# exercise 4, or the exchange of two vectors, which the next cell tries.
 #
-# The example (MatrixSlow, chapter 6, `deepfm.py`) also takes the square of that same sum for its FM part, which is
-# twice the pairs plus every $\|e_i\|^2$: there, the silenced MLP *is* the test that shows it. Another example of the
-# same chapter joins the vectors, and squares the joined vector: that has no pair at all.
+# </details>
+#
+# **And the FM part?** The example (MatrixSlow, chapter 6, `deepfm.py`) also takes the square of that same sum,
+# $\lVert \sum_i e_i \rVert^2$, for its FM part. Another example of the same chapter puts the vectors one after another,
+# and squares that, $\lVert [e_1; \ldots; e_M] \rVert^2$. Which pairs are in the one, and which in the other?
+#
+# <details><summary>Answer</summary>
+#
+# The first is twice all pairs plus every $\lVert e_i \rVert^2$: too much. The second is every $\lVert e_i \rVert^2$
+# and no pair at all. The last three lines of the next cell check both. There, the silenced MLP *is* the test that
+# shows it.
 #
 # </details>
 
@@ -409,9 +450,10 @@ for name, fitted, is_told in (("DeepFM", deepfms[0], True), ("published", publis
     assert (change > 0.1) == is_told and (is_told or change < 1e-4)
     print(f"{name:<10} exchanging e_1 and e_2 moves the deep part:", bool(change > 1e-4))
 
-pairs = sum_last(FMPooling().forward(E))                          # (B,)   sum_{i<j} <e_i, e_j>
-assert np.allclose((E.sum(axis=1) ** 2).sum(axis=1), 2 * pairs + (E ** 2).sum(axis=(1, 2)))
-assert np.allclose((E.reshape(3, -1) ** 2).sum(axis=1), (E ** 2).sum(axis=(1, 2)))      # squares only: no pair
+# the two FM parts: the square of the sum, and the square of the vectors put one after another
+pairs, squares = sum_last(FMPooling().forward(E)), (E ** 2).sum(axis=(1, 2))            # (B,) each
+assert np.allclose((E.sum(axis=1) ** 2).sum(axis=1), 2 * pairs + squares)
+assert np.allclose((E.reshape(3, -1) ** 2).sum(axis=1), squares)
 
 # %% [markdown]
 # ## What no pair can see
@@ -445,31 +487,34 @@ for one, two in (("user_segment", "device"), ("user_segment", "ad_category"), ("
     assert pd.Series(product).groupby(signs).mean().abs().max() < 0.05        # two fields: nothing
 assert abs(product.mean()) < 0.03
 
-(y_train, _), (y_held_out, _), (y_test, best_loss) = (with_third_order(data, seed) for seed, data in
+(y_train, _), (y_held_out, best_loss), (y_test, _) = (with_third_order(data, seed) for seed, data in
                                                        enumerate((clicks, held_out, test)))
 print(f"clicks: {y_train.mean():.1%} of the impressions, {clicks.y.mean():.1%} before")
 
 # %% [markdown]
-# Three models, in both worlds, with three seeds each: the FM alone, the MLP alone, and both. An MLP alone is not among
-# minictr's models, but its parts are, and a model is their order, once forwards and once backwards:
+# Three models, in both worlds, with three seeds each: the FM alone, the MLP alone, and both. So that the only
+# difference is the pairs and the MLP, each has the first-order terms $w_i x_i$. An MLP alone is not among minictr's
+# models, but its parts are, and a model is their order, once forwards and once backwards:
 
 # %%
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class DNN(Model):
-    """DeepFM's deep tower alone: y = MLP([e_1; ...; e_M])."""
+    """DeepFM without its pairs: y = sum_i w_i x_i + MLP([e_1; ...; e_M])."""
 
     embedding_dim: int = 8
     deep_layers: tuple = (64, 32)
 
     def build(self, n, M, rng):
+        self.linear = Linear(n, bias=False, dtype=self.dtype)
         self.embedding = Embedding(n, self.embedding_dim, rng, dtype=self.dtype)
         self.mlp = MLP(M * self.embedding_dim, self.deep_layers, rng, dtype=self.dtype)
 
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)
-        return self.mlp.forward(E.reshape(len(E), -1))            # (B,)
+        return self.linear.forward(slots) + self.mlp.forward(E.reshape(len(E), -1))     # (B,)
 
     def backward(self, dlogit):
+        self.linear.backward(dlogit)
         dE = self.mlp.backward(dlogit)                            # (B, M k)
         self.embedding.backward(dE.reshape(len(dE), -1, self.embedding_dim))
 
@@ -480,7 +525,7 @@ class DNN(Model):
         return M * self.embedding_dim + sum(self.deep_layers)
 
 
-worlds = {"pairs only": (clicks.y, held_out.y, test.y, test.best_log_loss),
+worlds = {"pairs only": (clicks.y, held_out.y, test.y, held_out.best_log_loss),
           "pairs and a third order": (y_train, y_held_out, y_test, best_loss)}
 kinds = {"FM alone": lambda seed: FM(**settings, seed=seed), "MLP alone": lambda seed: DNN(**settings, seed=seed),
          "DeepFM": lambda seed: DeepFM(**settings, **deep, seed=seed)}
@@ -511,10 +556,10 @@ assert (both_curve < mlp_curve - 0.005)[1:4].all()                # with an FM b
 assert abs(fm_curve[-1] - fm_curve[3]) < 0.01                     # the FM has stopped
 
 # %% [markdown]
-# **What to look at.** Lines are means of three seeds, bands go from the smallest to the largest. On the left FM and
-# DeepFM end close together, the MLP alone above them. On the right the FM stops early and stays: what is left to learn
-# is not in any pair. Both models with an MLP fall below it, the one with an FM beside it sooner. In numbers, on the
-# test rows (each model with the weights of its best epoch):
+# **What to look at.** Lines are means of three seeds, bands go from the smallest to the largest. On the left FM ends
+# lowest, DeepFM a little above, the MLP alone highest (asserted below, on test rows). On the right the FM stops early
+# and stays: what is left to learn is not in any pair. Both models with an MLP fall below it, the one with an FM beside
+# it sooner. In numbers, on the test rows (each model with the weights of its best epoch):
 
 # %%
 judged = pd.DataFrame({world: {kind: np.mean([test_loss(fits[world, kind, seed], y) for seed in range(3)])
@@ -522,7 +567,7 @@ judged = pd.DataFrame({world: {kind: np.mean([test_loss(fits[world, kind, seed],
 plain, third = (judged[world] for world in worlds)
 assert third["FM alone"] > third["DeepFM"] + 0.015                # only with an MLP is the third order seen
 assert third["FM alone"] > third["MLP alone"] + 0.008
-assert plain["FM alone"] < plain["MLP alone"]                     # for pairs, the product is the better tool
+assert plain["FM alone"] < plain["DeepFM"] < plain["MLP alone"]   # for pairs, the product is the better tool here
 assert abs(plain["FM alone"] - plain["DeepFM"]) < 0.015           # and the deep part costs or brings little
 
 follows = pd.DataFrame({kind: [np.corrcoef(fits["pairs and a third order", kind, seed].decision_function(test.X),
@@ -555,7 +600,7 @@ print(f"DeepFM {third['DeepFM']:.3f}, the forgetful one {forgetful_loss:.3f}, FM
 # ## Take a prediction apart, as far as it goes
 #
 # An FM's logit is a sum over fields and pairs ([contributions](glossary.md#contribution)). DeepFM's is that sum plus
-# one number, the deep part, of which nobody can say which field it is due to.
+# one number, the deep part, which is not a sum over fields.
 
 # %%
 model = fits["pairs and a third order", "DeepFM", 0]
@@ -564,10 +609,10 @@ assert np.isclose(bill["value"].sum(), model.decision_function(test.X[:1])[0], a
 ax = plots.waterfall(bill, top=8, ax=plt.subplots(figsize=(7.5, 4), layout="constrained")[1])
 
 # %% [markdown]
-# **What to look at.** Bias, fields, pairs, and one bar called *deep part*: they add up to the logit (asserted). The
-# paper's picture of two towers is this bill. It does not mean that the deep part holds the third order and the FM part
-# the pairs: nothing in training says so, and an MLP can do pairs too. We can ask, though, where the planted product of
-# signs went.
+# **What to look at.** Bias (the MLP's last $b$), fields, pairs, and one bar *deep part* ($w \cdot a^L$): they add up to
+# the logit (asserted). The paper's picture of two towers is this bill. It does not mean that the deep part holds the
+# third order and the FM part the pairs: nothing in training says so, and an MLP can do pairs too. We can ask, though,
+# where the planted product of signs went.
 
 # %%
 shares = []
@@ -587,10 +632,11 @@ for table in (effects, listed):
 shares.round(2)
 
 # %% [markdown]
-# The product of three signs is in the deep part, and not in the pair terms (asserted, three seeds): there it had to
-# be, as no pair can hold it. For what *pairs* do in a DeepFM, `explain.pair_importance` sees the FM part alone (its
-# `attrs["note"]` says so); the [interaction effect](glossary.md#interaction-effect) asks the whole model. Here both
-# put user_segment × ad_category first (asserted).
+# The product of three signs is in the deep part, and not in the pair terms (asserted, three seeds). The second is no
+# finding but a sanity check: by construction of the signs, no sum over pairs can follow their product. For what *pairs*
+# do in a DeepFM, `explain.pair_importance` sees the FM part alone (its `attrs["note"]` says so); the
+# [interaction effect](glossary.md#interaction-effect) asks the whole model. Here both put user_segment × ad_category
+# first (asserted).
 #
 # ## On your own
 #
