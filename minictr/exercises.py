@@ -53,16 +53,16 @@ def _problem(yours, target, mistakes, tolerance):
     except (TypeError, ValueError):
         return f"Numbers were expected, of shape {target.shape}; yours is a {type(yours).__name__}."
     target = _as_floats(target)
-    if yours.shape != target.shape:
-        return _shapes_differ(yours, target, tolerance)
-    if not np.isfinite(yours).all():
-        return f"{np.sum(~np.isfinite(yours))} of {yours.size} entries are not finite numbers."
-    if _equal(yours, target, tolerance):
+    if yours.shape == target.shape and _equal(yours, target, tolerance):
         return None
     for name, wrong in mistakes.items():
         wrong = _as_floats(np.asarray(wrong))
         if wrong.shape == yours.shape and _equal(yours, wrong, tolerance):
             return name
+    if yours.shape != target.shape:
+        return _shapes_differ(yours, target, tolerance)
+    if not np.isfinite(yours).all():
+        return f"{np.sum(~np.isfinite(yours))} of {yours.size} entries are not finite numbers."
     return _values_differ(yours, target, tolerance)
 
 
@@ -88,7 +88,8 @@ def _values_differ(yours, target, tolerance):
     if yours.size == 1:
         return f"Yours is off by {(yours - target).item():.4g}."
     if _equal(yours - (yours - target).mean(), target, tolerance):
-        return f"Yours is the target plus {(yours - target).mean():.4g} everywhere."
+        off = (yours - target).mean()
+        return f"Yours is the target {'plus' if off > 0 else 'minus'} {abs(off):.4g} everywhere."
     if yours.ndim >= 2 and yours.shape[-1] == yours.shape[-2] and _equal(yours.swapaxes(-1, -2), target, tolerance):
         return "Yours is right with its last two axes swapped."
     off = np.abs(yours - target) > tolerance * _scale(target)
@@ -107,7 +108,7 @@ def _as_floats(array):
 
 
 def _equal(a, b, tolerance):
-    return bool(np.abs(a - b).max() <= tolerance * _scale(b))
+    return bool((np.abs(a - b) <= tolerance * _scale(b)).all())               # false where one is nan
 
 
 def _scale(target):

@@ -29,6 +29,7 @@ def test_right(yours, capsys):
     (-TARGET, "opposite sign"),
     (TARGET / 2, "0.5 times the target"),
     (TARGET + 7, "plus 7 everywhere"),
+    (TARGET - 0.5, "minus 0.5 everywhere"),
     (TARGET + np.eye(2, 3), "2 of 6 entries differ; at index (0, 0) by 1."),
 ])
 def test_wrong(yours, said, capsys):
@@ -71,6 +72,8 @@ def test_truths_are_compared_too():
 def test_a_known_mistake_is_named(capsys):
     assert not check("a sum", TARGET.sum(0), TARGET[0], mistakes={"You summed over the rows.": TARGET.sum(0)})
     assert "not yet. You summed over the rows." in capsys.readouterr().out
+    assert not check("a sum", TARGET.sum(1), TARGET[0], mistakes={"You summed over the columns.": TARGET.sum(1)})
+    assert "not yet. You summed over the columns." in capsys.readouterr().out         # also where the shape is wrong
 
 
 @pytest.mark.parametrize("target", [[], [1.0, np.nan]])
