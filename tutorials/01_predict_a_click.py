@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Predict a click with one weight a value
 #
-# **What you'll do**: build logistic regression on categories by hand, from the table of impressions to trained weights,
-# and check every step against a slower way of computing it.
+# **What you'll do**: build logistic regression on categories by hand, from the table of impressions to trained
+# weights, and check every step against a slower way of computing it.
 #
 # **What you'll learn**
 #
@@ -40,17 +40,17 @@ assert rate[1] > clicks.base_rate > rate[[2, 3, 4, 5]].max() and rate.idxmin() =
 assert abs(clicks.base_rate - 0.22) < 0.01
 
 # %% [markdown]
-# *What to look at*: advertisements in position 1 are clicked more often than the [base rate](glossary.md#base-rate) of
-# 22 %, the share of clicks among all rows; those in all other positions less often, in position 5 the least. One field
-# alone says something. The model of this notebook adds up what each field says alone. It uses six of the eight fields,
-# those whose values are categories; the discount, a number, and the interests, a list, wait until
+# *What to look at*: advertisements in position 1 are clicked more often than the [base rate](glossary.md#base-rate)
+# of 22 %, the share of clicks among all rows; those in all other positions less often, in position 5 the least. One
+# field alone says something. The model of this notebook adds up what each field says alone. It uses six of the eight
+# fields, those whose values are categories; the discount, a number, and the interests, a list, wait until
 # [10](10_bring_your_own_csv.ipynb).
 #
 # ## Number the values
 #
-# A model computes with numbers, and `phone` is none. So each value of a field gets an index, in the order of the sorted
-# training values: 1, 2, 3, … Index 0 is kept for an [unknown value](glossary.md#unknown-value), one that the training
-# rows do not hold. Tomorrow's rows will hold some: new advertisers, new devices.
+# A model computes with numbers, and `phone` is none. So each value of a field gets an index, in the order of the
+# sorted training values: 1, 2, 3, … Index 0 is kept for an [unknown value](glossary.md#unknown-value), one that the
+# training rows do not hold. Tomorrow's rows will hold some: new advertisers, new devices.
 
 # %% tags=["exercise"]
 # Exercise 1: the indices of a column. `known` is the sorted list of the values seen in training:
@@ -69,7 +69,9 @@ for value in some:                                          # the slow way: sear
 
 check("indices", indices(some, devices), target,
       mistakes={"Yours counts from 0, so that the first value and the unknown ones share an index.":
-                [max(index - 1, 0) for index in target]});
+                [max(index - 1, 0) for index in target],
+                "Yours counts from 0 and gives unknown values -1; here the first value is 1 and unknown is 0.":
+                [index - 1 for index in target]});
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -82,9 +84,9 @@ check("indices", indices(some, devices), target,
 #
 # </details>
 #
-# All fields share one long list of weights. So the indices of the second field start where those of the first end, and
-# so on: each field has an offset. A field with m known values takes m + 1 places. In the end a row of the table is
-# M = 6 whole numbers, its **ids**, out of n.
+# All fields share one long list of weights. So the indices of the second field start where those of the first end,
+# and so on: each field has an offset. A field with m known values takes m + 1 places. In the end a row of the table
+# is M = 6 whole numbers, its **ids**, out of n.
 
 # %%
 known = {name: sorted(X[name].unique()) for name in FIELDS}
@@ -105,9 +107,9 @@ pd.DataFrame({"known values": sizes - 1, "offset": offsets, "value in the first 
               "its index": ids[0] - offsets, "its id": ids[0]}, index=FIELDS)
 
 # %% [markdown]
-# minictr's own encoder does the same, with one more place in each field for a *missing* value, which is something else
-# than an unknown one. Its indices within a field are 0 unknown, 1 missing, and 2, 3, … for the values. Apart from this
-# shift the two agree:
+# minictr's own encoder does the same, with one more place in each field for a *missing* value, which is something
+# else than an unknown one. Its indices within a field are 0 unknown, 1 missing, and 2, 3, … for the values. Apart
+# from this shift the two agree:
 
 # %%
 encoder = TableEncoder(FIELDS).fit(X)
@@ -125,9 +127,9 @@ assert (encode(fridge) - offsets)[0, FIELDS.index("device")] == 0    # no error:
 #
 # $$ s = w_0 + \sum_{i=1}^{n} w_i x_i $$
 #
-# $w_0$ is the [bias](glossary.md#bias) and $w_i$ the [first-order weight](glossary.md#first-order-weight) of value $i$.
-# $x$ has one entry for each of the n values, 1 for the values that the row holds and 0 for all others (this is called
-# *one-hot*). So M of n terms are not zero, and the sum is no more than looking up M weights and adding them.
+# $w_0$ is the [bias](glossary.md#bias) and $w_i$ the [first-order weight](glossary.md#first-order-weight) of value
+# $i$. $x$ has one entry for each of the n values, 1 for the values that the row holds and 0 for all others (this is
+# called *one-hot*). So M of n terms are not zero, and the sum is no more than looking up M weights and adding them.
 
 # %% tags=["exercise"]
 # Exercise 2: the logits, without ever building x. ids[b] are the M ids of row b.
@@ -278,14 +280,14 @@ check("dL/ds", loss_gradient(few_s, few_y), numerical_gradient(mean_loss, few_s)
 # one. The two should agree to 1e-8 or better. minictr keeps forward and backward of the loss side by side in
 # [losses.py](../minictr/losses.py).
 #
-# From the logits it is one more step to the weights. $w_i$ is added to the logit of every row that holds value $i$, and
-# so collects the gradients of all these rows; $w_0$ is in every logit:
+# From the logits it is one more step to the weights. $w_i$ is added to the logit of every row that holds value $i$,
+# and so collects the gradients of all these rows; $w_0$ is in every logit:
 #
 # $$ \frac{\partial L}{\partial w_i} = \sum_{b:\ i \in \text{row } b} \frac{\partial L}{\partial s_b}, \qquad
 # \frac{\partial L}{\partial w_0} = \sum_b \frac{\partial L}{\partial s_b} $$
 #
-# Slow and obvious first, then fast. `np.bincount` adds up the numbers in its second argument, here the entries of $ds$,
-# that fall on each id in its first. (There is a shorter line that comes to mind first, and it is wrong.
+# Slow and obvious first, then fast. `np.bincount` adds up the numbers in its second argument, here the entries of
+# $ds$, that fall on each id in its first. (There is a shorter line that comes to mind first, and it is wrong.
 # [02](02_multiply_pairs_with_fm.ipynb) shows it.)
 
 # %%
@@ -321,9 +323,9 @@ assert difference < 1e-8
 # %% [markdown]
 # ## Train by walking downhill
 #
-# All weights start at 0 and the bias at the logit of the base rate, so that the untrained model predicts 22 % for every
-# row. Then, 300 times: predict all rows, compute the gradient, take a step against it. The length of the step is the
-# gradient times the [learning rate](glossary.md#learning-rate), here 1.
+# All weights start at 0 and the bias at the logit of the base rate, so that the untrained model predicts 22 % for
+# every row. Then, 300 times: predict all rows, compute the gradient, take a step against it. The length of the step
+# is the gradient times the [learning rate](glossary.md#learning-rate), here 1.
 
 # %%
 learning_rate = 1.0
@@ -349,8 +351,8 @@ ax.figure.set_size_inches(6, 3.3)
 # *What to look at*: the curve starts on the dashed line, the loss of the base rate, and falls with every step, the
 # first third of them doing most of the work.
 #
-# minictr's [`LR`](../minictr/models/linear.py) does the same if told to: plain gradient descent (`"sgd"`) with all rows
-# in one batch. It computes with 7 digits instead of 16, so the predictions should agree to about 1e-6.
+# minictr's [`LR`](../minictr/models/linear.py) does the same if told to: plain gradient descent (`"sgd"`) with all
+# rows in one batch. It computes with 7 digits instead of 16, so the predictions should agree to about 1e-6.
 
 # %%
 p_click = sigmoid(w0 + w[test_ids].sum(axis=1))
@@ -389,10 +391,10 @@ pd.DataFrame({name: {"AUC": metrics.auc(test.y, p), "log loss": metrics.log_loss
 # $$ \frac{\partial L}{\partial w_0} = \frac1B \sum_b (\sigma(s_b) - y_b) = \text{mean prediction} - \text{base rate} $$
 #
 # Where training has brought this gradient to 0, **the mean prediction on the training rows is their base rate.** The
-# same holds for the rows of each single value, as $w_i$ has the same gradient over its own rows. It holds exactly only
-# if no penalty pulls at these weights (minictr's `reg` leaves $w_0$ alone) and if training went on until the gradient
-# was 0; after early stopping it holds nearly. This is the cheapest test there is, and it needs no model to compare
-# with.
+# same holds for the rows of each single value, as $w_i$ has the same gradient over its own rows. It holds exactly
+# only if no penalty pulls at these weights (minictr's `reg` leaves $w_0$ alone) and if training went on until the
+# gradient was 0; after early stopping it holds nearly. This is the cheapest test there is, and it needs no model to
+# compare with.
 
 # %%
 p_train = sigmoid(w0 + w[ids].sum(axis=1))
@@ -417,12 +419,12 @@ assert 0.085 < given[0] < 0.095 and 0.07 < clicked[0] < 0.08 and 0.39 < clicked[
 assert np.mean(test.probability < 0.03) > 0.1 and np.mean(test.probability > 0.9) > 0.01
 
 # %% [markdown]
-# *What to look at*: the test rows are sorted by their prediction and cut into ten groups of about 2,000. Across is the
-# group's mean prediction, upwards the share of clicks in it. On the dashed line they agree. Nine of the ten intervals
-# reach it; only the lowest group lies below, where the model said 9 % and 7.5 % clicked. On the whole this model is
-# [calibrated](glossary.md#calibration). Calibrated is not the same as good. Compare the groups' shares, from under 10 %
-# to about 42 %, with this world's true probabilities, of which many lie near 0 and some near 1: the model is right on
-# average, and vague.
+# *What to look at*: the test rows are sorted by their prediction and cut into ten groups of about 2,000. Across is
+# the group's mean prediction, upwards the share of clicks in it. On the dashed line they agree. Nine of the ten
+# intervals reach it; only the lowest group lies below, where the model said 9 % and 7.5 % clicked. On the whole this
+# model is [calibrated](glossary.md#calibration). Calibrated is not the same as good. Compare the groups' shares, from
+# under 10 % to about 42 %, with this world's true probabilities, of which many lie near 0 and some near 1: the model
+# is right on average, and vague.
 #
 # ## Spot the bug
 #
@@ -488,8 +490,8 @@ assert abs(metrics.auc(test.y, p_theirs) - metrics.auc(test.y, p_click)) < 0.01
 # $\sigma(\sigma(s))$, which lies between $\sigma(0) = 0.5$ and $\sigma(1) = 0.73$ whatever the weights. It can never
 # come near 22 %, so training pushes every probability towards 0, the nearest it can get.
 #
-# The mean prediction shows it: it is 0.003, and the base rate is 0.22. So does the printed loss, with a bar beside it:
-# it settles at 0.69 = log 2, the loss of a coin, and the base rate alone has 0.53.
+# The mean prediction shows it: it is 0.003, and the base rate is 0.22. So does the printed loss, with a bar beside
+# it: it settles at 0.69 = log 2, the loss of a coin, and the base rate alone has 0.53.
 #
 # </details>
 #
@@ -507,9 +509,9 @@ fig.tight_layout()
 # *What to look at*: on the right all groups stand at the left edge, one above the other. They are in nearly the right
 # order, which is all that AUC asks for, and their probabilities are useless.
 #
-# How bad it is depends on what is asked of the model. Let q be the share of clicks among rows with the same values. The
-# best that the doubled sigmoid can do is to make $-[q \log \sigma(p) + (1 - q) \log (1 - \sigma(p))]$ smallest over p
-# from 0 to 1:
+# How bad it is depends on what is asked of the model. Let q be the share of clicks among rows with the same values.
+# The best that the doubled sigmoid can do is to make $-[q \log \sigma(p) + (1 - q) \log (1 - \sigma(p))]$ smallest
+# over p from 0 to 1:
 
 # %%
 p_grid = np.linspace(0, 1, 10_001)
@@ -523,7 +525,8 @@ assert np.mean(test.probability < 0.5) > 0.8
 pd.DataFrame(told).round(3)
 
 # %% [markdown]
-# Below one half it says 0, above 73 % it says 1. Most impressions lie below one half, in this world and in most others.
+# Below one half it says 0, above 73 % it says 1. Most impressions lie below one half, in this world and in most
+# others.
 #
 # Does AUC never notice? It depends, which is the trouble. Over three worlds, after training with Adam, and with the
 # plain gradient descent of this notebook; and for a sigmoid too many that comes only after training, in `predict`:
@@ -560,8 +563,8 @@ table.round(3)
 # %% [markdown]
 # *What to look at*: the AUC falls for one optimiser, hardly moves for the other, and does not move at all when only
 # `predict` is wrong. (Once p is near 0, the factor out (1 - out) in `model_backward` shrinks every step to almost
-# nothing. Plain descent stops there, half trained; Adam rescales its steps and goes on.) The mean prediction is far off
-# in every wrong line. Print it beside the base rate, always.
+# nothing. Plain descent stops there, half trained; Adam rescales its steps and goes on.) The mean prediction is far
+# off in every wrong line. Print it beside the base rate, always.
 #
 # minictr has one rule for this: **models return logits, and the loss contains the sigmoid.** No model file has one;
 # `predict_proba` applies it, once.
@@ -576,8 +579,8 @@ table.round(3)
 # ## In practice
 #
 # - Unknown values are the rule: new users, new advertisements. In minictr their weight is the mean of their field's.
-# - People train on all clicks and a tenth of the other rows, to save time. Then the mean prediction is wrong by design,
-#   and must be corrected before anybody pays by it.
+# - People train on all clicks and a tenth of the other rows, to save time. Then the mean prediction is wrong by
+#   design, and must be corrected before anybody pays by it.
 # - When to use logistic regression: as the bar to beat, and where every millisecond counts. When not: where effects
 #   belong to pairs, unless you make columns of pairs by hand.
 # - Check the mean prediction by day and by field. Clicks change with the weather, and with the layout of the page.

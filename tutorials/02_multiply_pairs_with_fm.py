@@ -34,8 +34,8 @@ assert lr_auc < test.best_auc - 0.15
 # %% [markdown]
 # Logistic regression of notebook 01 is far from the best [AUC](glossary.md#auc) that this world allows. (It has all
 # eight fields this time, where 01 used six: hence a slightly higher AUC than there, and more ids below.) What does it
-# miss? Take two [fields](glossary.md#field), the user's segment and the ad's category, and compare the share of clicks
-# with the mean prediction, cell by cell.
+# miss? Take two [fields](glossary.md#field), the user's segment and the ad's category, and compare the share of
+# clicks with the mean prediction, cell by cell.
 
 # %%
 def click_rates(*columns):
@@ -86,8 +86,8 @@ gaps.T.round(3)
 # %% [markdown]
 # ## Give every value a vector
 #
-# One way out is a weight for every *pair of values*: (parent, games), (parent, travel), … For all pairs of fields that
-# is a lot of weights, and most of them would be learned from few rows or none.
+# One way out is a weight for every *pair of values*: (parent, games), (parent, travel), … For all pairs of fields
+# that is a lot of weights, and most of them would be learned from few rows or none.
 #
 # Rendle (2010) gives every value a short vector $v_i$ of $k$ numbers instead (its
 # [embedding](glossary.md#embedding), or its factors) and lets a pair count as the inner product of its vectors:
@@ -95,9 +95,9 @@ gaps.T.round(3)
 # $$s = w_0 + \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j\rangle\, x_i x_j \qquad \text{(eq. 1)}$$
 #
 # Here $i$ and $j$ run over the fields of a row, and $v_i$ is the vector of the value that field $i$ has in this row.
-# (In 01 $i$ ran over all $n$ values. The sum is the same: $x_i$ is 0 for every value that the row does not hold.) $x_i$
-# is 1 for a category and the number itself for a numerical field such as the discount. With $e_i = v_i x_i$ the last
-# sum is $\sum_{i<j} \langle e_i, e_j\rangle$; for a list such as the interests, $e_i$ is the mean of the values'
+# (In 01 $i$ ran over all $n$ values. The sum is the same: $x_i$ is 0 for every value that the row does not hold.)
+# $x_i$ is 1 for a category and the number itself for a numerical field such as the discount. With $e_i = v_i x_i$ the
+# last sum is $\sum_{i<j} \langle e_i, e_j\rangle$; for a list such as the interests, $e_i$ is the mean of the values'
 # vectors. How many numbers does either way need in our small world?
 
 # %%
@@ -111,8 +111,8 @@ assert counts.iloc[1] < counts.iloc[0] / 4
 counts.to_frame(f"count, for {len(i)} pairs of fields")
 
 # %% [markdown]
-# The first grows with the square of the number of ids, the second in proportion to it. And a value's vector learns from
-# every row that the value occurs in, in all its pairs at once.
+# The first grows with the square of the number of ids, the second in proportion to it. And a value's vector learns
+# from every row that the value occurs in, in all its pairs at once.
 #
 # ## Sum the pairs
 #
@@ -162,8 +162,8 @@ check("a batch", pairs_by_loops(E), FMPooling().forward(E), mistakes={
 #
 # ## Sum them without going through them
 #
-# Two loops cost $M(M-1)/2$ products. Rendle's lemma 3.1 needs $M$. Start from the square of the whole sum, number by
-# number, and write it out:
+# Two loops cost $M(M-1)/2$ products. Rendle's lemma 3.1 needs $M + 2$. Start from the square of the whole sum, number
+# by number, and write it out:
 #
 # $$\begin{aligned}
 # \Bigl(\sum_i e_i\Bigr)^2 &= \sum_i \sum_j e_i \circ e_j && \text{(1) multiply out: all } M^2 \text{ products} \\
@@ -236,8 +236,8 @@ cost
 # $$\frac{\partial f}{\partial e_i} = \tfrac12 \Bigl[2 \sum_j e_j - 2 e_i\Bigr] = \sum_j e_j - e_i
 # \qquad \text{(5)}$$
 #
-# (Rendle 2010, eq. 4.) Read it as a sentence: *a field's vector is pulled towards the sum of its partners' vectors*, or
-# away from it, as the sign of `dout` says.
+# (Rendle 2010, eq. 4.) Read it as a sentence: *a field's vector is pulled towards the sum of its partners' vectors*,
+# or away from it, as the sign of `dout` says.
 #
 # A layer in minictr is a class with two methods ([base.py](../minictr/layers/base.py)). `forward` takes the input,
 # returns the output, and leaves in the dict `self.cache` what `backward` will need. `backward` takes dL/d(output) and
@@ -300,9 +300,10 @@ if all(right):
 #
 # </details>
 #
-# `minictr.check_gradients(layer, x)` does what the loop of the check does, for any layer with `forward` and `backward`.
-# Its report names, for each array, the worst entry, and *of allowance*: the difference between the two derivatives as a
-# share of what rounding may explain. Below 1 passes; a right backward pass in float64 stays far below 1.
+# `minictr.check_gradients(layer, x)` does what the loop of the check does, with a random `dout` of its own, for any
+# layer with `forward` and `backward`. Its report names, for each array, the worst entry, and *of allowance*: the
+# difference between the two derivatives as a share of what rounding may explain. Below 1 passes; a right backward
+# pass in float64 stays far below 1.
 #
 # The library's [FMPooling](../minictr/layers/pairs.py) is this layer. It gives the same numbers:
 
@@ -315,8 +316,8 @@ assert check_gradients(pooling, E).passed and check_gradients(pooling, E).arrays
 # %% [markdown]
 # ## Back into the table, and a published bug
 #
-# $\partial L/\partial E$ has a vector for every row and field. The parameters are the rows of $V$. Forwards,
-# `E = V[ids]` copies rows of $V$ to where they are needed; backwards, each gradient goes back to the row it came from.
+# $\partial L/\partial E$ has a vector for every row and field. The parameters are the rows of $V$. Forwards, `E =
+# V[ids]` copies rows of $V$ to where they are needed; backwards, each gradient goes back to the row it came from.
 # Here is a layer that does so, and two batches to check it on. (`Slots` is the form in which minictr passes ids to a
 # layer: the ids, their weights $x$, which are all 1 here, and where each field starts.)
 
@@ -358,8 +359,8 @@ for batch in (first_batch, second_batch):
 #
 # In the second batch ids 0, 3, 6, 7, 9 and 11 occur more than once. `V[0]` is used in three rows, so the loss depends
 # on it in three ways, and its gradient is the *sum* of three. But `dV[ids] += dE` means `dV[ids] = dV[ids] + dE`:
-# NumPy takes the rows out once, adds, and writes them back one over the other. Of all gradients of an id only the last
-# is left.
+# NumPy takes the rows out once, adds, and writes them back one over the other. Of all gradients of an id only the
+# last is left.
 #
 # (This is the shorter line that notebook 01 warned of, where `np.bincount` added up the gradients of the weights.)
 #
@@ -429,8 +430,8 @@ check("gradient of the table", table_gradient(ids, dE, len(V)), numeric, mistake
 #
 # One thing remains: where to start. First-order weights start at 0 (notebook 01). Vectors must not. By (5) the
 # gradient of a vector is the sum of its partners' vectors; if all are 0, so are all gradients, and nothing will ever
-# move. So they start as small random numbers. (`prepare` builds the model without training it. The table's gradient is
-# a `RowGradient`: the touched rows alone. `dense` fills in the zeros.)
+# move. So they start as small random numbers. (`prepare` builds the model without training it. The table's gradient
+# is a `RowGradient`: the touched rows alone. `dense` fills in the zeros.)
 
 # %%
 def gradient_of_vectors(start):
@@ -445,10 +446,10 @@ assert not gradient_of_vectors(0).any()                                 # stuck 
 assert gradient_of_vectors(1).any()
 
 # %% [markdown]
-# Now the library's [FM](../minictr/models/fm.py), the layers of this notebook put together: an embedding, the pooling,
-# the first-order weights. We train it in three worlds of different planted effects. `fit` calls `after_epoch` with the
-# model after each [epoch](glossary.md#epoch), and we keep how much each pair of fields adds to or takes from the
-# logit, as a mean over 2,000 test rows: $|\langle v_i, v_j\rangle x_i x_j|$, the pair's
+# Now the library's [FM](../minictr/models/fm.py), the layers of this notebook put together: an embedding, the
+# pooling, the first-order weights. We train it in three worlds of different planted effects. `fit` calls
+# `after_epoch` with the model after each [epoch](glossary.md#epoch), and we keep how much each pair of fields adds to
+# or takes from the logit, as a mean over 2,000 test rows: $|\langle v_i, v_j\rangle x_i x_j|$, the pair's
 # [contribution](glossary.md#contribution) without its sign.
 #
 # Beside it we train an FM with the bug of the previous section.
@@ -531,9 +532,9 @@ bar = figure.colorbar(
     image, ax=axes, shrink=0.7, label="FM: mean |contribution| (log-odds)\nplanted: standard deviation (log-odds)")
 
 # %% [markdown]
-# *What to look at*: the largest pair, (user_segment, ad_category), lights up within two epochs, (hour, device) follows,
-# and (device, position) after it. The others stay darker. The scales are close but not the same: a planted effect of
-# standard deviation 1 has a mean size of about 0.8.
+# *What to look at*: the largest pair, (user_segment, ad_category), lights up within two epochs, (hour, device)
+# follows, and (device, position) after it. The others stay darker. The scales are close but not the same: a planted
+# effect of standard deviation 1 has a mean size of about 0.8.
 #
 # The same as curves. Where does planted end, and noise begin?
 
@@ -574,7 +575,8 @@ assert np.ptp(gaps["FM"]) > 1
 gaps.T.round(2)
 
 # %% [markdown]
-# *What to look at*: largely the same light and dark cells on both sides; some are paler under FM. And in the table, the
+# *What to look at*: largely the same light and dark cells on both sides; FM's are off here and there, in both
+# directions. And in the table, the
 # gap between a parent's and a gamer's logit depends on the ad: the difference that no set of first-order weights can
 # express.
 #
@@ -582,15 +584,15 @@ gaps.T.round(2)
 #
 # - Train FM with `embedding_dim` 1, 2, 4, 8, 16 and draw the test AUC. The planted effect of (user_segment,
 #   ad_category) is a table of 8 × 10 random numbers. How many numbers per vector does it take?
-# - Write the gradient check that `Lookup` should have had, as a function that takes any layer and makes sure by itself
-#   that its batch has repeated ids.
+# - Write the gradient check that `Lookup` should have had, as a function that takes any layer and makes sure by
+#   itself that its batch has repeated ids.
 # - `explain.contributions(fm_0, test.X[:1])` lists what every field and pair adds to one logit. Add it up and compare
 #   it with `fm_0.decision_function(test.X[:1])`.
 #
 # ## In practice
 #
-# - FM is a strong start wherever rows are made of ids: advertising, recommendation. For a handful of numerical columns
-#   gradient-boosted trees are better.
+# - FM is a strong start wherever rows are made of ids: advertising, recommendation. For a handful of numerical
+#   columns gradient-boosted trees are better.
 # - A vector can say something about two values that were never seen together. Whether it is right depends on whether
 #   values that behave alike in one pair do so in another; random tables like our planted ones give it no chance.
 # - One vector has to serve all pairs that its value is in. Field-aware FMs give a value one vector for each partner
@@ -598,8 +600,8 @@ gaps.T.round(2)
 # - A pair's contribution is not unique: $\langle v_i, v_j\rangle$ can carry a part that depends on one of the two
 #   values alone, which the first-order weights could carry just as well. So large contributions are a hint, not a
 #   proof.
-# - In minictr, [RowGradient](../minictr/layers/embedding.py) keeps the gradients of the touched rows only, and adds up
-#   the repeated ones with `np.add.at`. Why only the touched rows is a subject of the next notebook.
+# - In minictr, [RowGradient](../minictr/layers/embedding.py) keeps the gradients of the touched rows only, and adds
+#   up the repeated ones with `np.add.at`. Why only the touched rows is a subject of the next notebook.
 #
 # ## Next
 #
@@ -608,8 +610,8 @@ gaps.T.round(2)
 #
 # ## Further reading
 #
-# - Rendle, *Factorization Machines*, ICDM 2010 ([doi](https://doi.org/10.1109/ICDM.2010.127)): lemma 3.1 and eq. 4 are
-#   the two derivations above.
+# - Rendle, *Factorization Machines*, ICDM 2010 ([doi](https://doi.org/10.1109/ICDM.2010.127)): lemma 3.1 and eq. 4
+#   are the two derivations above.
 # - Juan et al., *Field-aware Factorization Machines for CTR Prediction*, RecSys 2016
 #   ([doi](https://doi.org/10.1145/2959100.2959134)).
 # - He & Chua, *Neural Factorization Machines for Sparse Predictive Analytics*, SIGIR 2017

@@ -41,11 +41,11 @@ for text in ax.texts:
 # the loss's gradient with respect to the same array. ($s$ on the last arrow is the logit.)
 #
 # `trace` ran one step on a copy of the model and kept every array. Here they are in the order in which they arose, up
-# to the gradients; each with the line of the library that computed it and, where a paper numbers it, the equation that
-# this line stands for. (The equations of `E` are those of the AutoInt paper, Song et al. 2019, which writes the lookup
-# down most plainly; it is the same in an FM.) Where a line changes an array in place, the last version is listed. The
-# lines that only fetch something, such as the ids or a parameter, are left out. `print(steps)` shows all of them, with
-# their numbers.
+# to the gradients; each with the line of the library that computed it and, where a paper numbers it, the equation
+# that this line stands for. (The equations of `E` are those of the AutoInt paper, Song et al. 2019, which writes the
+# lookup down most plainly; it is the same in an FM.) Where a line changes an array in place, the last version is
+# listed. The lines that only fetch something, such as the ids or a parameter, are left out. `print(steps)` shows all
+# of them, with their numbers.
 
 # %%
 pd.set_option("display.max_colwidth", 70)
@@ -91,10 +91,10 @@ print(f"logit {s:.3f}, p_click {sigmoid(s):.3f}, label {y[0]}, loss {loss_of(E):
 # %% [markdown]
 # ## Backwards, by hand
 #
-# Two results of the earlier notebooks in a row: $\partial L/\partial s = (\sigma(s) - y)/B$ from 01, with $B = 1$ here,
-# and $\partial s/\partial e_i = \sum_j e_j - e_i$ from 02. There it went by whole arrays. Here, once, follow a single
-# number: number $f$ of the vector of field $i$. It is a factor in $M - 1$ products; they are parts of the logit, and
-# the logit makes the loss.
+# Two results of the earlier notebooks in a row: $\partial L/\partial s = (\sigma(s) - y)/B$ from 01, with $B = 1$
+# here, and $\partial s/\partial e_i = \sum_j e_j - e_i$ from 02. There it went by whole arrays. Here, once, follow a
+# single number: number $f$ of the vector of field $i$. It is a factor in $M - 1$ products; they are parts of the
+# logit, and the logit makes the loss.
 
 # %% tags=["exercise"]
 # Exercise 1: the whole chain for one number: how fast does the loss of the impression change with E[i, f]?
@@ -132,8 +132,8 @@ for label in (0, 1):
 #
 # </details>
 #
-# The trace has the same numbers, as `dE`, and hands them on to the four rows of the table as `dV`. The model itself has
-# not moved: the step was made on a copy.
+# The trace has the same numbers, as `dE`, and hands them on to the four rows of the table as `dV`. The model itself
+# has not moved: the step was made on a copy.
 
 # %%
 assert np.allclose(steps.arrays["pooling.dE"][0], numeric[y[0]], rtol=0, atol=1e-9)
@@ -157,13 +157,13 @@ assert np.allclose(moved, -0.01 * np.sign(dV), rtol=0, atol=1e-6)
 # %% [markdown]
 # ## Adam
 #
-# The optimizer is Adam (Kingma & Ba 2015, algorithm 1). It keeps two running means for every single number $w$, $m$ of
-# its gradient $g$ and $v$ of the gradient's square, both from 0 ($v$ is Adam's here, a number and no vector):
+# The optimizer is Adam (Kingma & Ba 2015, algorithm 1). It keeps two running means for every single number $w$, $m$
+# of its gradient $g$ and $v$ of the gradient's square, both from 0 ($v$ is Adam's here, a number and no vector):
 #
 # $$m_t = \beta_1 m_{t-1} + (1 - \beta_1)\, g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2)\, g_t^2$$
 #
-# with $\beta_1 = 0.9$ and $\beta_2 = 0.999$. As they start from 0 they are too small at first. How much too small? For
-# a constant gradient $g$
+# with $\beta_1 = 0.9$ and $\beta_2 = 0.999$. As they start from 0 they are too small at first. How much too small?
+# For a constant gradient $g$
 #
 # $$m_t = (1 - \beta_1) \sum_{r=1}^{t} \beta_1^{t-r} g = (1 - \beta_1^t)\, g, \qquad v_t = (1 - \beta_2^t)\, g^2,$$
 #
@@ -245,8 +245,8 @@ for t in (1, 2, 3):
 # ## A published bug
 #
 # These lines, in our words, stand in a much-read collection of algorithms to learn from
-# ([ML-From-Scratch#35](https://github.com/eriklindernoren/ML-From-Scratch/issues/35), reported in 2018 and open at the
-# time of writing). **What is wrong with them?**
+# ([ML-From-Scratch#35](https://github.com/eriklindernoren/ML-From-Scratch/issues/35), reported in 2018 and open at
+# the time of writing). **What is wrong with them?**
 
 # %%
 class PublishedAdam(optim.Adam):
@@ -322,9 +322,9 @@ assert none.max() > 6 and 10 <= t[none.argmax()] <= 15
 
 # %% [markdown]
 # *What to look at*: with a constant gradient, Adam's steps are one learning rate long, all of them. Without a
-# correction they are more than six times as long around step 12. The published ones are 2.06 times as long at step 10,
-# fall below 1 after about a hundred steps, and stay near 0.32 for ever after: $\sqrt{1 - \beta_2} / (1 - \beta_1) =
-# 0.316$.
+# correction they are more than six times as long around step 12. The published ones are 2.06 times as long at step
+# 10, fall below 1 after about a hundred steps, and stay near 0.32 for ever after: $\sqrt{1 - \beta_2} / (1 - \beta_1)
+# = 0.316$.
 #
 # Who would have noticed? Not a [gradient check](glossary.md#gradient-check): it looks at `backward`, and no optimizer
 # is in it. Not a test of the first step: at $t = 1$ both powers are the same. Not the training: it looks as if the
@@ -399,15 +399,15 @@ for seed in range(3):
 
 # %% [markdown]
 # *What to look at*: Adam brings the loss from that of predicting the [base rate](glossary.md#base-rate) below 1e-3
-# within 100 steps, for three seeds of the vectors' start. Then the curve flattens: the gradients have become tiny, but
-# $v$, with its memory of a thousand steps, still holds the first ones, so the steps are tiny too. Plain gradient
+# within 100 steps, for three seeds of the vectors' start. Then the curve flattens: the gradients have become tiny,
+# but $v$, with its memory of a thousand steps, still holds the first ones, so the steps are tiny too. Plain gradient
 # descent (SGD) at the same learning rate is still above 0.1 after 150 steps; it needs a far larger one.
 #
-# And the published Adam passes the test. It even gets lower than Adam: its early steps are up to twice as long, as the
-# figure before showed. Learning one batch by heart finds gross errors: with a wrong sign the loss grows beyond 1,000,
-# and where the gradient of the vectors never arrives, it is still above 5e-3 after 150 steps, more than a hundred times
-# Adam's (both are asserted above). It does not find steps of the wrong length, nor wrong labels: those are learned by
-# heart just as well.
+# And the published Adam passes the test. It even gets lower than Adam, probably because its early steps are up to
+# twice as long, as the figure before showed. Learning one batch by heart finds gross errors: with a wrong sign the
+# loss grows beyond 1,000, and where the gradient of the vectors never arrives, it is still above 5e-3 after 150
+# steps, more than a hundred times Adam's (both are asserted above). It does not find steps of the wrong length, nor
+# wrong labels: those are learned by heart just as well.
 #
 # ## Rows that a batch did not touch
 #
@@ -479,16 +479,16 @@ assert 0.45 < first_steps.min() < 0.55 and late[first_steps.argmin()] == 10
 assert 3 < first_steps[-1] < 0.1 / np.sqrt(0.001)
 
 # %% [markdown]
-# *What to look at*: on the left, one gradient at step 1 carries the dense row on by several learning rates, over dozens
-# of steps in which no example spoke for it. The lazy row takes one step and waits.
+# *What to look at*: on the left, one gradient at step 1 carries the dense row on by several learning rates, over
+# dozens of steps in which no example spoke for it. The lazy row takes one step and waits.
 #
-# On the right is the price. $t$ counts the steps of the whole model. A row that is touched for the first time late has
-# $m = (1 - \beta_1)\, g$ and $v = (1 - \beta_2)\, g^2$ like any beginner, but a correction that has faded, that of $m$
-# first, that of $v$ much later. So its first step is half a learning rate around step 10, and up to
-# $(1 - \beta_1)/\sqrt{1 - \beta_2} = 3.16$ learning rates in the end. Rare rows move in few, large steps.
+# On the right is the price. $t$ counts the steps of the whole model. A row that is touched for the first time late
+# has $m = (1 - \beta_1)\, g$ and $v = (1 - \beta_2)\, g^2$ like any beginner, but a correction that has faded, that
+# of $m$ first, that of $v$ much later. So its first step is half a learning rate around step 10, and up to $(1 -
+# \beta_1)/\sqrt{1 - \beta_2} = 3.16$ learning rates in the end. Rare rows move in few, large steps.
 #
-# In our small world a batch touches most rows of the tables. There the two rules should hardly differ, and they do not
-# (three worlds, test AUC):
+# In our small world a batch touches most rows of the tables. There the two rules should hardly differ, and they do
+# not (three worlds, test AUC):
 
 # %%
 slots = FM().prepare(clicks.X, clicks.y).encoder_.encode(clicks.X)
@@ -511,20 +511,20 @@ scores.round(3)
 #   clicks.y[:1]))`) and find the line where the interests' several slots become one vector, and where `discount` gets
 #   its $x_i$.
 # - Which learning rate does SGD need to bring the batch below 1e-3 in 150 steps?
-# - Keep a counter of its own for every row of the table, and use it as $t$ in the bias correction of a lazy Adam. What
-#   becomes of the right-hand picture?
-# - Break something on purpose (a sign in a layer's backward pass, the ½ of the pair sum, the division by $B$), and note
-#   which of the tests of this notebook and the last one finds it.
+# - Keep a counter of its own for every row of the table, and use it as $t$ in the bias correction of a lazy Adam.
+#   What becomes of the right-hand picture?
+# - Break something on purpose (a sign in a layer's backward pass, the ½ of the pair sum, the division by $B$), and
+#   note which of the tests of this notebook and the last one finds it.
 #
 # ## In practice
 #
 # - The order of tests that saves most time: gradient check, one batch by heart, then data.
-# - The scale of the loss hardly matters to Adam: multiply all gradients by 10, and but for $\epsilon$ the steps are the
-#   same. So an error in it (a missing $1/B$) does not show in training. With SGD it does.
+# - The scale of the loss hardly matters to Adam: multiply all gradients by 10, and but for $\epsilon$ the steps are
+#   the same. So an error in it (a missing $1/B$) does not show in training. With SGD it does.
 # - Real systems often train the tables with Adagrad or FTRL, whose rules do nothing for a gradient of 0, so that lazy
 #   and dense are the same, and the dense network beside them with Adam. In minictr: `optimizer="adagrad"`.
-# - L2 regularisation raises the same question: should a row shrink while no batch touches it? In minictr the looked-up
-#   rows shrink, and no others.
+# - L2 regularisation raises the same question: should a row shrink while no batch touches it? In minictr the
+#   looked-up rows shrink, and no others.
 #
 # ## Next
 #

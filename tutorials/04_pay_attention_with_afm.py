@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Pay attention to pairs with AFM
 #
-# **What you'll do**: write the attention of the attentional factorization machine (AFM), forwards and backwards, until
-# you can do it from memory.
+# **What you'll do**: write the attention of the attentional factorization machine (AFM), forwards and backwards,
+# until you can do it from memory.
 #
 # **What you'll learn**
 # - compute [attention](glossary.md#attention): one weight for each [pair](glossary.md#pair) of fields, by a small
@@ -64,8 +64,8 @@ explain.attention(models[0], test.X).nlargest(5, "value").round(3)
 # (The paper writes $W$ transposed.) The inner sum of eq. 6, a vector, is the *attention-based pooling* of eq. 4. With
 # every $a_{ij}$ replaced by 1 and $p$ by ones, the [logit](glossary.md#logit) is the FM's (eq. 3).
 #
-# A word on names. In the notebooks before this one, $s$ was the logit. From here on `s` in code is a *score*, $a'$, and
-# the logit is called `logit`. And $t$ is a size here, not Adam's number of a step.
+# A word on names. In the notebooks before this one, $s$ was the logit. From here on `s` in code is a *score*, $a'$,
+# and the logit is called `logit`. And $t$ is a size here, not Adam's number of a step.
 #
 # | symbol | array | shape | what it is |
 # | --- | --- | --- | --- |
@@ -159,8 +159,8 @@ check("the pooled vector", my_pooled, pooled, mistakes={
 # ## Backwards through a softmax
 #
 # Raise one score, and *every* weight of that row changes: one rises, the others pay for it. So the derivative of a
-# softmax is a matrix for each row. Number the pairs of a row; $q$ and $q'$ are two of these numbers, equal or not. With
-# $a_q = \exp s_q / \sum_{q'} \exp s_{q'}$, the quotient rule gives
+# softmax is a matrix for each row. Number the pairs of a row; $q$ and $q'$ are two of these numbers, equal or not.
+# With $a_q = \exp s_q / \sum_{q'} \exp s_{q'}$, the quotient rule gives
 #
 # $$\frac{\partial a_q}{\partial s_{q'}} = a_q\,(\delta_{qq'} - a_{q'}), \qquad \delta_{qq'} = 1 \text{ if } q = q',
 #   \text{ else } 0.$$
@@ -192,8 +192,9 @@ pd.DataFrame(nudged, index=["a_0", "a_1", "a_2"], columns=["per s_0", "per s_1",
 #        = a_{q'} \Big( da_{q'} - \sum_q a_q\, da_q \Big).$$
 #
 # In words: a score is worth raising if its weight does more good than the weighted average of all of them. No matrix
-# is left. And if all $da_q$ are equal, every $ds_{q'}$ is 0, as the weights can only be moved from one pair to another.
-# That is why `check_gradients` never uses the loss `sum(out)`: for a softmax, a backward pass of zeros would pass.
+# is left. And if all $da_q$ are equal, every $ds_{q'}$ is 0, as the weights can only be moved from one pair to
+# another. That is why `check_gradients` never uses the loss `sum(out)`: for a softmax, a backward pass of zeros would
+# pass.
 
 # %% tags=["exercise"]
 # Exercise 2: backwards through the softmax, for all rows at once.
@@ -242,8 +243,8 @@ check("ds", my_softmax_backward(da, a), target, mistakes={
 # ## Backwards through the pooling
 #
 # Here is the forward pass as a layer. Its backward pass is the same lines, read from the bottom up, each one turned
-# into its derivative. What comes in is `dpooled`, the gradient with respect to the pooled vector; in the table the two
-# are called $du$ and $u$.
+# into its derivative. What comes in is `dpooled`, the gradient with respect to the pooled vector; in the table the
+# two are called $du$ and $u$.
 #
 # | forward, from the bottom up | backward |
 # | --- | --- |
@@ -253,8 +254,8 @@ check("ds", my_softmax_backward(da, a), target, mistakes={
 # | $r = \text{relu}(z)$ | $dz = dr$ where $z > 0$, else 0 |
 # | $z_{ij} = W^T p_{ij} + b$ | $dW = \sum p_{ij}\, dz_{ij}^T$, $db = \sum dz_{ij}$, and $p_{ij}$ gets $W dz_{ij}$ |
 #
-# Sums without a subscript run over all rows and pairs, because `W`, `b` and `h` are shared by all of them. And note the
-# one trap: **$p_{ij}$ is used twice**, in the sum and in the score. Its gradient is the sum of both.
+# Sums without a subscript run over all rows and pairs, because `W`, `b` and `h` are shared by all of them. And note
+# the one trap: **$p_{ij}$ is used twice**, in the sum and in the score. Its gradient is the sum of both.
 
 # %%
 class AttentionForward(Layer):
@@ -353,10 +354,10 @@ print(report)
 # ## Spot the bug
 #
 # Below is, in our own lines, how the published program of the paper's authors computed its attention when this was
-# written, and the backward pass that belongs to it. Two things differ from `AttentionForward`: the scores keep an axis
-# more, which is handy for the product with `pij`; and the axis of the softmax, which that program did not name, is
-# the one that its library took then. Is it the same attention, written another way? **Decide before you read on**: go
-# through the shapes, line by line, and say what each row's weights sum to.
+# written, and the backward pass that belongs to it. Two things differ from `AttentionForward`: the scores keep an
+# axis more, which is handy for the product with `pij`; and the axis of the softmax, which that program did not name,
+# is the one that its library took then. Is it the same attention, written another way? **Decide before you read on**:
+# go through the shapes, line by line, and say what each row's weights sum to.
 
 # %%
 class PublishedAttention(AttentionForward):
@@ -391,8 +392,8 @@ assert report.passed
 print(report)
 
 # %% [markdown]
-# It passes. A gradient check proves that `backward` is the derivative of `forward`, and that is so. Look at the columns
-# *numeric* and *backward* of `W`, `b` and `h`, though.
+# It passes. A gradient check proves that `backward` is the derivative of `forward`, and that is so. Look at the
+# columns *numeric* and *backward* of `W`, `b` and `h`, though.
 #
 # <details><summary>What is wrong?</summary>
 #
@@ -404,9 +405,9 @@ print(report)
 #
 # It was reported in 2019
 # ([hexiangnan/attentional_factorization_machine#19](https://github.com/hexiangnan/attentional_factorization_machine/issues/19)).
-# The line had replaced a hand-written sum over the pairs that was right. What is left of the layer is the FM's pooling
-# (asserted below). An FM trains, its loss falls, and it predicts well: no curve looks wrong. What does show the bug, in
-# one line each:
+# The line had replaced a hand-written sum over the pairs that was right. What is left of the layer is the FM's
+# pooling (asserted below). An FM trains, its loss falls, and it predicts well: no curve looks wrong. What does show
+# the bug, in one line each:
 
 # %%
 pooled_published = published.forward(pij)
@@ -421,9 +422,9 @@ assert all(np.abs(published.grads[name]).max() == 0 for name in "Wbh")      # no
 # ## The way back to the vectors
 #
 # Around the attention there is little left. `PairProduct` makes `pij`, the vector $p$ turns `pooled` into a number.
-# Backwards through the product: $p_{ij} = e_i \circ e_j$ gives $dp_{ij} \circ e_j$ to $e_i$ and $dp_{ij} \circ e_i$ to
-# $e_j$, and each of the $M$ vectors is in $M - 1$ pairs, whose gifts add up. From `E` on, notebook 02 knows the way
-# (into the rows of the table $V$, where an id that occurs twice gets both gradients).
+# Backwards through the product: $p_{ij} = e_i \circ e_j$ gives $dp_{ij} \circ e_j$ to $e_i$ and $dp_{ij} \circ e_i$
+# to $e_j$, and each of the $M$ vectors is in $M - 1$ pairs, whose gifts add up. From `E` on, notebook 02 knows the
+# way (into the rows of the table $V$, where an id that occurs twice gets both gradients).
 
 # %%
 class SecondOrderForward(Layer):
@@ -502,15 +503,15 @@ if all(right):
 #
 # ## Why p starts at P
 #
-# The paper does not say where $p$ starts. At the start all scores are nearly equal, so every $a_{ij}$ is nearly $1/P$,
-# and the pooled vector is the *mean* of the products where the FM has their *sum*. With $p$ of ones the pairs would
-# count $P$ times too little. minictr starts $p$ at $P$:
+# The paper does not say where $p$ starts. At the start all scores are nearly equal, so every $a_{ij}$ is nearly
+# $1/P$, and the pooled vector is the *mean* of the products where the FM has their *sum*. With $p$ of ones the pairs
+# would count $P$ times too little. minictr starts $p$ at $P$:
 #
 # $$p \cdot \sum_{i<j} \frac{1}{P}\, p_{ij} = \sum_{i<j} \langle v_i, v_j \rangle x_i x_j
 #   \qquad\text{for } p = (P, \dots, P):$$
 #
-# **even attention is the FM.** `AFM.from_fm(fm)` starts a model at a trained FM, with $h = 0$ so that the attention is
-# exactly even. It must predict what the FM predicts, to rounding (logits up to about 5, in float32: below 1e-4).
+# **even attention is the FM.** `AFM.from_fm(fm)` starts a model at a trained FM, with $h = 0$ so that the attention
+# is exactly even. It must predict what the FM predicts, to rounding (logits up to about 5, in float32: below 1e-4).
 
 # %%
 fms = [FM(epochs=4, seed=seed).fit(clicks.X, clicks.y) for seed in range(3)]
@@ -518,7 +519,7 @@ for fm in fms:
     afm = AFM.from_fm(fm).prepare(clicks.X, clicks.y)             # ready to train, no step taken yet
     assert np.abs(afm.decision_function(test.X) - fm.decision_function(test.X)).max() < 1e-4
     afm.train_step(clicks.X[:256], clicks.y[:256])
-    assert np.abs(afm.attention.grads["h"]).max() > 1e-4          # the first step teaches h alone,
+    assert np.abs(afm.attention.grads["h"]).max() > 1e-4          # of the attention, the first step teaches h alone,
     assert np.abs(afm.attention.grads["W"]).max() == 0            # as dz = ds h, and h was 0
 
 
@@ -549,16 +550,16 @@ starts.round(3)
 
 # %% [markdown]
 # Test [log loss](glossary.md#log-loss), three seeds. After four [epochs](glossary.md#epoch) the start at 1 is behind
-# every time; after twelve it is about where the start at $P$ was after four. Not because $p$ has caught up: it hardly
-# moves, and is still below 4. The other parameters have to make up for it (larger vectors give larger products), which
-# takes epochs.
+# every time; after twelve it is about where the start at $P$ was after four. Not because $p$ has caught up: its
+# largest number is still below 4, and $P$ is 28. The other parameters have to make up for it (larger vectors give
+# larger products), which takes epochs.
 #
 # ## Attention wakes up slowly
 #
 # The vectors start near 0.01, so $p_{ij}$ starts near $0.01 \cdot 0.01$, the scores that the network makes of it are
-# tiny, all weights are $1/P$ to within one per cent, and the gradients of $W$ and $h$, which contain $p_{ij}$ as well,
-# are tinier still. Adam divides a gradient by its size, so $W$ does move, but its input stays small until the vectors
-# have grown. `after_epoch` calls a function after each epoch, which is all that it takes to watch.
+# tiny, all weights are $1/P$ to within one per cent, and the gradients of $W$ and $h$, which contain $p_{ij}$ as
+# well, are tinier still. Adam divides a gradient by its size, so $W$ does move, but its input stays small until the
+# vectors have grown. `after_epoch` calls a function after each epoch, which is all that it takes to watch.
 
 # %%
 diary = []
@@ -586,8 +587,8 @@ assert diary["largest |dW|"].iloc[1] > 1000 * diary["largest |dW|"].iloc[0]
 diary.map("{:.2g}".format)
 
 # %% [markdown]
-# Row 0 is the model after one single step. One epoch later the gradient of $W$ is more than a thousand times as large.
-# The same as pictures, after four of the epochs. The green frames mark the five planted pairs:
+# Row 0 is the model after one single step. One epoch later the gradient of $W$ is more than a thousand times as
+# large. The same as pictures, after epochs 1, 2, 4 and 6. The green frames mark the five planted pairs:
 
 # %%
 planted = clicks.planted_pairs.query("value > 0")
@@ -597,11 +598,12 @@ axes = plots.attention_over_epochs(watch.table.query("epoch in [1, 2, 4, 6]"), o
 axes[0].figure.set_dpi(72)
 
 # %% [markdown]
-# *What to look at*: after the first epoch nearly everything is white, that is $1/P$. The largest planted pair wakes up
-# first, after two epochs, then the second. Pairs of small effect stay pale to the end, framed or not.
+# *What to look at*: after the first epoch nearly everything is white, that is $1/P$. The largest planted pair wakes
+# up first: faintly tinted after one epoch, plain after two. Then the second. Pairs of small effect stay pale to the
+# end, framed or not.
 #
-# These are means over rows. The attention of a pair also differs from row to row, since $p_{ij}$ does: a gamer who sees
-# an ad for games is another product than a gamer who sees one for finance.
+# These are means over rows. The attention of a pair also differs from row to row, since $p_{ij}$ does: a gamer who
+# sees an ad for games is another product than a gamer who sees one for finance.
 
 # %%
 rows = explain.attention(models[0], test.X[:2_000], per_row=True)
@@ -689,9 +691,9 @@ assert [list(verdict.values()) for verdict in verdicts.values()] == [[True, True
 pd.DataFrame(verdicts)
 
 # %% [markdown]
-# The printed report belongs to the second candidate. What fails is `x`, which is `E` here; `p` and the attention's own
-# parameters pass. So the error lies on the way back from there to `E`. (The hint in its last line is for models whose
-# vectors are still tiny, so that many $z$ lie at the relu's kink. These are not.)
+# The printed report belongs to the second candidate. What fails is `x`, which is `E` here; `p` and the attention's
+# own parameters pass. So the error lies on the way back from there to `E`. (The hint in its last line is for models
+# whose vectors are still tiny, so that many $z$ lie at the relu's kink. These are not.)
 #
 # Copy `pooling_by_loops` and `judge` (they are the exam, not the answer) into the file, below your class, with
 #
@@ -712,11 +714,11 @@ pd.DataFrame(verdicts)
 #
 # ## In practice
 #
-# - With two fields there is one pair, whose weight is always 1: `W`, `b` and `h` learn nothing. AFM needs three fields
-#   or more, and a reason to believe that few pairs matter in each row.
-# - AFM costs more than FM: FM's sum of all pairs is linear in the number of fields, AFM has to visit each pair. Try FM
-#   first; use AFM where it pays on your data. AutoInt's paper (table 2) reports AFM below FM in AUC on two of four data
-#   sets, and the AFM paper's authors could not reach its MovieLens figure again when readers asked
+# - With two fields there is one pair, whose weight is always 1: `W`, `b` and `h` learn nothing. AFM needs three
+#   fields or more, and a reason to believe that few pairs matter in each row.
+# - AFM costs more than FM: FM's sum of all pairs is linear in the number of fields, AFM has to visit each pair. Try
+#   FM first; use AFM where it pays on your data. AutoInt's paper (table 2) reports AFM below FM in AUC on two of four
+#   data sets, and the AFM paper's authors could not reach its MovieLens figure again when readers asked
 #   ([#15](https://github.com/hexiangnan/attentional_factorization_machine/issues/15)).
 # - The paper advises against [dropout](../minictr/layers/dense.py) on the attention weights; minictr's `dropout` acts
 #   on the pooled vector.
