@@ -11,7 +11,7 @@
 # - tell what the paper says from what is often written about AutoInt;
 # - draw attention for each head and layer, switch it off, and see what that costs;
 # - test the usual advice on heads, layers, sizes, residuals, dropout and learning rate;
-# - catch a published mistake: recommending what the user has already seen.
+# - catch a published mistake in recommending.
 #
 # **What you'll need**: NumPy, some pandas, 25 minutes; the [AFM tutorial](movies_with_afm.ipynb) on the same ratings is
 # the easier one. [06](06_let_fields_talk_with_autoint.ipynb) explains AutoInt from the ground. Unknown words are in the
@@ -32,14 +32,16 @@ from minictr.datasets import ml_1m
 from minictr.exercises import check
 from minictr.layers import InteractingLayer
 
-REAL_DATA = False       # True: MovieLens-1M itself (looked for in MINICTR_DATA, else downloaded), a few minutes
+REAL_DATA = False       # True: MovieLens-1M itself (looked for in MINICTR_DATA, else downloaded), about a minute
 
 # %% [markdown]
 # ## Step 1: Load
 #
 # Three tables: who rated what, users, movies. The ratings are made ones of MovieLens-1M's form, with two planted
 # tastes, **gender × genre** and **age × genre**. With the switch above on, the same cells run on the million real
-# ratings; every number below comes from a cell, and every assertion holds for both.
+# ratings (of one user in three, to take about a minute). Every number below is of the made ratings and comes from a
+# cell. The assertions hold for both, but for those under `if not REAL_DATA`: what they say was measured on made ratings
+# only.
 #
 # A fifth of the ratings is held out. *What to look at*: how far down the means alone get. A model has to be to the left
 # of all of them.
@@ -47,6 +49,9 @@ REAL_DATA = False       # True: MovieLens-1M itself (looked for in MINICTR_DATA,
 # %%
 data = ml_1m.load() if REAL_DATA else datasets.make_ratings(seed=0)
 ratings, users, movies = data["ratings"], data["users"], data["movies"]
+if REAL_DATA:                                                  # one user in three
+    users = users[:2_000]
+    ratings = ratings[ratings["user_id"].isin(users["user_id"])]
 
 order = np.random.default_rng(0).permutation(len(ratings))
 test, train = ratings.iloc[order[:len(order) // 5]], ratings.iloc[order[len(order) // 5:]]
@@ -84,7 +89,8 @@ assert baseline["user's + movie's - all"] < baseline["mean of the movie"]
 # `embedding_dim` is the size $d$ of every [embedding](glossary.md#embedding), `attention_dim` the size $d'$ of each
 # [head](glossary.md#head), `num_heads` and `num_layers` say how many there are, `dropout` is the share of attention
 # weights that is dropped in training. AutoInt lets *fields* look at each other, so it should have some: gender, age,
-# and the genres, a [multi-valued field](glossary.md#multi-valued-field).
+# and the genres, a [multi-valued field](glossary.md#multi-valued-field). Ages come in seven groups, and each is a
+# value. (`print` leaves out settings that equal their defaults, here `num_heads` and `num_layers`.)
 
 # %%
 EPOCHS = 2 if REAL_DATA else 3
@@ -123,26 +129,48 @@ assert np.abs(one_by_one - many[:100]).max() < 1e-4
 
 # %% [markdown]
 # ## Step 5: Recommend
+#
+# Who is this user? The training ratings say what was liked so far. Some of the predictions below lie above 5: the
+# model knows no highest rating, and for a ranking it does not matter.
 
 # %%
 user_id = int(train["user_id"].iloc[0])
 recommended = model.recommend(user_id=user_id, top_k=10)
 seen = set(train.loc[train["user_id"] == user_id, "movie_id"])
 assert len(set(recommended)) == 10 and not seen & set(recommended)
+theirs = train[train["user_id"] == user_id].merge(movies, on="movie_id")
+of_genre = theirs.assign(genre=theirs["genres"].str.split("|")).explode("genre").groupby("genre")["rating"]
+about = users.set_index("user_id").loc[user_id, ["gender", "age"]].to_dict()
+print("user", user_id, about, "and the genres rated best:")
+print(of_genre.agg(["mean", "count"]).sort_values("mean", ascending=False).round(2).head(5))
 ranked = movies.set_index("movie_id").loc[recommended, ["title", "genres"]]
 ranked.assign(predicted=model.batch_predict([(user_id, i) for i in recommended]).round(2))
 
 # %% [markdown]
 # ## Step 6: Evaluate
 #
-# Beside the means, always.
+# Beside the means, always, and beside an FM with the same five fields: who gives a model more fields should give them
+# to the simple one as well. "Best possible" is what `help(datasets.make_ratings)` says: noise and rounding leave even
+# one who knows the planted tastes an RMSE near 0.64.
 
 # %%
-scores = pd.concat([baseline, pd.Series({"AutoInt, 5 fields": rmse(test["rating"], many)})]).rename("test RMSE")
+simple_one = FM(embedding_dim=10, epochs=5, learning_rate=0.003, fields=[MultiValued("genres", sep="|")])
+simple_one.fit(user_ids=train["user_id"], item_ids=train["movie_id"], ratings=train["rating"],
+               user_features=user_features, item_features=movie_features)
+scores = pd.concat([baseline, pd.Series({
+    "FM, the same fields": rmse(test["rating"], simple_one.batch_predict(pairs)),
+    "AutoInt, 5 fields": rmse(test["rating"], many),
+    **({} if REAL_DATA else {"best possible": 0.64})})]).rename("test RMSE")
 assert scores["AutoInt, 5 fields"] < baseline.min() - 0.02
+if not REAL_DATA:
+    assert scores["FM, the same fields"] < scores["AutoInt, 5 fields"] + 0.01
 scores.round(3).to_frame()
 
 # %% [markdown]
+# On these ratings an FM with the same fields is as good: the fields did the work, not the attention. (Our run on the
+# real ratings of 2,000 users: FM 0.884, AutoInt 0.895.) What follows is how AutoInt works, and how to find out what in
+# it does the work.
+#
 # ## Step 7: Save and load
 #
 # One file, of any name, without pickle: loading it cannot run code. The predictions are the same to the bit.
@@ -233,18 +261,26 @@ print("the readout has", M * width, "weights: one layer's output,", M, "fields o
 # %% [markdown]
 # ## Look at the attention
 #
-# One panel for each layer and head; a row is an asking field, its numbers sum to 1. *What to look at*: how close all of
-# them are to 0.2, which is what five fields have if none is preferred.
+# One panel for each layer and head; a row is an asking field, its numbers sum to 1. *What to look at*: the colour bar.
+# White is 0.2, what each of five fields has if none is preferred, and the darkest colours stand for 0.19 and 0.21.
 
 # %%
 sample = X.sample(min(len(X), 3_000), random_state=0)
 attention = explain.attention(model, sample)
-axes = plots.attention_grid(attention)
+axes = plots.attention_grid(attention, cmap="PuOr_r")
+largest_step = (attention["value"] - 1 / M).abs().max()
+for ax in axes.flat:                                           # colours about 1 / M, not from 0 to the largest
+    ax.images[0].set_clim(1 / M - largest_step, 1 / M + largest_step)
+of_panel = attention.groupby(["layer", "head"])["value"]
+print("smallest and largest of each panel:", [f"{low:.3f} {high:.3f}" for low, high in zip(
+    of_panel.min(), of_panel.max(), strict=True)])
+assert largest_step < (0.15 if REAL_DATA else 0.02)
 
 # %% [markdown]
-# It learned to rate, and yet hardly prefers any field to any other. Two experiments on the fitted model say what does
-# the work. First, **switch the preference off**: with $W_Q = 0$ every score is 0 and every weight exactly $1/M$.
-# Second, **switch the gathering off**: with $W_V = 0$ no field learns anything of another.
+# It learned to rate, and yet hardly prefers any field to any other. Three experiments say what does the work. First,
+# **switch the preference off** in the fitted model: with $W_Q = 0$ every score is 0 and every weight exactly $1/M$.
+# Second, **switch the gathering off** there: with $W_V = 0$ no field learns anything of another. Third, **train without
+# gathering**: hold $W_V = 0$ from the start.
 
 # %%
 def rmse_without(model, name):
@@ -268,20 +304,49 @@ def taken_apart(model):
 parts = pd.DataFrame({"as in step 2": taken_apart(model)})
 cost = parts["as in step 2"] - parts.loc["as fitted", "as in step 2"]
 assert abs(cost["attention uniform (W_Q = 0)"]) < 0.02 and cost["nothing gathered (W_V = 0)"] > 0.05
+
+
+class WithoutGathering(AutoInt):
+    """AutoInt with W_V = 0 throughout: no field learns anything of another."""
+
+    def forward(self, slots):
+        for layer in self.interacting:
+            layer.params["W_V"][...] = 0
+        return super().forward(slots)
+
+
+def fitted_again(kind=AutoInt, **changes):
+    """The model of step 2 with some settings changed."""
+    return kind(**{**model.get_params(), **changes}).fit(
+        user_ids=train["user_id"], item_ids=train["movie_id"], ratings=train["rating"],
+        user_features=user_features, item_features=movie_features)
+
+
+alone = rmse(test["rating"], fitted_again(WithoutGathering).batch_predict(pairs))
+print(f"trained without gathering {alone:.3f}, user's + movie's mean {baseline.min():.3f}, as in step 2 "
+      f"{scores['AutoInt, 5 fields']:.3f}")
+assert alone > scores["AutoInt, 5 fields"] + 0.01
+if not REAL_DATA:
+    assert abs(alone - baseline.min()) < 0.02 and alone > scores["AutoInt, 5 fields"] + 0.1
+
 parts.round(4)
 
 # %% [markdown]
+# The second experiment says little: the fitted model collapses because its readout expects $W_V$'s numbers. The third
+# is the fair one. Trained without gathering, each field can only add its share, and the RMSE is that of user's +
+# movie's mean. Gathering is worth the way from 0.91 to 0.73; the preference in gathering is worth nothing yet.
+#
 # Fields do gather from one another, but evenly. The reason is in eq. 5: the score is a product of two vectors, and the
-# vectors start near 0 and grow slowly, so that all scores are near 0 and the softmax is flat. Let the vectors learn
-# ten times as fast as the rest (`lr_multipliers=`), and the attention begins to choose. *What to look at*: each point
-# is one weight (a layer, a head, an asking and an answering field), its mean over the ratings, the line the middle 90 %
-# of them; dashed is the even share.
+# vectors start near 0 and grow slowly, so that all scores are near 0 and the softmax is flat. Let the vectors learn ten
+# times as fast as the rest (`lr_multipliers=` takes factors on the learning rate, by the name of the layer), and the
+# attention begins to choose; three seeds. *What to look at*: each point is one weight (a layer, a head, an asking and
+# an answering field), its mean over the ratings, the line the middle 90 % of them; dashed is the even share.
 
 # %%
-faster = AutoInt(**{**model.get_params(), "lr_multipliers": {"embedding": 10}})
-faster.fit(user_ids=train["user_id"], item_ids=train["movie_id"], ratings=train["rating"],
-           user_features=user_features, item_features=movie_features)
-parts["vectors learn 10 x as fast"] = taken_apart(faster)
+faster = fitted_again(lr_multipliers={"embedding": 10})
+for seed in range(1 if REAL_DATA else 3):
+    again = faster if seed == 0 else fitted_again(lr_multipliers={"embedding": 10}, seed=seed)
+    parts[f"10 x as fast, seed {seed}"] = taken_apart(again)
 chosen = explain.attention(faster, sample)
 
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.4), layout="constrained", sharey=True)
@@ -291,19 +356,32 @@ for ax, (title, table) in zip(axes, {"as in step 2": attention, "10 x as fast": 
     ax.plot(position, table["value"], ".", color="#0072b2", markersize=3)
     ax.axhline(1 / M, color="black", linestyle="--", linewidth=0.8)
     ax.set_title(title, fontsize=10)
-    ax.set_xlabel("weights of all layers, heads and fields")
+    ax.set_xlabel("weights of all heads and fields")
+    for layer in range(model.num_layers):
+        here = np.flatnonzero(table["layer"] == layer + 1)
+        ax.axvline(here[-1] + 0.5, color="0.85", linewidth=0.8, zorder=0)
+        ax.text(here.mean(), 0.97, f"layer {layer + 1}", transform=ax.get_xaxis_transform(), ha="center", va="top",
+                fontsize=8, color="0.35")
 axes[0].set_ylabel("mean, 5th to 95th %")
+axes[0].set_ylim(0, 1.15 * axes[0].get_ylim()[1])              # room for the layers' names
 
 mean_width = {name: (table["high"] - table["low"]).mean() for name, table in (("slow", attention), ("fast", chosen))}
-cost = parts.loc["attention uniform (W_Q = 0)"] - parts.loc["as fitted"]
+of_the_fast = parts.drop(columns="as in step 2")
+cost = of_the_fast.loc["attention uniform (W_Q = 0)"] - of_the_fast.loc["as fitted"]
+print("what uniform attention costs:", cost.round(4).tolist())
 assert mean_width["fast"] > 1.5 * mean_width["slow"]
-assert cost["vectors learn 10 x as fast"] > 0.003
-parts.round(4)
+assert cost.min() > 0.001
+if not REAL_DATA:
+    assert cost.max() < 0.04
+    assert of_the_fast.loc["attention uniform (W_Q = 0)"].max() < parts.loc["as fitted", "as in step 2"] - 0.01
+parts.T.rename(columns=lambda name: name.split(" (")[0]).round(4)
 
 # %% [markdown]
-# A flat attention map is no bug, and a colourful one is no explanation: this model found interactions with either. What
-# it found is better asked of the *predictions*. An [interaction effect](glossary.md#interaction-effect) says how far
-# two fields together move the prediction beyond the sum of what each does alone; it works for any model.
+# Most of the gain is faster training: of it, uniform attention gives back only 0.005 to 0.02. A flat attention map is
+# no bug, and a colourful one is no explanation: this model found interactions with either. What it found is better
+# asked of the *predictions*. An [interaction effect](glossary.md#interaction-effect) says how far two fields together
+# move the prediction beyond the sum of what each does alone; it works for any model. (It is measured on 500 rows drawn
+# as `background`, each with the values of 4 others, its `partners`, put in.)
 
 # %%
 effects = explain.interaction_effects(faster, sample[faster.feature_names_in_], background=500, partners=4)
@@ -317,20 +395,22 @@ if not REAL_DATA:                                              # only the made r
 # %% [markdown]
 # ## The usual advice, tested
 #
-# One setting changed at a time, two seeds each, on 200 users, with a smaller model to be quick.
+# One setting changed at a time, two seeds each, on 200 users, with a smaller model to be quick. The seeds alone differ
+# by some 0.03: **differences below about 0.03 are noise here.**
 
 # %%
 QUICK = dict(embedding_dim=8, attention_dim=8, num_heads=2, num_layers=2, epochs=2 if REAL_DATA else 4,
              learning_rate=0.005)
 
 
-def fitted(rows, kind=AutoInt, fields_too=True, **settings):
+def fitted(rows, kind=AutoInt, fields_too=True, validation=None, **settings):
     """A model with quick settings, fitted on ratings with or without the features."""
     if kind is AutoInt:
         settings = {**QUICK, **settings}
     features = dict(user_features=user_features, item_features=movie_features) if fields_too else {}
     model = kind(fields=[MultiValued("genres", sep="|")] if fields_too else None, **settings)
-    return model.fit(user_ids=rows["user_id"], item_ids=rows["movie_id"], ratings=rows["rating"], **features)
+    return model.fit(user_ids=rows["user_id"], item_ids=rows["movie_id"], ratings=rows["rating"],
+                     validation=validation, **features)
 
 
 def test_rmse(model, rows):
@@ -341,13 +421,14 @@ some = np.random.default_rng(1).choice(users["user_id"], 200, replace=False)
 few = ratings[ratings["user_id"].isin(some)]
 held_out = np.random.default_rng(0).random(len(few)) < 0.2
 rows, rest = few[~held_out], few[held_out]
-changes = [{}, {"num_heads": 1}, {"num_heads": 4}, {"num_layers": 1}, {"num_layers": 3}, {"embedding_dim": 32},
-           {"attention_dim": 32}, {"residual": False}, {"scale": True}, {"dropout": 0.2}, {"learning_rate": 0.0003},
-           {"batch_size": 1024}]
-tried = pd.DataFrame(
-    {"as above" if not change else ", ".join(f"{name}={value}" for name, value in change.items()):
-     [test_rmse(fitted(rows, seed=seed, **change), rest) for seed in range(2)] for change in changes},
-    index=["seed 0", "seed 1"]).T
+changes = [{}, {"num_heads": 1}, {"num_layers": 1}, {"num_layers": 3}, {"embedding_dim": 32},
+           {"residual": False}, {"scale": True}, {"dropout": 0.2}, {"learning_rate": 0.0003}, {"batch_size": 1024}]
+tried = {"as above" if not change else ", ".join(f"{name}={value}" for name, value in change.items()):
+         [test_rmse(fitted(rows, seed=seed, **change), rest) for seed in range(2)] for change in changes}
+SIMPLE = dict(epochs=12, learning_rate=0.003)
+tried["FM, the same fields"] = [test_rmse(fitted(rows, FM, seed=seed, **SIMPLE), rest) for seed in range(2)]
+tried["best of the means"] = [means(rows, rest).min()] * 2
+tried = pd.DataFrame(tried, index=["seed 0", "seed 1"]).T
 
 
 def worse(a, b, by):
@@ -355,21 +436,24 @@ def worse(a, b, by):
     return tried.loc[a].min() > tried.loc[b].max() + by
 
 
-for name in ("num_heads=1", "num_heads=4", "num_layers=1", "num_layers=3", "scale=True"):
+for name in ("num_heads=1", "num_layers=1", "num_layers=3", "scale=True"):
     assert abs(tried.loc[name].mean() - tried.loc["as above"].mean()) < 0.04, name
 assert tried.loc["dropout=0.2"].mean() > tried.loc["as above"].mean() - 0.02
 assert worse("learning_rate=0.0003", "as above", 0.02)
 assert worse("batch_size=1024", "as above", 0.002)
-print("the user's + the movie's mean:", round(means(rows, rest).min(), 3))
+if not REAL_DATA:
+    assert worse("as above", "embedding_dim=32", 0.005) and worse("embedding_dim=32", "FM, the same fields", 0.005)
+    assert abs(tried.loc["residual=False"].mean() - tried.loc["as above"].mean()) < 0.04
 tried.round(3)
 
 # %% [markdown]
 # - **2 to 4 heads, 2 to 3 layers.** One head or one layer does about as well here. As long as the attention is nearly
 #   uniform, another head has nothing else to look at.
-# - **Embedding size 16 to 64, attention size the same.** See the table; larger is slower and not always better. Nothing
-#   asks the two to be equal: the paper uses $d = 16$ and $d' = 32$ for each head.
-# - **Always a residual.** See `residual=False` in the table. In the paper it counts on MovieLens-1M as clicks without
-#   user and movie ids: AUC 0.846 with, 0.830 without (table 4).
+# - **Embedding size 16 to 64, attention size the same.** 32 is clearly better than 8 here. Nothing asks the two to be
+#   equal: the paper uses $d = 16$ and $d' = 32$ for each head.
+# - **Always a residual.** No clear difference here, with two seeds; [06](06_let_fields_talk_with_autoint.ipynb) has an
+#   asserted one. In the paper it counts on MovieLens-1M as clicks without user and movie ids: AUC 0.846 with, 0.830
+#   without (table 4).
 # - **Dropout 0.1 to 0.2 on the attention weights.** No gain after so few epochs. The paper searched 0.1 to 0.9 on
 #   MovieLens-1M and used none on its larger data sets.
 # - **Learning rate 0.001 with warm-up.** The paper and the authors' program have 0.001 and no warm-up: where that
@@ -377,60 +461,85 @@ tried.round(3)
 # - **Batch size 256 to 1024.** With the same number of epochs a larger batch means fewer steps, and is not done yet.
 # - **Scale by $\sqrt{d'}$.** Makes no difference to scores that are near 0 anyway.
 #
+# The best line of all is not AutoInt's. It is that of the FM with the same fields, with 12 epochs, which for it are
+# cheap.
+#
 # ## Is it worth it? Against simpler models
 #
 # AutoInt is said to be too much for simple data, and no use without features. Two small tests, two seeds each: the 200
-# users with user and movie alone against an FM, which is a matrix factorization then; and 2,000 of their ratings
-# against `LR`, one weight for each user and each movie.
+# users with user and movie alone against an FM, which is a matrix factorization then, both 12 epochs; and 2,000 of
+# their ratings against `LR`, one weight for each user and each movie. With so few ratings, too many epochs harm either,
+# so both set 15 % aside and stop early.
 
 # %%
 small = rows.sample(2_000, random_state=0)
+early = dict(fields_too=False, validation=0.15)                # the weights of the best epoch are restored
 lines = {
     "user and movie, 200 users": {
-        "FM": [test_rmse(fitted(rows, FM, False, epochs=12, learning_rate=0.003, dropout=0.5, seed=s), rest)
-               for s in range(2)],
-        "AutoInt": [test_rmse(fitted(rows, fields_too=False, seed=s), rest) for s in range(2)]},
+        "best of the means": [means(rows, rest).min()] * 2,
+        "FM": [test_rmse(fitted(rows, FM, False, seed=s, **SIMPLE), rest) for s in range(2)],
+        "AutoInt": [test_rmse(fitted(rows, fields_too=False, epochs=12, seed=s), rest) for s in range(2)]},
     "user and movie, 2,000 ratings": {
-        "LR": [test_rmse(fitted(small, LR, False, epochs=30, learning_rate=0.01, seed=s), rest) for s in range(2)],
-        "AutoInt": [test_rmse(fitted(small, fields_too=False, epochs=10, seed=s), rest) for s in range(2)]}}
+        "best of the means": [means(small, rest).min()] * 2,
+        "LR": [test_rmse(fitted(small, LR, epochs=30, learning_rate=0.01, seed=s, **early), rest) for s in range(2)],
+        "AutoInt": [test_rmse(fitted(small, epochs=10, seed=s, **early), rest) for s in range(2)]}}
 simple = pd.DataFrame({(data, name): values for data, models in lines.items() for name, values in models.items()},
                       index=["seed 0", "seed 1"]).T
 few_ratings = simple.loc["user and movie, 2,000 ratings"]
-assert few_ratings.loc["AutoInt"].min() > few_ratings.loc["LR"].max() + 0.02
-ids_only = simple.loc["user and movie, 200 users"].mean(axis=1)
-assert ids_only["AutoInt"] > ids_only["FM"] - 0.01
+assert few_ratings.loc["AutoInt"].mean() > few_ratings.loc["LR"].mean() - 0.01
+ids_only = simple.loc["user and movie, 200 users"]
+assert ids_only.loc["AutoInt"].mean() > ids_only.loc["FM"].mean() - 0.01
+if not REAL_DATA:
+    assert ids_only.loc["AutoInt"].min() > ids_only.loc["FM"].max() + 0.01
+    assert abs(few_ratings.loc["AutoInt"].mean() - few_ratings.loc["LR"].mean()) < 0.03
+    assert few_ratings.loc[["LR", "AutoInt"]].max().max() < few_ratings.loc["best of the means"].min() - 0.01
 simple.round(3)
 
 # %% [markdown]
-# With 2,000 ratings the simple model wins. With more, see the first two lines: without features AutoInt has no
-# advantage over the far smaller FM.
+# With 2,000 ratings, stopped early, LR is ahead by about 0.01, which is no difference here, and both are barely better
+# than the mean of all. With more ratings, but without features, the far smaller FM is better.
 #
-# ## Spot the bug: recommending what was seen
+# ## Spot the bug: ten movies for each user
 #
-# The library [CoreRec](https://github.com/vishesh9131/CoreRec) publishes an AutoInt tutorial with these seven steps. In
-# its release 0.6.0, which we ran, `recommend` of this model scores all items, sorts them, and that is all: nothing is
-# left out. (Its DeepFM has an argument `exclude_seen`, without effect.) In our own lines:
+# The library [CoreRec](https://github.com/vishesh9131/CoreRec) publishes an AutoInt tutorial with these seven steps.
+# Here is what `recommend` does in its release 0.6.0, in our own lines. The scores are right, and so is the order. What
+# would you not want, if you were the user?
 
 # %%
 every_movie = np.unique(movies["movie_id"])
 
 
-def recommend_everything(model, user_id, top_k):
+def recommend_their_way(model, user_id, top_k):
     scores = model.batch_predict([(user_id, i) for i in every_movie])
     return every_movie[np.argsort(-scores)[:top_k]].tolist()
 
 
+print(recommend_their_way(model, user_id, 10))
+
+# %% [markdown]
+# <details><summary>What is wrong?</summary>
+#
+# All movies are scored and sorted, and that is all: those that the user has already rated are not left out. (In that
+# release, which we ran, DeepFM has an argument `exclude_seen`, without effect.)
+#
+# </details>
+#
+# How much it matters, for 50 users: of ten movies, how many has the user rated already, and how many of the held-out
+# ones that the user liked are among them?
+
+# %%
 rated = train.groupby("user_id")["movie_id"].agg(set)
 later = test[test["rating"] >= 4].groupby("user_id")["movie_id"].agg(set)          # liked, and held out
-asked = rated.index.intersection(later.index)[:100]
-lists = {"all movies": [recommend_everything(model, u, 10) for u in asked],
-         "unseen only": [model.recommend(u, 10) for u in asked]}
+asked = rated.index.intersection(later.index)[:50]
+lists = {"their way": [recommend_their_way(model, u, 10) for u in asked],
+         "the library's": [model.recommend(u, 10) for u in asked]}
 table = pd.DataFrame({name: {
     "already rated, of 10": np.mean([len(rated[u] & set(top)) for u, top in zip(asked, found, strict=True)]),
     "held out and liked, of 10": np.mean([len(later[u] & set(top)) for u, top in zip(asked, found, strict=True)])}
     for name, found in lists.items()})
-assert table.loc["already rated, of 10", "all movies"] > 0.5 and table.loc["already rated, of 10", "unseen only"] == 0
-assert table.loc["held out and liked, of 10", "unseen only"] >= table.loc["held out and liked, of 10", "all movies"]
+already, liked = table.loc["already rated, of 10"], table.loc["held out and liked, of 10"]
+assert already["their way"] > 0.5 and already["the library's"] == 0
+assert liked["the library's"] >= liked["their way"]
 table.round(2)
 
 # %% [markdown]
@@ -453,10 +562,21 @@ while len(target) < 10:                                        # the slow way: t
     if best not in seen:
         target.append(best)
     del left[best]
-ten = every_movie[np.argsort(-some_scores)[:10]]
-check("top unseen", top_unseen(some_scores, every_movie, seen, 10), target,
-      mistakes={"These are the best of all movies, seen ones included.": ten,
-                "Those are the worst.": [i for i in every_movie[np.argsort(some_scores)] if i not in seen][:10]});
+by_score, new = np.argsort(-some_scores), ~np.isin(every_movie, list(seen))
+try:
+    answer = top_unseen(some_scores, every_movie, set(seen), 10)
+except Exception as error:
+    answer = None
+    print(f"Your function raised {type(error).__name__}: {error}")
+if isinstance(answer, list) and 0 < len(answer) < 10:
+    print(f"Only {len(answer)} of 10 movies: leave out the seen ones first, then cut.")
+check("top unseen", answer, target,
+      mistakes={"These are the best of all movies, seen ones included. (np.isin takes a list, not a set.)":
+                every_movie[by_score[:10]],
+                "Those are the worst.": [i for i in every_movie[by_score[::-1]] if i not in seen][:10],
+                "Those are positions in items, not ids.": np.searchsorted(every_movie, target),
+                "That order is one of the unseen movies alone: take ids from these, not from all items.":
+                every_movie[np.argsort(-some_scores[new])[:10]]});
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -473,8 +593,8 @@ check("top unseen", top_unseen(some_scores, every_movie, seen, 10), target,
 #
 # ## On your own
 #
-# - `explain.attention(faster, sample, layers="rollout")` follows the attention through all layers. Does it name the
-#   planted pairs?
+# - `explain.attention(faster, sample, layers="rollout")` multiplies the attention of all layers, with the
+#   residual, to follow a field from the last layer to the first. Does it name the planted pairs?
 # - Give AutoInt `deep_layers=(64, 64)`: AutoInt+ of the paper's section 5.5.
 # - Set `REAL_DATA = True`. Which interaction effects are the largest, and does another seed agree?
 #
@@ -482,15 +602,18 @@ check("top unseen", top_unseen(some_scores, every_movie, seen, 10), target,
 #
 # Use AutoInt
 #
-# - with many fields, of which nobody knows which interact: that is its purpose; *measured above* is that it finds the
-#   largest planted interaction without being told. To see what it found, use interaction effects;
+# - with many fields, of which nobody knows which interact: that is its purpose; *measured above*, with five fields
+#   and one seed, is that it finds the largest planted interaction without being told. So does
+#   [AFM](movies_with_afm.ipynb). To see what it found, use interaction effects;
+# - where it beats FM on *your* validation rows. Here it did not: *measured above*, FM with the same fields is as good
+#   or better;
 # - instead of crossing features by hand: experience, for the same reason;
 # - for sparse categories, advertising, apps: the paper's data; here only ratings were tried.
 #
 # Do not use it
 #
-# - for little or simple data: *measured above*, on 2,000 ratings one weight for each user and movie was better;
-# - without features: *measured above*. A matrix factorization is smaller and no worse;
+# - for little or simple data: *measured above*, on 2,000 ratings one weight for each user and movie does as well;
+# - without features: *measured above*. A matrix factorization is smaller and was better;
 # - for sequences: by construction. A row is a set of fields; nothing says which came first;
 # - for very many fields: by counting. Each layer keeps $H M^2$ attention weights for every row, and as many gradients;
 # - to explain by its attention map: *measured above*. It can be flat while interactions are there.
