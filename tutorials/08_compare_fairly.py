@@ -566,8 +566,8 @@ report.astype({"batches": int, "with one class": int}).round(3)
 #
 # ## Next
 #
-# [Write your own layer](09_write_your_own_layer.ipynb): a model that is not in the library yet takes its place in
-# this table.
+# [Write your own layer](09_write_your_own_layer.ipynb): a model that is not in the library yet is compared in
+# the same way.
 #
 # ## Further reading
 #
