@@ -32,24 +32,24 @@ class Cells:
     def tagged(self, cell, tag):
         return tag in cell.metadata.get("tags", [])
 
-    def solution(self, index):
-        """The code of the first folded solution after the cell at ``index``."""
+    def of_exercise(self, index):
+        """The cells after the exercise at ``index``, up to the next one."""
         for cell in self.cells[index + 1:]:
+            if self.tagged(cell, "exercise"):
+                return
+            yield cell
+
+    def solution(self, index):
+        """The code of the exercise's folded solution, or None."""
+        for cell in self.of_exercise(index):
             found = re.search(r"<details>.*?```python\n(.*?)```.*?</details>", cell.source, re.DOTALL)
             if cell.cell_type == "markdown" and found:
                 return found.group(1)
-            if self.tagged(cell, "exercise"):
-                break
         return None
 
     def check(self, index):
-        """The first check cell after the cell at ``index``."""
-        for cell in self.cells[index + 1:]:
-            if self.tagged(cell, "check"):
-                return cell.source
-            if self.tagged(cell, "exercise"):
-                break
-        return None
+        """The code of the exercise's check, or None."""
+        return next((cell.source for cell in self.of_exercise(index) if self.tagged(cell, "check")), None)
 
 
 def name_of(source):
