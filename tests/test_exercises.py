@@ -76,6 +76,11 @@ def test_a_known_mistake_is_named(capsys):
     assert "not yet. You summed over the columns." in capsys.readouterr().out         # also where the shape is wrong
 
 
+def test_infinite_answers_and_mistakes_give_no_warning(capsys):
+    assert not check("a log", [-np.inf, 1.0], [0.0, 1.0], mistakes={"The log of 0.": [-np.inf, 2.0]})
+    assert "1 of 2 entries are not finite" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("target", [[], [1.0, np.nan]])
 def test_a_target_that_nothing_can_equal(target):
     with pytest.raises(ValueError, match="must have entries"):
