@@ -769,8 +769,8 @@ ax.margins(y=0.3)
 #   of encoding (an unknown value, a missing one, another order of fields). `module.inputs(X)` uses the model's own
 #   encoder.
 # - Keep the comparison as a test: logits, every gradient by name, ten steps. It takes a second, and catches a changed
-#   default of either library. That is how [test_to_torch.py](../tests/test_to_torch.py) holds the five modules to
-#   minictr.
+#   default of either library. That is how [test_to_torch.py](../tests/bridges/test_to_torch.py) holds the five modules
+#   to minictr.
 # - Save `state_dict()`, not the module: the first is arrays by name, the second is code that has to be found again.
 # - `model.eval()` before predicting. In `train` mode batch norm makes a row's [logit](glossary.md#logit) depend on
 #   its batch.

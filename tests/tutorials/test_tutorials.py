@@ -17,7 +17,7 @@ nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: th
 pytest.importorskip("nbclient", reason="nbclient is not installed: the tutorials were not run")
 
 HERE = Path(__file__).parent
-TUTORIALS = HERE.parent / "tutorials"
+TUTORIALS = HERE.parents[1] / "tutorials"
 SECONDS = 400            # a tutorial that hangs is stopped; how long it takes is measured by tutorials/build.py
 SWITCH = "REAL_DATA = False"
 

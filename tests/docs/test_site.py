@@ -20,7 +20,7 @@ import pytest
 import minictr
 from minictr.layers import Dense, PairProduct, named_layers
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 CARDS = {"lr": minictr.LR, "fm": minictr.FM, "afm": minictr.AFM, "autoint": minictr.AutoInt, "deepfm": minictr.DeepFM}
 every_card = pytest.mark.parametrize("card", CARDS)

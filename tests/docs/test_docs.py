@@ -10,7 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BLOCKS = [pytest.param(block, id=f"{name} {number}")
           for name in ("README.md", "CONTRIBUTING.md")
           for number, block in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.S), 1)]
