@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from minictr.threads import n_cores, one_blas_thread
+from minictr.training.threads import n_cores, one_blas_thread
 
 from .timing import timed
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from minictr.layers import named_layers
-from minictr.threads import one_blas_thread
+from minictr.training.threads import one_blas_thread
 from minictr.training import Trainer
 
 from .quality import machine

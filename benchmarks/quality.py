@@ -45,7 +45,7 @@ from minictr import AFM, FM, LR, AutoInt, DeepFM, Numerical, training
 from minictr.datasets import frappe, ml_1m
 from minictr.layers import sigmoid
 from minictr.metrics import auc, log_loss, rmse
-from minictr.threads import n_cores
+from minictr.training.threads import n_cores
 
 PARTS = "train", "validation", "test"
 PREDICT_ROWS = 8192     # rows that torch predicts at once

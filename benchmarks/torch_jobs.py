@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from minictr import AFM, AutoInt
-from minictr.threads import n_cores
+from minictr.training.threads import n_cores
 
 from . import torch_models
 from .minictr_jobs import EPOCHS, SAMPLE_ROWS, encoded_rows, model_of, rated_model, step_batches, table_rows

@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 import minictr
-from minictr.layers import parameters, states
-from minictr.training import matches
+from minictr.layers import matches, parameters, states
 
 
 class Embedding(nn.Module):

@@ -22,6 +22,9 @@ from .checks import check_rows, is_share
 from .layers import RowGradient, parameters, replica
 from .models import Model
 from .slots import Slots
+from .training.fast_updates import update_in_parts
+from .training.loop import trainer_on_threads
+from .training.step import with_l2
 
 ATTEMPTS, WAIT_SECONDS = 5, 60          # tries of a step before fit gives up; wait for a worker where none is left
 LOCK = threading.Lock()                 # in a worker's process: one at a time uses the replica and all its threads
@@ -39,14 +42,14 @@ def predict_proba(model, ddf):
 
 def _score(model, ddf, method):
     getattr(model, method)(pd.DataFrame(columns=ddf.columns))     # not fitted, a column missing: said here, not later
-    twin = replica(model)                                         # without caches
-    twin.n_threads, twin.optimizer_, twin.rating_data_, twin._trainer = 1, None, None, None     # Dask has the threads
+    sent_model = replica(model)                                   # without caches
+    sent_model.n_threads, sent_model.optimizer_, sent_model.rating_data_ = 1, None, None        # Dask has the threads
 
     def score(X, model):
         scores = getattr(model, method)(X)
         return pd.Series(scores if scores.ndim == 1 else scores[:, 1], index=X.index, name=method)
 
-    sent = _client().scatter([twin], broadcast=True, hash=False)[0]
+    sent = _client().scatter([sent_model], broadcast=True, hash=False)[0]
     return ddf.map_partitions(score, sent, meta=pd.Series(name=method, dtype=model.dtype))
 
 
@@ -94,11 +97,11 @@ def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None
     return model
 
 
-class DaskTrainer(training.Trainer):
+class DaskTrainer(training.ChunkedTrainer):
     """A Trainer whose ``gradients`` come from the workers; its slots are the numbers of the rows, from ``_column``."""
 
     def __init__(self, model, seed, client, X, n_shards):
-        super().__init__(model, model.loss_, model.optimizer_, seed)
+        super().__init__(model, seed)
         self.client, self.workers, self.run = client, list(client.nthreads()), f"minictr_{uuid.uuid4().hex}"
         self.news = None        # Future of what the replicas need next: the latest gradients, or the whole model
         counter = Model()       # a model without layers: less to send
@@ -125,9 +128,10 @@ class DaskTrainer(training.Trainer):
 
     def apply(self, grads, n_rows):
         """Update the driver's model; the replicas get the same gradients with the next step."""
-        self._add_l2({name: grad for name, grad in grads.items() if not isinstance(grad, RowGradient)}, n_rows)
+        arrays = {name: grad for name, grad in grads.items() if not isinstance(grad, RowGradient)}
+        grads = {**grads, **with_l2(self.model, arrays, n_rows)}  # tables have it from the workers
         self.news = self.client.scatter([grads], hash=False)[0]   # not as a task's Future: Dask keeps its ancestors
-        self.optimizer.step(self.params, grads)
+        update_in_parts(self.model.optimizer_, self.params, grads)
 
     def set_training(self, on):
         """At the start of an epoch look who is there, so that a worker that came (back) gets a share of the work."""
@@ -135,7 +139,7 @@ class DaskTrainer(training.Trainer):
             self.news = None
 
     def _submit(self, rows, y, c, n_rows):
-        t, parts = self.optimizer.t, []
+        t, parts = self.model.optimizer_.t, []
         for i, shard in enumerate(self.shards):
             here = np.flatnonzero((self.bounds[i] <= rows) & (rows < self.bounds[i + 1]))
             batch = rows[here] - self.bounds[i], y[here], None if c is None else c[here]
@@ -158,15 +162,15 @@ def _part(run, t, news, seed, shard, rows, y, c, n_rows):
             model.n_threads = worker.state.nthreads
             setattr(worker, run, model)
         elif isinstance(news, dict) and 0 <= steps == t - 1:
-            model.optimizer_.step(parameters(model), news)
+            update_in_parts(model.optimizer_, parameters(model), news)
         elif steps != t:
             return None
         if not len(rows):
             return 0.0, {}
-        with training.trainer_on_threads(model, seed) as trainer:
+        with trainer_on_threads(model, seed) as trainer:
             loss, grads = trainer.gradients(shard[rows], y, c, n_rows)
             tables = {name: grad for name, grad in grads.items() if isinstance(grad, RowGradient)}
-            trainer._add_l2(tables, n_rows)                       # here, where it is known how often each row occurs
+            tables = with_l2(model, tables, n_rows)               # here, where it is known how often each row occurs
         return loss, {**grads, **{name: _sum(grad) for name, grad in tables.items()}}
 
 

@@ -71,7 +71,8 @@ def weights_of(slots):
     return np.ones(slots.ids.shape, np.float32) if slots.x is None else slots.x
 
 
-def fit(model, user_ids, item_ids, ratings, user_features, item_features, validation, sample_weight):
+def fit(model, user_ids, item_ids, ratings, user_features, item_features, validation, sample_weight,
+        after_epoch=None):
     """Fit ``model`` on ratings; see ``Model.fit``, which calls this.
 
     Parameters
@@ -80,6 +81,7 @@ def fit(model, user_ids, item_ids, ratings, user_features, item_features, valida
     user_features, item_features : DataFrames, one row for each id, which is the index or a column: "user_id"
         ("item_id"), or else the only column whose name ends in "_id". Every other column becomes a field.
     validation : None, a share, or (user_ids, item_ids, ratings).   sample_weight : one weight a rating.
+    after_epoch : see ``Model.fit``.
 
     Returns: the model. Raises: ValueError for missing ids, ratings that are no finite numbers, lengths that
     differ, features with an id twice, or a column name that occurs twice.
@@ -115,7 +117,7 @@ def fit(model, user_ids, item_ids, ratings, user_features, item_features, valida
     if validation is not None:
         model.check_targets(validation[2])
         validation = (encode(*validation[:2]), *validation[2:])
-    return model.fit_slots((encode(user_ids, item_ids), y, c), validation, seeds)
+    return model.fit_slots((encode(user_ids, item_ids), y, c), validation, seeds, after_epoch)
 
 
 def check_ratings(user_ids, item_ids, ratings):

@@ -31,13 +31,12 @@ class Slots:
     array([[0, 3, 4]], dtype=int32)
     """
 
-    __slots__ = ("_distinct", "ids", "starts", "weighted", "x")
+    __slots__ = ("ids", "starts", "weighted", "x")
 
     def __init__(self, ids, x, starts):
         self.ids = np.ascontiguousarray(_int32(ids))
         self.x = None if x is None else np.ascontiguousarray(x, dtype=np.float32)
         self.starts = np.asarray(starts, dtype=np.intp)
-        self._distinct = None
         if self.ids.ndim != 2:
             raise ValueError(f"ids must have shape (rows, slots), got {self.ids.shape}")
         if self.x is not None and self.x.shape != self.ids.shape:
@@ -69,15 +68,8 @@ class Slots:
     def trusted(cls, ids, x, starts, weighted):
         """Slots from arrays of the right dtypes and shapes, without checking them again."""
         slots = object.__new__(cls)
-        slots.ids, slots.x, slots.starts, slots.weighted, slots._distinct = ids, x, starts, weighted, None
+        slots.ids, slots.x, slots.starts, slots.weighted = ids, x, starts, weighted
         return slots
-
-    def multiply(self, values):
-        """Multiply each slot's value (N, S), or vector (N, S, k), by the slot's weight x, in place; returns values."""
-        if self.x is not None:
-            x = self.x[:, self.weighted]                          # all others are 1
-            values[:, self.weighted] *= x if values.ndim == 2 else x[:, :, None]
-        return values
 
     def check_ids(self, n):
         """Raise IndexError unless every id is in 0..n-1, naming the first that is not.
@@ -95,36 +87,11 @@ class Slots:
                 f"field {field}, row {row}: id {self.ids[row, slot]} is outside 0..{n - 1} of a table of "
                 f"{n} rows; encode the data with the encoder that the model was fitted with")
 
-    def distinct_ids(self):
-        """The ids that occur (U,), ascending, and for each slot its place among them (N * S,); kept."""
-        if self._distinct is None:
-            n = int(self.ids.view(np.uint32).max(initial=0)) + 1      # unsigned: a negative id is huge, and sorted
-            self._distinct = (_by_marking if n <= 4 * self.ids.size else _by_sorting)(self.ids.ravel(), n)
-        return self._distinct
-
-
-# Two ways to the same as np.unique(ids, return_inverse=True), each faster than it where it is used.
-
-def _by_marking(ids, n):
-    """Mark the ids that occur in a table of all n: no sorting, for a table that is not much longer than the ids."""
-    occurs = np.zeros(n, bool)
-    occurs[ids] = True
-    distinct = np.flatnonzero(occurs).astype(np.int32)
-    place = np.empty(n, np.intp)
-    place[distinct] = np.arange(len(distinct))
-    return distinct, place.take(ids)
-
-
-def _by_sorting(ids, n):
-    """Id and place packed in one number are sorted as they are, which is faster than sorting indices (argsort)."""
-    packed = ids.astype(np.int64) << 32 | np.arange(len(ids))
-    packed.sort()
-    in_order, order = (packed >> 32).astype(np.int32), packed & 0xFFFFFFFF
-    first = np.ones(len(ids), bool)                               # whether an id is the first of its kind
-    np.not_equal(in_order[1:], in_order[:-1], out=first[1:])
-    place = np.empty(len(ids), np.intp)
-    place[order] = np.cumsum(first) - 1
-    return in_order[first], place
+    def __repr__(self):
+        weights = "all weights 1" if self.x is None else f"x {np.array2string(self.x[:3], precision=4, threshold=12)}"
+        return (f"Slots of {len(self)} rows, {self.n_slots} slots in {self.n_fields} fields that start at "
+                f"{self.starts.tolist()}: ids {np.array2string(self.ids[:3], threshold=12)}"
+                f"{' ...' if len(self) > 3 else ''}, {weights}")
 
 
 def _hull(marked):

@@ -184,7 +184,7 @@ class Targets:
         return self
 
 
-def fit(model, X, y, validation, sample_weight):
+def fit(model, X, y, validation, sample_weight, after_epoch=None):
     """Fit ``model`` on a table in pieces; see ``Model.fit``, which calls this."""
     if isinstance(X, Iterator):
         raise TypeError(f"X is a {type(X).__name__}, which can be gone through only once, but fit needs one pass for "
@@ -204,7 +204,8 @@ def fit(model, X, y, validation, sample_weight):
     model.start(targets.mean, seeds := model.seeds())
     # two targets with the mean and the spread of all have the same loss as all where one number is predicted
     typical = np.array([targets.mean - targets.std, targets.mean + targets.std])
-    return model.train(Epochs(model, stream, targets, widths), targets.n_rows, (typical, None), validation, seeds)
+    windows = Epochs(model, stream, targets, widths)
+    return model.train(windows, targets.n_rows, (typical, None), validation, seeds, after_epoch)
 
 
 def learn(model, stream):

@@ -100,7 +100,7 @@ def _projected(layer, E, name):
 
 def test_attention_is_not_only_that_of_the_last_batch(monkeypatch):
     """DeepCTR-Torch: ``normalized_att_score`` holds the last mini-batch only, 32 rows of 20,000."""
-    monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(training.chunked, "CHUNK_NUMBERS", 1)
     X, y = table(200)
     model = make("AFM", epochs=10, learning_rate=0.1).fit(X, y)
     X = X.sort_values("user")
@@ -346,8 +346,8 @@ def test_raw_ratings_do_not_make_the_fm_diverge():
 def test_the_last_batch_is_trained_on(n_rows, batch_size, n_steps, monkeypatch):
     """ChenglongChen/tensorflow-DeepFM and the official AutoInt drop the last incomplete batch."""
     rows = []
-    step = training.Trainer.step
-    monkeypatch.setattr(training.Trainer, "step", lambda trainer, slots, y, c=None: (
+    step = training.ChunkedTrainer.step
+    monkeypatch.setattr(training.ChunkedTrainer, "step", lambda trainer, slots, y, c=None: (
         rows.append(len(slots)), step(trainer, slots, y, c))[1])
     X, _ = table(n_rows)
     make("FM", epochs=1, batch_size=batch_size).fit(X, np.arange(n_rows) % 2)
@@ -359,12 +359,12 @@ def test_rows_are_shuffled_without_replacement():
 
     torchfm does not shuffle at all.
     """
-    orders = [np.concatenate(list(training.batches(np.random.default_rng(0).permutation(50), 8)))]
+    orders = [np.concatenate(list(training.loop.batches(np.random.default_rng(0).permutation(50), 8)))]
     np.testing.assert_array_equal(np.sort(orders[0]), np.arange(50))
     seen = []
-    step = training.Trainer.step
+    step = training.ChunkedTrainer.step
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Trainer, "step", lambda trainer, slots, y, c=None: (
+        patch.setattr(training.ChunkedTrainer, "step", lambda trainer, slots, y, c=None: (
             seen.extend(slots.ids[:, 0]), step(trainer, slots, y, c))[1])
         X = pd.DataFrame({"row": np.arange(50)})
         model = LR(epochs=1, batch_size=8).fit(X, np.arange(50) % 2)

@@ -139,7 +139,7 @@ def ten_steps(model, X, y, module, weighted, batch_size):
     y = y.astype(np.float64)
     rng = np.random.default_rng(5)
     c = rng.uniform(0.0, 2.0, N_ROWS) if weighted else None
-    trainer = training.Trainer(model, model.loss_, model.optimizer_, np.random.SeedSequence(0))
+    trainer = training.ChunkedTrainer(model, np.random.SeedSequence(0))
     optimizers = torch_models.optimizers(module, model)
     torch_loss = F.binary_cross_entropy_with_logits if model.task_ == "binary" else F.mse_loss
     module.train()
@@ -206,7 +206,7 @@ def test_same_steps_with_row_weights(name, task, lazy):
 
 @pytest.mark.parametrize("name", ["LR", "FM", "AFM", "AutoInt+", "DeepFM"])
 def test_same_steps_in_chunks(name, monkeypatch):
-    monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)     # chunks of the least size, 8 rows
+    monkeypatch.setattr(training.chunked, "CHUNK_NUMBERS", 1)     # chunks of the least size, 8 rows
     model, _ = check_ten_steps(MODELS[name], batch_size=40)
     assert model.chunk_rows(40) == 8
     assert len(training.chunk_slices(40, 8)) == 6

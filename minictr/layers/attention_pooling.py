@@ -4,7 +4,9 @@ import numpy as np
 
 from .base import Layer, glorot_normal
 from .dense import Dropout
-from .functions import relu, repeat_middle, softmax, softmax_backward
+from .functions import relu, relu_backward, softmax, softmax_backward
+
+ROWS_AND_PAIRS = ((0, 1), (0, 1))       # the axes of (B, P, ...) over which a parameter's gradient is summed
 
 
 class AttentionPooling(Layer):
@@ -55,33 +57,26 @@ class AttentionPooling(Layer):
 
     def forward(self, pij):
         W, b, h = self.params["W"], self.params["b"], self.params["h"]
-        B, P, k = pij.shape
-        z = (pij.reshape(B * P, k) @ W).reshape(B, -1)            # (B, P t)   W^T p_ij
-        z += np.tile(b, P)                                        #            + b (faster along long rows)
-        r = relu(z).reshape(B * P, -1)                            # (B P, t)   relu(z)
-        s = (r @ h).reshape(B, P)                                 # (B, P)     a'_ij
+        z = pij @ W + b                                           # (B, P, t)  z_ij = W^T p_ij + b
+        r = relu(z)                                               # (B, P, t)
+        s = r @ h                                                 # (B, P)     a'_ij = h . relu(z_ij)
         aij = softmax(s, axis=1)                                  # (B, P)     a_ij, over the pairs
-        weight = self.dropout.forward(aij)
-        self.cache = {"pij": pij, "r": r, "s": s, "aij": aij, "weight": weight}
-        return (weight[:, None, :] @ pij)[:, 0]                   # (B, k)     sum_ij a_ij p_ij
+        weight = self.dropout.forward(aij)                        # (B, P)     a_ij, unless there is dropout
+        out = (weight[:, :, None] * pij).sum(axis=1)              # (B, k)     sum_ij a_ij p_ij
+        self.cache = {"pij": pij, "z": z, "r": r, "s": s, "aij": aij, "weight": weight}
+        return out
 
     def backward(self, dout):
         W, h = self.params["W"], self.params["h"]
-        pij, r, aij, weight = (self.cache[name] for name in ("pij", "r", "aij", "weight"))
-        B, P, k = pij.shape
-        dweight = (pij @ dout[:, :, None])[:, :, 0]               # (B, P)     out = sum_ij weight_ij p_ij
-        dpij = repeat_middle(dout, P)                             # (B, P, k)
-        dpij *= weight[:, :, None]                                #            the same, with respect to p_ij
-        daij = self.dropout.backward(dweight)                     #            weight = dropout(a)
-        ds = softmax_backward(daij, aij, axis=1).reshape(B * P, 1)    # a = softmax(s)
-        self.grads["h"] = (r.T @ ds)[:, 0]                        # (t,)       s = r . h
-        # Plainly:  dz = ds * h * on;  dW = p^T dz;  db = sum dz;  dp = dz W^T.  But dz, (B P, t), is the largest array
-        # here, and only `on` needs that shape: ds (one number a row) goes to the side of p, h (one a column) to that
-        # of W. The sums are the same, without three passes over the largest array.
-        on = (r > 0).astype(r.dtype)                              # (B P, t)   r = relu(z)
-        self.grads["W"] = ((pij.reshape(B * P, k) * ds).T @ on) * h   # (k, t) z = W^T p_ij + b:  p^T dz
-        self.grads["b"] = (on.T @ ds)[:, 0] * h                   # (t,)       sum dz
-        dpij_score = on @ (W * h).T                               # (B P, k)   dz W^T
-        dpij_score *= ds
-        dpij += dpij_score.reshape(B, P, k)                       # p_ij is used twice: add both
-        return dpij
+        pij, z, r, aij, weight = (self.cache[name] for name in ("pij", "z", "r", "aij", "weight"))
+        dweight = (dout[:, None, :] * pij).sum(axis=2)            # (B, P)     out = sum_ij weight_ij p_ij
+        dpij_pool = weight[:, :, None] * dout[:, None, :]         # (B, P, k)  the same, with respect to p_ij
+        daij = self.dropout.backward(dweight)                     # (B, P)     weight = dropout(a)
+        ds = softmax_backward(daij, aij, axis=1)                  # (B, P)     a = softmax(s)
+        self.grads["h"] = np.tensordot(r, ds, axes=ROWS_AND_PAIRS)    # (t,)   s = r h
+        dr = ds[:, :, None] * h                                   # (B, P, t)
+        dz = relu_backward(dr, z)                                 # (B, P, t)  r = relu(z)
+        self.grads["b"] = dz.sum(axis=(0, 1))                     # (t,)       z = p W + b
+        self.grads["W"] = np.tensordot(pij, dz, axes=ROWS_AND_PAIRS)  # (k, t)
+        dpij_score = dz @ W.T                                     # (B, P, k)
+        return dpij_pool + dpij_score                             # (B, P, k)  p_ij is used twice: add both

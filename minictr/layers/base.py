@@ -39,7 +39,8 @@ class Layer:
 def named_layers(owner):
     """Every layer found in the attributes of a model or layer: (dotted name, layer), in order.
 
-    The layers of a list attribute are numbered from 1.
+    The layers of a list attribute are numbered from 1. Layers anywhere else (in a tuple, a dict, a list of lists) are
+    overlooked, which ``check_layers`` refuses.
 
     >>> from minictr.layers import MLP
     >>> mlp = MLP(4, [3], rng=np.random.default_rng(0))
@@ -59,14 +60,52 @@ def named_layers(owner):
                 yield f"{layer_name}.{inner_name}", inner
 
 
+def check_layers(owner, settings=()):
+    """Raise TypeError where a model or layer keeps a layer that would be neither trained nor saved.
+
+    Parameters
+    ----------
+    owner : a model after ``build``, or a layer.   settings : names of the constructor's arguments, of which a layer
+        must not take the place: they are saved and cloned.
+    """
+    for layer_name, part in [("", owner), *named_layers(owner)]:
+        where = f"{type(owner).__name__}.{layer_name}" if layer_name else type(owner).__name__
+        for name, value in vars(part).items():
+            if part is owner and name in settings:
+                if isinstance(value, Layer) or (isinstance(value, (list, tuple, dict)) and holds_layers(value)):
+                    raise TypeError(f"{where}.{name} is a setting, and now holds a layer: the model could not be saved, "
+                                    "cloned or fitted again. Give the layer a name of its own, such as "
+                                    f"self.{name}_layer")
+                continue
+            items = value if isinstance(value, list) else [value]
+            if any(holds_layers(item) and not isinstance(item, Layer) for item in items):
+                kind = "nested list" if isinstance(value, list) else type(value).__name__
+                raise TypeError(f"{where}.{name} holds layers in a {kind}, where they would be neither trained nor "
+                                "saved. Keep each layer in an attribute of its own, or all of them in one flat list")
+
+
+def holds_layers(value):
+    """Whether a value is a layer, a list, tuple, set or dict with one somewhere in it, or an object with one.
+
+    >>> holds_layers({"a": (1, [Layer()])}), holds_layers([1, "b"])
+    (True, False)
+    """
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(holds_layers(item) for item in value)
+    return isinstance(value, Layer) or any(isinstance(item, Layer) for item in getattr(value, "__dict__", {}).values())
+
+
 def parameters(owner):
     """All parameters of a layer or model by dotted name, e.g. "attention.W"; the arrays themselves."""
     return _collect(owner, "params")
 
 
 def gradients(owner):
-    """The gradients that the latest backward pass left, by the same names as ``parameters``."""
-    return _collect(owner, "grads")
+    """The gradients that the latest backward pass left, by the same names; without what a model's ``freeze`` names."""
+    frozen = getattr(owner, "freeze", ())
+    return {name: grad for name, grad in _collect(owner, "grads").items() if not matches(name, frozen)}
 
 
 def states(owner):
@@ -81,21 +120,30 @@ def _collect(owner, kind):
     return found
 
 
+def matches(name, prefixes):
+    """Whether a dotted parameter name is one of ``prefixes`` or lies below one of them.
+
+    >>> matches("attention.W", ["attention"]), matches("attention.W", ["att"])
+    (True, False)
+    """
+    return any(f"{name}.".startswith(f"{prefix}.") for prefix in prefixes)
+
+
 def replica(owner):
-    """A twin of a model or layer that shares its parameters and has cache and gradients of its own.
+    """The same model or layer once more: it shares the parameters, and has cache and gradients of its own.
 
     Two replicas can run forward and backward at the same time, on two threads, each on its part of a
-    batch; ``minictr.training`` adds their gradients and updates the shared parameters once.
+    batch; ``minictr.training.chunked`` adds their gradients and updates the shared parameters once.
     """
-    twin = copy.copy(owner)
+    other = copy.copy(owner)
     if isinstance(owner, Layer):
-        twin.grads, twin.cache = {}, {}
+        other.grads, other.cache = {}, {}
     for name, value in vars(owner).items():
         if isinstance(value, Layer):
-            setattr(twin, name, replica(value))
+            setattr(other, name, replica(value))
         elif isinstance(value, list):
-            setattr(twin, name, [replica(item) if isinstance(item, Layer) else item for item in value])
-    return twin
+            setattr(other, name, [replica(item) if isinstance(item, Layer) else item for item in value])
+    return other
 
 
 def glorot_normal(rng, n_in, n_out, dtype):

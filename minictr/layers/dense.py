@@ -24,9 +24,7 @@ class Dense(Layer):
 
     def forward(self, x):
         self.cache = {"x": x}
-        out = x @ self.params["W"]                                # (B, n_out)
-        out += self.params["b"]
-        return out
+        return x @ self.params["W"] + self.params["b"]            # (B, n_out)
 
     def backward(self, dout):
         self.grads["W"] = self.cache["x"].T @ dout                # (n_in, n_out)  out = x W + b
@@ -60,9 +58,7 @@ class Readout(Layer):
     def forward(self, x):
         self.cache = {"x": x}
         out = x @ self.params[self.symbol]                        # (B,)
-        if "b" in self.params:
-            out += self.params["b"]
-        return out
+        return out + self.params["b"] if "b" in self.params else out
 
     def backward(self, dout):
         self.grads[self.symbol] = dout @ self.cache["x"]          # (n_in,)    out = x . w + b
@@ -79,12 +75,11 @@ class ReLU(Layer):
     """
 
     def forward(self, x):
-        out = relu(x.copy())
-        self.cache = {"out": out}
-        return out
+        self.cache = {"x": x}
+        return relu(x)
 
     def backward(self, dout):
-        return relu_backward(dout, self.cache["out"])             # out = max(x, 0)
+        return relu_backward(dout, self.cache["x"])               # out = max(x, 0)
 
 
 class Dropout(Layer):

@@ -1,11 +1,8 @@
 """From slots to vectors: the embedding e_i = v_i x_i and the first-order term w_0 + sum_i w_i x_i."""
 
-import itertools
-
 import numpy as np
 
 from .base import Layer
-from .functions import sum_last, sum_middle
 
 
 class RowGradient:
@@ -16,42 +13,29 @@ class RowGradient:
 
     Parameters
     ----------
-    slots : the batch's Slots, B rows of S slots.
-    parts : the values, (B * S, k) for a table of vectors, (B * S,) for a table of numbers; in one array, or in
-        several, of consecutive rows of the batch.
+    slots : Slots whose ids are the looked-up rows, B rows of S slots: the batch, or ids that a layer made of it.
+    values : (B * S, ...), one value for each slot: vectors for a table (n, k), numbers for a table (n,).
 
     Examples
     --------
     >>> from minictr.slots import Slots
     >>> gradient = RowGradient(Slots([[7, 2], [7, 5]], None, [0, 1]), np.array([1.0, 10.0, 2.0, 20.0]))
+    >>> gradient
+    RowGradient of 4 values at 3 rows: 2: 10.0, 5: 20.0, 7: 3.0
     >>> rows, sums = gradient.sum()
     >>> rows, sums
     (array([2, 5, 7], dtype=int32), array([10., 20.,  3.]))
     """
 
-    def __init__(self, slots, *parts):
+    def __init__(self, slots, values):
         self.slots = slots
-        self.parts = parts
-
-    @property
-    def values(self):
-        """All parts in one array."""
-        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+        self.values = values
 
     def sum(self):
-        """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, k) or (U,)."""
-        rows, position = self.slots.distinct_ids()
-        sums = np.zeros((len(rows), *self.parts[0].shape[1:]), self.parts[0].dtype)
-        # np.add.at counts every repetition (sums[position] += values would keep one of them), and is fast on flat
-        # arrays only: so each number of each value gets the flat place of its sum. Numbers go in twos, as the real
-        # and the imaginary part of a complex one: the sum of each part is the same, in half as many additions.
-        flat_sums = in_twos(sums)
-        places = np.arange(flat_sums.size).reshape(len(rows), -1)
-        start = 0
-        for values in self.parts:
-            stop = start + len(values)
-            np.add.at(flat_sums, places.take(position[start:stop], axis=0).reshape(-1), in_twos(values))
-            start = stop
+        """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, ...)."""
+        rows, place = np.unique(self.slots.ids, return_inverse=True)
+        sums = np.zeros((len(rows), *self.values.shape[1:]), self.values.dtype)
+        np.add.at(sums, place.ravel(), self.values)               # sums[place] += values would keep one of each repeat
         return rows, sums
 
     def dense(self, n):
@@ -61,37 +45,23 @@ class RowGradient:
         gradient[rows] = sums
         return gradient
 
-
-def in_twos(array):
-    """A flat view of an array, two numbers as one complex number where its rows have an even length.
-
-    >>> in_twos(np.array([[1.0, 2.0], [3.0, 4.0]]))
-    array([1.+2.j, 3.+4.j])
-    """
-    flat = np.ascontiguousarray(array).reshape(-1)
-    even = array.ndim == 2 and array.shape[1] % 2 == 0
-    return flat.view(np.result_type(array.dtype, np.complex64)) if even else flat
+    def __repr__(self):
+        rows, sums = self.sum()
+        shape = "" if sums.ndim == 1 else f" of shape {sums.shape[1:]}"
+        first = ", ".join(f"{row}: {np.array2string(value, precision=4, threshold=6, separator=', ')}"
+                          for row, value in zip(rows[:3].tolist(), sums, strict=False))
+        return (f"RowGradient of {len(self.values)} values{shape} at {len(rows)} rows: {first}"
+                f"{', ...' if len(rows) > 3 else ''}")
 
 
 def sum_within_fields(values, slots):
     """Add up the slots of each field: (B, S, k) -> (B, M, k)."""
-    if slots.n_slots == slots.n_fields:
-        return values
-    B, _, k = values.shape
-    sums = np.empty((B, slots.n_fields, k), values.dtype)
-    bounds = [*slots.starts.tolist(), slots.n_slots]
-    for field, (start, stop) in enumerate(itertools.pairwise(bounds)):
-        # np.add.reduceat does it in one line, in six times the time
-        sums[:, field] = values[:, start] if stop - start == 1 else sum_middle(values[:, start:stop])
-    return sums
+    return np.add.reduceat(values, slots.starts, axis=1)
 
 
 def repeat_over_slots(values, slots):
     """The inverse direction, for gradients: each slot gets its field's value, (B, M, ...) -> (B, S, ...)."""
-    if slots.n_slots == slots.n_fields:
-        return values
-    widths = np.diff(slots.starts, append=slots.n_slots)
-    return np.repeat(values, widths, axis=1)
+    return np.repeat(values, np.diff(slots.starts, append=slots.n_slots), axis=1)
 
 
 class Embedding(Layer):
@@ -127,16 +97,18 @@ class Embedding(Layer):
     def forward(self, slots):
         V = self.params["V"]                                      # (n, k)
         slots.check_ids(len(V))
-        E = slots.multiply(V.take(slots.ids, axis=0))             # (B, S, k)  v_s x_s
         self.cache = {"slots": slots}
-        return sum_within_fields(E, slots)                        # (B, M, k)
+        E = V[slots.ids]                                          # (B, S, k)  v_s
+        if slots.x is not None:
+            E = E * slots.x[:, :, None]                           # (B, S, k)  v_s x_s
+        return sum_within_fields(E, slots)                        # (B, M, k)  e_i = sum_s v_s x_s
 
     def backward(self, dE):
         slots = self.cache["slots"]
         dv = repeat_over_slots(dE, slots)                         # (B, S, k)  e_i = sum_s v_s x_s
         if slots.x is not None:
-            dv = slots.multiply(dv.copy())                        # (B, S, k)  a copy: dE is not ours to change
-        self.grads["V"] = RowGradient(slots, dv.reshape(-1, dv.shape[2]))
+            dv = dv * slots.x[:, :, None]                         # (B, S, k)  the same, with respect to v_s
+        self.grads["V"] = RowGradient(slots, dv.reshape(-1, dv.shape[2]))     # (B * S, k)  one value a slot
 
 
 class Linear(Layer):
@@ -168,20 +140,23 @@ class Linear(Layer):
     def forward(self, slots):
         w = self.params["w"]
         slots.check_ids(len(w))
-        wx = slots.multiply(w.take(slots.ids))                    # (B, S)     w_s x_s
+        wx = w[slots.ids]                                         # (B, S)     w_s
+        if slots.x is not None:
+            wx = wx * slots.x                                     # (B, S)     w_s x_s
         self.cache = {"slots": slots, "wx": wx}
-        out = sum_last(wx)                                        # (B,)
+        out = wx.sum(axis=1)                                      # (B,)       sum_i w_i x_i
         if "w0" in self.params:
-            out += self.params["w0"]
+            out = out + self.params["w0"]                         # (B,)       w_0 + ...
         return out
 
     def backward(self, dout):
         slots = self.cache["slots"]
         if "w0" in self.params:
-            self.grads["w0"] = dout.sum(keepdims=True)            # out = w_0 + ...
-        dw = np.repeat(dout, slots.n_slots)                       # (B * S,)   out = sum_s w_s x_s
-        slots.multiply(dw.reshape(slots.ids.shape))               #            w_s x_s; in place, on a view of dw
-        self.grads["w"] = RowGradient(slots, dw)
+            self.grads["w0"] = dout.sum(keepdims=True)            # (1,)       out = w_0 + ...
+        dw = np.repeat(dout[:, None], slots.n_slots, axis=1)      # (B, S)     out = sum_s w_s x_s
+        if slots.x is not None:
+            dw = dw * slots.x                                     # (B, S)     the same, with respect to w_s
+        self.grads["w"] = RowGradient(slots, dw.reshape(-1))      # (B * S,)   one value a slot
 
     def field_terms(self):
         """What each field added in the latest forward pass: (B, M), the sum of w_s x_s over its slots."""

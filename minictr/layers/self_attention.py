@@ -16,8 +16,11 @@ class InteractingLayer(Layer):
         e~_m  = sum_k a_mk W_V e_k                                (eq. 6)
         out_m = relu([e~_m of head 1; ...; e~_m of head H] + W_Res e_m)      (eq. 7, 8)
 
-    k runs over all M fields, m itself included. Backward: see the lines, they are the forward ones bottom-up;
-    with S = Q K^T:  dQ = dS K,  dK = dS^T Q.
+    k runs over all M fields, m itself included. Backward, with the gradients as matrices of M rows for each head:
+
+        dz = dout where z > 0, else 0        z = [e~ of all heads] + W_Res e
+        dV = a^T dz        da = dz V^T       dS = a (da - sum_k a da)      S = Q K^T
+        dQ = dS K          dK = dS^T Q       dW = sum_m e_m dQ_m^T, and so for K, V and Res
 
     Parameters
     ----------
@@ -47,8 +50,8 @@ class InteractingLayer(Layer):
             raise ValueError(f"qkv_activation must be None or 'relu', got {qkv_activation!r}")
         self.H, self.d, self.qkv_activation = H, d, qkv_activation
         self.scale = 1 / float(np.sqrt(d)) if scale else 1.0
-        self.projections = ["Q", "K", "V", "Res"] if residual else ["Q", "K", "V"]
-        for name in self.projections:
+        self.residual = residual
+        for name in ("Q", "K", "V", "Res") if residual else ("Q", "K", "V"):
             self.params[f"W_{name}"] = glorot_normal(rng, n_in, H * d, dtype)
             if qkv_activation == "relu":
                 self.params[f"b_{name}"] = np.zeros(H * d, dtype)
@@ -56,73 +59,65 @@ class InteractingLayer(Layer):
         self.norm = LayerNorm(H * d, dtype=dtype) if layer_norm else None
 
     def forward(self, E):
-        B, M, n_in = E.shape
-        projected = self._project(E.reshape(B * M, n_in))         # (B M, C H d)  C = 4 projections, or 3
-        heads = self._split_heads(projected, B, M)                # (C, B, H, M, d)
-        Q, K, V = heads[:3]
-        S = Q @ K.swapaxes(2, 3)                                  # (B, H, M, M)  (W_Q e_m) . (W_K e_k)
-        if self.scale != 1:
-            S *= self.scale
-        a = softmax(S, axis=3)                                    # (B, H, M, M)  over the answering fields
-        weight = self.dropout.forward(a)
-        out = np.empty((B, M, self.H * self.d), E.dtype)
-        e = self._heads_of(out)                                   # (B, H, M, d)  the heads as they lie in out
-        np.matmul(weight, V, out=e)                               #               sum_k a_mk W_V e_k
-        if len(heads) == 4:
-            e += heads[3]                                         #               + W_Res e_m
-        out = relu(out)                                           # (B, M, H d)
-        self.cache = {"E": E, "projected": projected, "Q": Q, "K": K, "V": V, "a": a, "weight": weight, "out": out}
+        self.cache = {"E": E}
+        Q = split_heads(self._project("Q", E), self.H)            # (B, H, M, d)  W_Q e_m
+        K = split_heads(self._project("K", E), self.H)            # (B, H, M, d)  W_K e_k
+        V = split_heads(self._project("V", E), self.H)            # (B, H, M, d)  W_V e_k
+        S = self.scale * (Q @ K.swapaxes(2, 3))                   # (B, H, M, M)  (W_Q e_m) . (W_K e_k)
+        a = softmax(S, axis=3)                                    # (B, H, M, M)  a_mk, over the answering fields k
+        weight = self.dropout.forward(a)                          # (B, H, M, M)  a_mk, unless there is dropout
+        e = join_heads(weight @ V)                                # (B, M, H d)   [e~_m of head 1; ...; e~_m of head H]
+        z = e + self._project("Res", E) if self.residual else e   # (B, M, H d)                         + W_Res e_m
+        out = relu(z)                                             # (B, M, H d)
+        self.cache |= {"Q": Q, "K": K, "V": V, "S": S, "a": a, "weight": weight, "e": e, "z": z, "out": out}
         return self.norm.forward(out) if self.norm else out
 
     def backward(self, dout):
-        E, Q, K, V, a, weight, out = (self.cache[name] for name in ("E", "Q", "K", "V", "a", "weight", "out"))
-        B, M, n_in = E.shape
+        Q, K, V, a, weight, z = (self.cache[name] for name in ("Q", "K", "V", "a", "weight", "z"))
         if self.norm:
             dout = self.norm.backward(dout)
-        dout = relu_backward(dout, out)                           # (B, M, H d)   out = relu(...)
-        # the gradients of Q, K, V and of the residual go where they lie side by side, for one product with all W
-        dprojected = np.empty((B * M, len(self.projections) * self.H * self.d), E.dtype)
-        dQ, dK, dV, *dRes = self._split_heads(dprojected, B, M)   # (B, H, M, d) each
-        de = self._heads_of(dout)                                 # (B, H, M, d)  e = weight V + W_Res e_m
-        if dRes:
-            dRes[0][...] = de                                     # (B, H, M, d)  e = ... + W_Res e_m
-        np.matmul(weight.swapaxes(2, 3), de, out=dV)              # (B, H, M, d)  e = weight V
-        dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)  the same, with respect to weight
-        da = self.dropout.backward(dweight)                       #               weight = dropout(a)
+        dz = relu_backward(dout, z)                               # (B, M, H d)   out = relu(z)
+        de = split_heads(dz, self.H)                              # (B, H, M, d)  z = e + W_Res e_m
+        dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)  e = weight V
+        dV = weight.swapaxes(2, 3) @ de                           # (B, H, M, d)  the same, with respect to V
+        da = self.dropout.backward(dweight)                       # (B, H, M, M)  weight = dropout(a)
         dS = softmax_backward(da, a, axis=3)                      # (B, H, M, M)  a = softmax(S)
-        if self.scale != 1:
-            dS *= self.scale
-        np.matmul(dS, K, out=dQ)                                  # (B, H, M, d)  S = Q K^T
-        np.matmul(dS.swapaxes(2, 3), Q, out=dK)                   # (B, H, M, d)
-        return self._project_backward(E.reshape(B * M, n_in), dprojected).reshape(B, M, n_in)
+        dQ = self.scale * (dS @ K)                                # (B, H, M, d)  S = scale Q K^T
+        dK = self.scale * (dS.swapaxes(2, 3) @ Q)                 # (B, H, M, d)  the same, with respect to K
+        dE = self._project_backward("V", join_heads(dV))          # (B, M, n_in)  V = W_V e_k
+        dE = dE + self._project_backward("K", join_heads(dK))     #               K = W_K e_k
+        dE = dE + self._project_backward("Q", join_heads(dQ))     #               Q = W_Q e_m
+        if self.residual:
+            dE = dE + self._project_backward("Res", dz)           #               z = e + W_Res e_m
+        return dE                                                 # (B, M, n_in)  E is used four times: all are added
 
-    def _project(self, rows):
-        """All projections side by side in one product: rows [W_Q, W_K, W_V, W_Res]."""
-        projected = rows @ self._side_by_side("W")                # (B M, C H d)
+    def _project(self, name, E):
+        """W_name e of every field, in the default form; relu(W_name e + b_name) with qkv_activation="relu"."""
+        out = E @ self.params[f"W_{name}"]                        # (B, M, H d)
         if self.qkv_activation == "relu":
-            projected += self._side_by_side("b")
-            projected = relu(projected)
-        return projected
+            out = self.cache[f"relu_{name}"] = relu(out + self.params[f"b_{name}"])
+        return out
 
-    def _project_backward(self, rows, dprojected):
+    def _project_backward(self, name, dout):
         if self.qkv_activation == "relu":
-            dprojected = relu_backward(dprojected, self.cache["projected"])
-            self._assign_grads("b", dprojected.sum(axis=0))
-        self._assign_grads("W", rows.T @ dprojected)              # (n_in, C H d)   projected = rows W
-        return dprojected @ self._side_by_side("W").T             # (B M, n_in)
+            dout = relu_backward(dout, self.cache[f"relu_{name}"])    # (B, M, H d)   out = relu(E W + b)
+            self.grads[f"b_{name}"] = dout.sum(axis=(0, 1))       # (H d,)
+        self.grads[f"W_{name}"] = np.tensordot(self.cache["E"], dout, axes=((0, 1), (0, 1)))   # (n_in, H d)  out = E W
+        return dout @ self.params[f"W_{name}"].T                  # (B, M, n_in)
 
-    def _side_by_side(self, letter):
-        return np.concatenate([self.params[f"{letter}_{name}"] for name in self.projections], axis=-1)
 
-    def _assign_grads(self, letter, grads):
-        for name, grad in zip(self.projections, np.split(grads, len(self.projections), axis=-1), strict=True):
-            self.grads[f"{letter}_{name}"] = grad
+def split_heads(x, H):
+    """(B, M, H d) -> (B, H, M, d): each head's share of every field. (A plain reshape would mix heads and fields.)
 
-    def _split_heads(self, x, B, M):
-        """(B M, C H d) -> (C, B, H, M, d), no copy. A plain reshape to (C, B, H, M, d) would mix heads and fields."""
-        return x.reshape(B, M, len(self.projections), self.H, self.d).transpose(2, 0, 3, 1, 4)
+    >>> split_heads(np.array([[[1, 2, 3, 4], [5, 6, 7, 8]]]), H=2)[0, 1]          # the second head, of both fields
+    array([[3, 4],
+           [7, 8]])
+    """
+    B, M, Hd = x.shape
+    return x.reshape(B, M, H, Hd // H).swapaxes(1, 2)
 
-    def _heads_of(self, x):
-        """(B, M, H d) -> (B, H, M, d), no copy."""
-        B, M, _ = x.shape
-        return x.reshape(B, M, self.H, self.d).swapaxes(1, 2)
+
+def join_heads(x):
+    """(B, H, M, d) -> (B, M, H d): the inverse of ``split_heads``, all heads of a field side by side."""
+    B, H, M, d = x.shape
+    return x.swapaxes(1, 2).reshape(B, M, H * d)

@@ -9,7 +9,7 @@ from .. import persistence, streaming, training
 from .. import ratings as ratings_api
 from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows, warn
 from ..fields import TableEncoder
-from ..layers import named_layers, parameters, sigmoid
+from ..layers import check_layers, matches, named_layers, parameters, sigmoid
 from ..losses import LogLoss, SquaredLoss
 from ..optim import SGD, Adagrad, Adam
 
@@ -43,6 +43,9 @@ class Model:
         the same versions, whatever the number of threads. None draws a fresh one.
     dtype : "float32", or "float64" for gradient checks.
     n_threads : threads to use; all cores if None.
+    plain : train and predict with the layers as they are written in ``minictr.layers``, a whole batch at a time on the
+        calling thread, as ``train_step`` does. For breakpoints and edits there: ``fit`` otherwise puts fast twins in
+        their place. The results are the same to rounding, and come more slowly.
     verbose : whether ``fit`` shows its progress.
 
     Attributes after ``fit``
@@ -68,6 +71,7 @@ class Model:
     seed: int | None = 0
     dtype: str = "float32"
     n_threads: int | None = None
+    plain: bool = False
     verbose: bool = False
 
     regularized = ()            # names of the parameters that ``reg`` is for
@@ -138,16 +142,15 @@ class Model:
         Returns: self.
         """
         self.forget()
-        self._after_epoch = after_epoch     # for ``train``, to which tables, pieces and ratings come by different ways
         if user_ids is not None or item_ids is not None or ratings is not None:
             if X is not None or y is not None:
                 raise TypeError("give either X and y, or user_ids, item_ids and ratings")
             return ratings_api.fit(self, user_ids, item_ids, ratings, user_features, item_features,
-                                   validation, sample_weight)
+                                   validation, sample_weight, after_epoch)
         if user_features is not None or item_features is not None:
             raise TypeError("user_features and item_features go with user_ids, item_ids and ratings")
         if streaming.is_stream(X):
-            return streaming.fit(self, X, y, validation, sample_weight)
+            return streaming.fit(self, X, y, validation, sample_weight, after_epoch)
         if X is None or y is None:
             raise TypeError("fit needs X and y, or user_ids=, item_ids= and ratings=")
         X, y, c = check_rows(X, y, sample_weight)
@@ -164,7 +167,7 @@ class Model:
             self.fit_encoder(X, fields=self.fields)
             slots = self.encoder_.encode(X)
             validation = self.encode_validation(validation)
-        return self.fit_slots((slots, y, c), validation, seeds)
+        return self.fit_slots((slots, y, c), validation, seeds, after_epoch)
 
     def encode_validation(self, validation):
         """A pair (X, y) as (Slots, y, None); None stays None."""
@@ -179,7 +182,7 @@ class Model:
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
 
-    def fit_slots(self, data, validation, seeds):
+    def fit_slots(self, data, validation, seeds, after_epoch=None):
         """Train on rows that ``encoder_`` has encoded: tuples (Slots, y, weights or None)."""
         if validation is not None and validation[2] is not None and not validation[2].any():
             raise ValueError("all validation rows have weight 0: there is nothing to measure; take a larger share")
@@ -187,18 +190,17 @@ class Model:
         self.start(np.average(y, weights=c), seeds)
         self.row_counts_ += self.count_rows(slots)
         data = slots, *self.as_dtype(y, c)
-        return self.train(self.windows(data), len(slots), data[1:], validation, seeds)
+        return self.train(self.windows(data), len(slots), data[1:], validation, seeds, after_epoch)
 
     def windows(self, data):
         """Encoded rows that are in memory, as the windows that are shuffled."""
         n_rows = len(data[1])
         return list(streaming.cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
 
-    def train(self, windows, n_rows, targets, validation, seeds):
+    def train(self, windows, n_rows, targets, validation, seeds, after_epoch=None):
         """Train after ``start``; see ``training.fit`` for windows, n_rows and targets."""
         if validation is not None:
             validation = validation[0], *self.as_dtype(*validation[1:])
-        after_epoch, self._after_epoch = self._after_epoch, None
         self.history_ = training.fit(self, windows, n_rows, targets, validation, seeds, after_epoch=after_epoch)
         return self
 
@@ -216,22 +218,29 @@ class Model:
         return self
 
     def train_step(self, X, y, sample_weight=None):
-        """One training step on the rows given, after ``prepare`` or ``fit``; returns their loss before the update.
+        """One plain training step on the rows given, after ``prepare`` or ``fit``; returns their loss before the update.
 
-        Caches and gradients stay in the layers, to be looked at. (A batch larger than ``chunk_rows`` is processed in
-        chunks; the layers then hold those of the first chunk.)
+        It is ``encode`` and ``minictr.training.step.step``: the rows are one batch, in one piece, and its caches and
+        gradients stay in the layers, to be looked at.
+        """
+        slots, y, c = self.encode(X, y, sample_weight)
+        self.row_counts_ += self.count_rows(slots)
+        with training.training_mode(self):
+            return training.step(self, slots, y, c)
+
+    def encode(self, X, y, sample_weight=None):
+        """Rows of a table as the layers take them, after ``prepare`` or ``fit``: (Slots, y, weights or None).
+
+        >>> from minictr import LR, datasets
+        >>> clicks = datasets.make_clicks(200, seed=0)
+        >>> slots, y, c = LR().prepare(clicks.X, clicks.y).encode(clicks.X[:2], clicks.y[:2])
+        >>> slots.ids.shape, y.dtype, c
+        ((2, 8), dtype('float32'), None)
         """
         self.check_fitted()
         X, y, c = check_rows(X, y, sample_weight)
         self.check_targets(y)
-        if self._trainer is None:
-            self._trainer = training.Trainer(self, self.loss_, self.optimizer_, self.seeds()["dropout"])
-        slots = self.encoder_.encode(X)
-        self.row_counts_ += self.count_rows(slots)
-        self._trainer.set_training(True)
-        loss = self._trainer.step(slots, *self.as_dtype(y, c))
-        self._trainer.set_training(False)
-        return loss
+        return self.encoder_.encode(X), *self.as_dtype(y, c)
 
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on training for one pass over these rows, with the fields and vocabularies of the first ones.
@@ -242,11 +251,9 @@ class Model:
         """
         if streaming.is_stream(X):
             return streaming.partial_fit(self, X, y, sample_weight)
-        X, y, c = check_rows(X, y, sample_weight)
         if not self.__sklearn_is_fitted__():
             self.prepare(X, y, sample_weight)
-        self.check_targets(y)
-        return self.train_once((self.encoder_.encode(X), *self.as_dtype(y, c)))
+        return self.train_once(self.encode(X, y, sample_weight))
 
     def train_once(self, data):
         """One pass over encoded rows: (Slots, y, weights or None)."""
@@ -259,6 +266,7 @@ class Model:
         M = len(self.encoder_.field_names)
         self.check_fields(M)
         self.build(self.encoder_.n_features, M, np.random.default_rng(seeds["init"]))
+        check_layers(self, self.get_params())
         self.row_counts_ = np.zeros(self.encoder_.n_features, np.int64)       # training counts what it has seen
         self.initialise(mean)
         self.new_optimizer()
@@ -270,12 +278,12 @@ class Model:
         names = list(parameters(self))
         for prefixes, what in ((self.freeze, "freeze"), (self.lr_multipliers or {}, "lr_multipliers")):
             for prefix in prefixes:
-                if not any(training.matches(name, [prefix]) for name in names):
+                if not any(matches(name, [prefix]) for name in names):
                     raise ValueError(f"{what} names {prefix!r}, which is no parameter of this "
                                      f"{type(self).__name__}; there are {', '.join(names)}")
         self.optimizer_ = OPTIMIZERS[self.optimizer](
             self.learning_rate, lr_multipliers=self.lr_multipliers, lazy=self.lazy)
-        self._trainer = None
+        training.seed_dropout(self, self.seeds()["dropout"], 0)
 
     def initialise(self, mean):
         """Start the bias where the model predicts the mean of the training targets for every row."""
@@ -311,9 +319,9 @@ class Model:
             share = (counts / counts.sum()).astype(self.dtype)
             for layer_name, layer in named_layers(self):
                 for name in layer.tables:
-                    if not training.matches(f"{layer_name}.{name}", self.freeze):
+                    if not matches(f"{layer_name}.{name}", self.freeze):
                         table = layer.params[name][start:stop]
-                        table[untrained] = share @ table
+                        table[untrained] = np.tensordot(share, table, axes=1)         # whatever a row's shape
 
     def seeds(self):
         """Independent random streams, so that using more of one does not move the others."""
@@ -408,15 +416,8 @@ class Model:
 
     def chunk_rows(self, batch_rows):
         """How many rows to process at once, so that the widest array of a chunk stays in the cache."""
-        numbers_per_row = self.numbers_per_row(len(self.encoder_.field_names))
-        chunk_rows = max(8, training.CHUNK_NUMBERS // numbers_per_row)
-        if batch_rows is None:                                  # predicting
-            return chunk_rows
-        if self.whole_batch_only:
-            return batch_rows
-        if batch_rows * numbers_per_row >= training.WORTH_SHARING:      # a chunk for each of two cores, at least
-            return min(chunk_rows, -(-batch_rows // 2))
-        return chunk_rows
+        return training.chunk_rows(
+            self.numbers_per_row(len(self.encoder_.field_names)), batch_rows, self.whole_batch_only)
 
     def check_fitted(self):
         """Raise NotFittedError before ``fit``."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..layers import MLP, Embedding, FMPooling, Linear, field_pairs, sum_last
+from ..layers import MLP, Embedding, FMPooling, Linear, field_pairs
 from .base import Model
 
 
@@ -64,7 +64,7 @@ class DeepFM(Model):
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
-        y_FM = self.linear.forward(slots) + sum_last(pooled)      # (B,)
+        y_FM = self.linear.forward(slots) + pooled.sum(axis=1)      # (B,)
         y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       MLP([e_1; ...; e_M])
         return y_FM + y_DNN
 

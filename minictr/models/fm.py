@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from ..layers import Dropout, Embedding, FMPooling, Linear, field_pairs, sum_last
+from ..layers import Dropout, Embedding, FMPooling, Linear, field_pairs
 from .base import Model
 
 
@@ -51,7 +51,7 @@ class FM(Model):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
         pooled = self.pooled_dropout.forward(pooled)
-        return first_order + sum_last(pooled)                     # (B,)       <v_i, v_j> = sum_f v_if v_jf
+        return first_order + pooled.sum(axis=1)                     # (B,)       <v_i, v_j> = sum_f v_if v_jf
 
     def backward(self, dlogit):
         dpooled = np.repeat(dlogit[:, None], self.embedding_dim, axis=1)      # y = ... + sum_f pooled_f

@@ -54,8 +54,8 @@ class Recorder:
     What follows from it is worked out afterwards (``Reader``): here only what would be overwritten is kept.
     """
 
-    def __init__(self, model, trainer, detail):
-        self.model, self.trainer, self.detail = model, trainer, detail
+    def __init__(self, model, detail):
+        self.model, self.detail = model, detail
         self.names = {id(layer): name for name, layer in reversed(list(named_layers(model)))}
         self.params = parameters(model)
         self.packages = {type(owner).__module__.partition(".")[0]
@@ -106,9 +106,9 @@ class Recorder:
                 return self.names.get(id(owner), type(owner).__name__), function
             if isinstance(owner, self.model.loss_):
                 return type(owner).__name__, "loss" if function == "forward" else "backward"
-        if owner is self.trainer.optimizer and function in ("update", "_update_rows"):
+        if owner is self.model.optimizer_ and function in ("update", "update_rows"):
             return self._parameter(frame), "update"
-        if owner is self.trainer and function == "_add_l2":
+        if owner is self.model and function == "with_l2":
             return "reg", "update"
         return None
 

@@ -5,7 +5,7 @@ import copy
 from ..checks import check_rows
 from ..layers import named_layers
 from ..models import Model
-from ..training import Trainer
+from ..training import step, training_mode
 from .recorder import Recorder
 from .results import Trace
 
@@ -52,23 +52,17 @@ def trace(model, X, y, *, detail="lines"):
     if len(y) > MOST_ROWS:
         raise ValueError(f"a trace is to be read, and takes at most {MOST_ROWS} rows, got {len(y)}: pass some of them, "
                          "such as X[:1], y[:1]")
-    twin, trainer = _twin(model)
-    recorder = Recorder(twin, trainer, detail)
-    slots = twin.encoder_.encode(X)
-    recorder.record(lambda: trainer.step(slots, *twin.as_dtype(y)))
-    return Trace(twin, X[list(model.feature_names_in_)], y, recorder)
+    copied = _copy(model)
+    recorder = Recorder(copied, detail)
+    rows = copied.encode(X, y)
+    with training_mode(copied):
+        recorder.record(lambda: step(copied, *rows))
+    return Trace(copied, X[list(model.feature_names_in_)], y, recorder)
 
 
-def _twin(model):
-    """A copy of the model that can be trained without a trace left on it, and a Trainer for it."""
-    twin = copy.copy(model)
-    twin._trainer = None                                          # has threads, which cannot be copied
-    twin = copy.deepcopy(twin, {id(value): value for name, value in vars(model).items() if name in SHARED})
-    twin.chunk_rows = lambda batch_rows: batch_rows               # the whole batch at once
-    trainer = Trainer(twin, twin.loss_, twin.optimizer_, twin.seeds()["dropout"])
-    if model._trainer is not None and model._trainer.replicas:    # dropout's random numbers go on where they are
-        trainer.replicas, trainer.layers = [twin], [dict(named_layers(twin))]
-        trainer.set_training(True)
-    for _, layer in named_layers(twin):
+def _copy(model):
+    """A copy of the model that can be trained without a trace left on it; dropout's random numbers go on in it."""
+    copied = copy.deepcopy(model, {id(value): value for name, value in vars(model).items() if name in SHARED})
+    for _, layer in named_layers(copied):
         layer.cache, layer.grads = {}, {}
-    return twin, trainer
+    return copied

@@ -91,7 +91,7 @@ class Reader:
         """What comes in from outside the lines that are followed, and what a caller computed for this call."""
         function = call.code.co_name
         statement = statements_of(call.code)[0][0]
-        if function == "_update_rows":
+        if function == "update_rows":
             self._add(call, statement, "rows", *arrays["rows"])
         elif function == "update":
             for name in ("param", "grad"):
@@ -252,7 +252,7 @@ def _symbol(key):
 
 def root_of(array):
     """The array whose memory this is a view of."""
-    array = array.parts[0] if isinstance(array, RowGradient) else array
+    array = array.values if isinstance(array, RowGradient) else array
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array

@@ -80,7 +80,7 @@ def test_scoring_leaves_the_model_as_it_is(ddf):
     model.train_step(X[:9], Y[:9])
     before = model.predict_proba(X)
     minictr_distributed.predict_proba(model, ddf).compute()
-    assert model.optimizer_ is not None and model.n_threads is None and model._trainer is not None
+    assert model.optimizer_ is not None and model.n_threads is None
     np.testing.assert_array_equal(model.predict_proba(X), before)
 
 
@@ -169,10 +169,10 @@ def test_workers_that_die_in_mid_epoch_take_nothing_with_them(ddf, client, monke
 
     def apply_and_kill(trainer, grads, n_rows):
         apply(trainer, grads, n_rows)
-        if trainer.optimizer.t in (3, 8):
+        if trainer.model.optimizer_.t in (3, 8):
             client.wait_for_workers(2, timeout=30)
             pids = list(client.run(os.getpid).values())
-            for pid in pids if trainer.optimizer.t == 8 else pids[:1]:
+            for pid in pids if trainer.model.optimizer_.t == 8 else pids[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, Model, MultiValued, NotFittedError, Numerical, datasets, to_torch
 from minictr.layers import Dropout, RowGradient, gradients, named_layers, parameters, states
-from minictr.training import Trainer
+from minictr.training import ChunkedTrainer
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
@@ -200,7 +200,7 @@ def test_the_same_ten_steps_of_adam(name, task):
     before = {name: array.copy() for name, array in all_arrays(model).items()}
     module = to_torch(model).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=model.learning_rate)
-    trainer = Trainer(model, model.loss_, model.optimizer_, np.random.SeedSequence(0))
+    trainer = ChunkedTrainer(model, np.random.SeedSequence(0))
     rng = np.random.default_rng(6)
     for _ in range(10):
         rows = rng.choice(N_ROWS, 8, replace=False)               # few: most rows of the tables are left out

@@ -158,8 +158,8 @@ def test_an_afm_from_a_loaded_fm_still_learns_how_long_cells_are(tmp_path):
 
 def rows_of_batches(monkeypatch, window, sizes, n=40, batch_size=8):
     """The row numbers in each batch of an epoch, seen through the weight of a numerical field."""
-    seen, step = [], training.Trainer.step
-    monkeypatch.setattr(training.Trainer, "step", lambda trainer, slots, y, c=None: (
+    seen, step = [], training.ChunkedTrainer.step
+    monkeypatch.setattr(training.ChunkedTrainer, "step", lambda trainer, slots, y, c=None: (
         seen.append(slots.x[:, 0].astype(int).tolist()), step(trainer, slots, y, c))[1])
     table = pd.DataFrame({"row": np.arange(n, dtype=float), "y": np.arange(n) % 2})
     LR(fields=[Numerical("row")], epochs=1, batch_size=batch_size, shuffle_window=window, learning_rate=1e-9).fit(
@@ -187,8 +187,8 @@ def test_batches_of_windows_are_those_of_all_rows(n, batch_size):
     slots = streaming.Slots(np.arange(n)[:, None], None, starts=[0])
     for window in (1, 3, 8, 9, n):
         windows = streaming.cut_windows([(slots, np.arange(n), None)], window)
-        found = [y.tolist() for _, y, _ in training.window_batches(windows, batch_size)]
-        assert found == [rows.tolist() for rows in training.batches(np.arange(n), batch_size)]
+        found = [y.tolist() for _, y, _ in training.loop.window_batches(windows, batch_size)]
+        assert found == [rows.tolist() for rows in training.loop.batches(np.arange(n), batch_size)]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12))
@@ -220,7 +220,7 @@ def test_a_function_is_called_once_for_the_fields_and_once_an_epoch():
 def test_pieces_are_read_while_the_model_trains(monkeypatch):
     """The second window is asked for before the first one is done with."""
     asked = threading.Event()
-    step = training.Trainer.step
+    step = training.ChunkedTrainer.step
 
     def wait_for_the_next_piece(trainer, slots, y, c=None):
         assert asked.wait(timeout=30)
@@ -233,7 +233,7 @@ def test_pieces_are_read_while_the_model_trains(monkeypatch):
 
     model = make(epochs=1, fields=FIELDS[:1], shuffle_window=100)
     passes = iter([lambda: iter([TABLE]), pieces])      # the first pass learns the fields
-    monkeypatch.setattr(training.Trainer, "step", wait_for_the_next_piece)
+    monkeypatch.setattr(training.ChunkedTrainer, "step", wait_for_the_next_piece)
     model.fit(lambda: next(passes)(), "click")
 
 
@@ -338,7 +338,7 @@ def test_what_the_user_opened_is_closed_on_an_error():
 
 
 def test_ctrl_c_keeps_the_weights_and_leaves_no_thread(monkeypatch, capsys):
-    steps, step = [], training.Trainer.step
+    steps, step = [], training.ChunkedTrainer.step
 
     def press(trainer, slots, y, c=None):
         steps.append(1)
@@ -346,7 +346,7 @@ def test_ctrl_c_keeps_the_weights_and_leaves_no_thread(monkeypatch, capsys):
             raise KeyboardInterrupt
         return step(trainer, slots, y, c)
 
-    monkeypatch.setattr(training.Trainer, "step", press)
+    monkeypatch.setattr(training.ChunkedTrainer, "step", press)
     model = make(shuffle_window=40).fit(pieces_of(PLAIN, [40] * 5), "click")
     assert model.history_.attrs["interrupted"] and "interrupted" in capsys.readouterr().err
     assert 0 < model.row_counts_.sum() < make().fit(X, Y).row_counts_.sum()

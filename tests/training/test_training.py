@@ -25,10 +25,10 @@ from minictr import (
     Numerical,
     TrainingDiverged,
     losses,
-    threads,
     training,
 )
 from minictr.layers import Dropout, named_layers, parameters, sigmoid, states
+from minictr.training import chunked, loop, progress, threads
 
 FIELDS = ["user", "hour", Numerical("price", transform="standard"), MultiValued("genres")]
 MODELS = {
@@ -86,9 +86,9 @@ def test_chunks_change_nothing_but_rounding(name, monkeypatch):
     model = without_dropout(make(name, epochs=2, batch_size=130, dtype="float64", learning_rate=0.01))
     whole = weights(model.fit(X, y))
     n_chunks = []
-    cut = training.chunk_slices
-    monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)
-    monkeypatch.setattr(training, "chunk_slices", lambda *args: n_chunks.append(cut(*args)) or cut(*args))
+    cut = chunked.chunk_slices
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunked, "chunk_slices", lambda *args: n_chunks.append(cut(*args)) or cut(*args))
     chunked = weights(model.fit(X, y))
     assert max(map(len, n_chunks)) == (1 if name == "DeepFM use_bn" else 18)    # 130 rows, at most 8 each
     for array in whole:
@@ -98,7 +98,7 @@ def test_chunks_change_nothing_but_rounding(name, monkeypatch):
 @every_model
 @pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "dropout"])
 def test_weights_are_the_same_bits_with_any_number_of_threads_and_on_a_rerun(name, dropout, monkeypatch):
-    monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
     X, y = table(300)
     results, predictions = [], []
     for n_threads in (1, 2, 3, 3, None):
@@ -115,7 +115,7 @@ def test_weights_are_the_same_bits_with_any_number_of_threads_and_on_a_rerun(nam
 
 def test_chunks_have_different_dropout_masks(monkeypatch):
     """Had they all the same random numbers, dropout would repeat itself down the batch."""
-    monkeypatch.setattr(training, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
     masks = []
     forward = Dropout.forward
 
@@ -134,7 +134,7 @@ def test_chunks_have_different_dropout_masks(monkeypatch):
 @settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(2, 700))
 def test_chunks_cover_every_row_once(n_rows, chunk_rows):
-    chunks = training.chunk_slices(n_rows, chunk_rows)
+    chunks = chunked.chunk_slices(n_rows, chunk_rows)
     assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks[:-1])]
     assert chunks[-1].stop == n_rows
     sizes = [chunk.stop - chunk.start for chunk in chunks]
@@ -146,7 +146,7 @@ def test_chunks_cover_every_row_once(n_rows, chunk_rows):
 @given(st.integers(1, 300), st.integers(1, 50))
 def test_batches_hold_every_row_once_and_no_row_alone(n_rows, batch_size):
     order = np.random.default_rng(n_rows).permutation(n_rows)
-    batches = list(training.batches(order, batch_size))
+    batches = list(loop.batches(order, batch_size))
     np.testing.assert_array_equal(np.concatenate(batches), order)
     sizes = [len(batch) for batch in batches]
     assert max(sizes) <= batch_size + 1
@@ -172,13 +172,13 @@ def test_batch_norm_on_single_rows_is_an_error_with_advice():
 
 def test_every_row_is_used_once_in_each_epoch_in_a_new_order(monkeypatch):
     seen = []
-    step = training.Trainer.step
+    step = training.ChunkedTrainer.step
 
     def spy(trainer, slots, y, c=None):
         seen.append(slots.ids[:, 0].copy())
         return step(trainer, slots, y, c)
 
-    monkeypatch.setattr(training.Trainer, "step", spy)
+    monkeypatch.setattr(training.ChunkedTrainer, "step", spy)
     X = pd.DataFrame({"row": np.arange(50)})
     model = LR(fields=["row"], batch_size=7, epochs=2).fit(X, np.arange(50) % 2)
     first, second = np.concatenate(seen[:len(seen) // 2]), np.concatenate(seen[len(seen) // 2:])
@@ -195,10 +195,10 @@ def test_blas_gets_its_threads_back(monkeypatch):
         pytest.skip("NumPy's BLAS is no OpenBLAS of its own")
     get_threads, set_threads = controls
     before, during = get_threads(), []
-    step = training.Trainer.step
+    step = training.ChunkedTrainer.step
     try:
         set_threads(2)
-        monkeypatch.setattr(training.Trainer, "step",
+        monkeypatch.setattr(training.ChunkedTrainer, "step",
                             lambda *args: during.append(get_threads()) or step(*args))
         X, y = table(50)
         model = make("FM", epochs=1).fit(X, y)
@@ -240,15 +240,15 @@ def test_the_global_random_state_is_neither_read_nor_changed():
 def test_dropout_does_not_move_the_start_or_the_order(monkeypatch):
     """Streams of their own: a setting that uses more random numbers leaves the rest of the run alone."""
     orders, starts = [], []
-    step = training.Trainer.step
+    step = training.ChunkedTrainer.step
 
     def spy(trainer, slots, y, c=None):
-        if not trainer.optimizer.t:
+        if not trainer.model.optimizer_.t:
             starts.append(weights(trainer.model))
         orders[-1].append(slots.ids.copy())
         return step(trainer, slots, y, c)
 
-    monkeypatch.setattr(training.Trainer, "step", spy)
+    monkeypatch.setattr(training.ChunkedTrainer, "step", spy)
     X, y = table(200)
     for dropout in (0.0, 0.5):
         orders.append([])
@@ -489,7 +489,7 @@ def test_wrong_weights_are_refused(wrong, message):
 # ----------------------------------------------------------------------------------------- interruption
 
 def interrupt_at(monkeypatch, step_number):
-    step, calls = training.Trainer.step, []
+    step, calls = training.ChunkedTrainer.step, []
 
     def step_or_interrupt(trainer, slots, y, c=None):
         calls.append(1)
@@ -497,7 +497,7 @@ def interrupt_at(monkeypatch, step_number):
             raise KeyboardInterrupt
         return step(trainer, slots, y, c)
 
-    monkeypatch.setattr(training.Trainer, "step", step_or_interrupt)
+    monkeypatch.setattr(training.ChunkedTrainer, "step", step_or_interrupt)
 
 
 def test_an_interrupted_fit_keeps_the_best_weights_and_says_so(monkeypatch, capsys):
@@ -537,7 +537,7 @@ def test_another_error_is_not_swallowed(monkeypatch):
     def step(*args):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(training.Trainer, "step", step)
+    monkeypatch.setattr(training.ChunkedTrainer, "step", step)
     X, y = table(50)
     with pytest.raises(MemoryError, match="no room"):
         make("FM").fit(X, y)
@@ -568,7 +568,7 @@ def test_divergence_stops_at_once_and_says_where(name, learning_rate, monkeypatc
 
 
 def test_the_epoch_and_batch_of_a_divergence_are_the_true_ones(monkeypatch):
-    step, calls = training.Trainer.step, []
+    step, calls = training.ChunkedTrainer.step, []
 
     def poison(trainer, slots, y, c=None):
         calls.append(1)
@@ -577,7 +577,7 @@ def test_the_epoch_and_batch_of_a_divergence_are_the_true_ones(monkeypatch):
             slots.ids[0, 0] = 0
         return step(trainer, slots, y, c)
 
-    monkeypatch.setattr(training.Trainer, "step", poison)
+    monkeypatch.setattr(training.ChunkedTrainer, "step", poison)
     X, y = table(200)
     with pytest.raises(TrainingDiverged, match=r"epoch 2, batch 3: .*parameter embedding\.V is not finite"):
         make("FM", epochs=5, batch_size=50).fit(X, y)
@@ -629,7 +629,7 @@ def test_verbose_says_which_weights_were_restored(capsys):
 
 def test_verbose_in_a_terminal_updates_one_line(capsys, monkeypatch):
     clock = iter(np.arange(0, 1e6, 0.5))
-    monkeypatch.setattr(training, "time", types.SimpleNamespace(
+    monkeypatch.setattr(progress, "time", types.SimpleNamespace(
         monotonic=lambda: float(next(clock)), perf_counter=time.perf_counter))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     X, y = table(200)
@@ -716,8 +716,8 @@ def test_partial_fit_learns():
 def test_each_partial_fit_has_an_order_and_dropout_masks_of_its_own(monkeypatch):
     X, y = table(100)
     orders = []
-    step = training.Trainer.step
-    monkeypatch.setattr(training.Trainer, "step", lambda trainer, slots, y, c=None: (
+    step = training.ChunkedTrainer.step
+    monkeypatch.setattr(training.ChunkedTrainer, "step", lambda trainer, slots, y, c=None: (
         orders.append(slots.ids.tobytes()), step(trainer, slots, y, c))[1])
     model = make("FM", dropout=0.5, batch_size=1000)
     masks = [model.partial_fit(X, y).pooled_dropout.cache["mask"].tobytes() for _ in range(3)]

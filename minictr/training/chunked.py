@@ -1,0 +1,191 @@
+"""The step that ``fit`` makes: the plain one, in chunks that fit the cache, on several threads.
+
+A batch is processed in chunks small enough to stay in the processor's cache. Each chunk has a replica of the model:
+the same parameters, caches and gradients of its own, and in place of layers their fast twins where there are some
+(``fast_layers``). The replicas' gradients are added in chunk order, then the optimizer updates the shared parameters
+once. So neither the number of threads nor their timing changes a bit of the result, which is that of ``step``, to
+rounding.
+"""
+
+import functools
+import itertools
+
+import numpy as np
+
+from ..layers import Dropout, RowGradient, gradients, named_layers, parameters, replica
+from .fast_layers import with_fast_layers
+from .fast_rows import FastRowGradient, Places, join_slots
+from .fast_updates import update_in_parts
+from .step import check_complete, check_finite, set_training, step, with_l2
+from .threads import Threads, n_cores, one_blas_thread
+
+# The largest array of a chunk should stay in a core's cache: 2^19 numbers of 4 bytes are 2 MB.
+CHUNK_NUMBERS = 2 ** 19
+# A batch whose widest array is smaller is not cut for the threads' sake: handing work over costs some 50 microseconds.
+WORTH_SHARING = 2 ** 18
+
+
+def chunk_rows(numbers_per_row, batch_rows=None, whole_batch_only=False):
+    """How many rows to process at once, so that the widest array of a chunk stays in the cache.
+
+    Parameters
+    ----------
+    numbers_per_row : the size of that array for one row.   batch_rows : the rows of a batch; None when predicting.
+    whole_batch_only : whether a batch must not be cut.
+
+    >>> chunk_rows(1024), chunk_rows(1024, 400), chunk_rows(1024, 400, whole_batch_only=True), chunk_rows(10, 400)
+    (512, 200, 400, 52428)
+    """
+    rows = max(8, CHUNK_NUMBERS // numbers_per_row)
+    if batch_rows is None:
+        return rows
+    if whole_batch_only:
+        return batch_rows
+    if batch_rows * numbers_per_row >= WORTH_SHARING:             # a chunk for each of two cores, at least
+        return min(rows, -(-batch_rows // 2))
+    return rows
+
+
+def chunk_slices(n_rows, chunk_rows):
+    """Cut 0..n_rows into equal chunks of at most ``chunk_rows``; an even number of them, if more than one.
+
+    The cut depends on the sizes alone, never on the number of threads: so the result does not either.
+
+    >>> chunk_slices(10, 4)
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 7, None), slice(7, 10, None)]
+    """
+    n_chunks = -(-n_rows // chunk_rows)
+    if n_chunks > 1:
+        n_chunks += n_chunks % 2
+    bounds = [n_rows * i // n_chunks for i in range(n_chunks + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
+class ChunkedTrainer:
+    """Makes the steps of a fit: ``step`` is one update, everything else is around it.
+
+    Parameters
+    ----------
+    model : a Model after ``start``, whose optimizer and settings it uses.   seed : SeedSequence for dropout.
+    threads : Threads to share out the chunks to; None for the caller's alone.
+    """
+
+    def __init__(self, model, seed, threads=None):
+        self.model = model
+        self.seed = seed
+        self.threads = threads or Threads(1)
+        self.params = parameters(model)
+        self.replicas = []
+
+    def step(self, slots, y, c=None):
+        """One training step on a batch: forward, loss, backward, update. Returns the batch's mean loss.
+
+        Parameters
+        ----------
+        slots : Slots of B rows.   y : (B,) targets.   c : (B,) weights of the rows, or None.
+        """
+        loss, grads = self.gradients(slots, y, c, n_rows=len(slots))
+        self.apply(grads, n_rows=len(slots))
+        return loss
+
+    def gradients(self, slots, y, c, n_rows):
+        """Forward, loss and backward of rows that are a batch, or a part of one of ``n_rows`` rows.
+
+        Returns: their part of the batch's mean loss, and {parameter name: gradient}, without what is frozen.
+        """
+        cuts = chunk_slices(len(slots), self.model.chunk_rows(len(slots)))
+        chunks = [slots] if len(cuts) == 1 else [slots[cut] for cut in cuts]
+        while len(self.replicas) < len(cuts):
+            self._add_replica()
+        logits = [None] * len(cuts)
+
+        def forward_and_backward(i):
+            model, loss = self.replicas[i], self.model.loss_()
+            with np.errstate(over="ignore", invalid="ignore"):    # a loss that is not finite is reported below
+                logits[i] = model.forward(chunks[i])
+                value = loss.forward(logits[i], y[cuts[i]], None if c is None else c[cuts[i]], n_rows)
+                model.backward(loss.backward())
+            return value
+
+        places = Places(slots)
+        if len(chunks) == 1:
+            losses = [forward_and_backward(0)]
+        else:       # the update will ask for the batch's distinct ids: finding them is one more piece of work to share
+            work = [places.find, *(functools.partial(forward_and_backward, i) for i in range(len(chunks)))]
+            losses = self.threads.map(lambda piece: piece(), work)[1:]
+        loss = sum(losses)
+        if not np.isfinite(loss):
+            for i in range(len(chunks)):
+                check_finite(losses[i], logits[i], self.replicas[i])
+            check_finite(loss, np.concatenate(logits), self.model)
+        parts = [gradients(model) for model in self.replicas[:len(chunks)]]
+        check_complete(parts[0], self.model)
+        return loss, {name: add_up([part[name] for part in parts], chunks, places) for name in parts[0]}
+
+    def apply(self, grads, n_rows):
+        """Update the parameters by the gradients of a whole batch of ``n_rows`` rows."""
+        update_in_parts(self.model.optimizer_, self.params, with_l2(self.model, grads, n_rows), self.threads)
+
+    def set_training(self, on):
+        """Switch dropout and batch norm between training and predicting, also of the replicas to come."""
+        for model in [self.model, *self.replicas]:
+            set_training(model, on)
+
+    def _add_replica(self):
+        model = with_fast_layers(replica(self.model))
+        seed_dropout(model, self.seed, len(self.replicas))
+        self.replicas.append(model)
+
+
+class PlainTrainer:
+    """The same for ``plain=True``: each batch is one plain step of the model itself, on the calling thread."""
+
+    def __init__(self, model, seed):
+        self.model = model
+        seed_dropout(model, seed, 0)
+
+    def step(self, slots, y, c=None):
+        """One plain step on a batch; returns its mean loss."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return step(self.model, slots, y, c)
+
+    def set_training(self, on):
+        """Switch dropout and batch norm between training and predicting."""
+        set_training(self.model, on)
+
+
+def seed_dropout(model, seed, number):
+    """Give each dropout of a replica random numbers of its own: no race between threads, no order to keep."""
+    for i, (_, layer) in enumerate(named_layers(model)):
+        if isinstance(layer, Dropout):
+            layer.rng = np.random.default_rng(
+                np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number, i)))
+
+
+def add_up(parts, chunks, places):
+    """The gradient of a parameter from those that the chunks left, added in chunk order."""
+    if isinstance(parts[0], RowGradient):
+        own = any(part.slots is not chunk for part, chunk in zip(parts, chunks, strict=True))
+        return FastRowGradient(Places(join_slots([part.slots for part in parts])) if own else places,
+                               [part.values for part in parts])
+    return functools.reduce(np.add, parts)
+
+
+def predict_logits(model, slots):
+    """The model's output for every row, in chunks on threads: (N,)."""
+    logits = np.empty(len(slots), model.dtype)
+    chunks = chunk_slices(len(slots), model.chunk_rows(None)) if len(slots) else []
+    n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(chunks), 1))
+    idle = [replica(model) for _ in range(n_threads)]
+    if not model.plain:
+        idle = [with_fast_layers(one) for one in idle]
+
+    def run(chunk):
+        one = idle.pop()
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits[chunk] = one.forward(slots[chunk])
+        idle.append(one)
+
+    with one_blas_thread(), Threads(n_threads) as threads:
+        threads.map(run, chunks)
+    return logits

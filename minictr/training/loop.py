@@ -1,0 +1,178 @@
+"""The training loop: epochs, windows cut into batches, early stopping, and the loss on validation rows."""
+
+import contextlib
+import time
+
+import numpy as np
+import pandas as pd
+
+from ..checks import warn
+from ..layers import parameters, states
+from ..streaming import join, take
+from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
+from .progress import Progress
+from .step import TrainingDiverged
+from .threads import Threads, n_cores, one_blas_thread
+
+
+def fit(model, windows, n_rows, targets, validation, seeds, trainer=None, after_epoch=None):
+    """Train for ``model.epochs`` epochs, or until the validation loss stops falling; returns the history.
+
+    Parameters
+    ----------
+    model : a built Model with ``optimizer_`` and ``loss_``; its settings say how to train.
+    windows : iterable of (Slots, y, weights or None), gone through once an epoch: rows that are shuffled together.
+    n_rows : how many rows these are in all.
+    targets : (y, weights or None) of all rows, or of some with the same mean and spread.
+    validation : (Slots, y, weights or None), or None.
+    seeds : dict of SeedSequences "order" and "dropout".   trainer : what makes the steps, such as a ``ChunkedTrainer`` (the default, on threads).
+    after_epoch : None, or a function of (model, line of the history as a dict), called after each epoch.
+
+    Returns: DataFrame epoch, train_loss (mean over the epoch's batches), val_loss, seconds; its ``attrs`` hold
+    the name of the loss, the loss of always predicting the training mean, the best epoch, and whether Ctrl-C ended it.
+    """
+    rng = np.random.default_rng(seeds["order"])
+    progress, best = Progress(model, n_rows), Best(model)
+    lines, interrupted = [], False
+    own = trainer_on_threads(model, seeds["dropout"]) if trainer is None else contextlib.nullcontext(trainer)
+    with own as trainer:
+        for epoch in range(1, model.epochs + 1):
+            start = time.perf_counter()
+            try:
+                line = {"epoch": epoch, "train_loss": run_epoch(trainer, windows, rng, epoch, progress),
+                        "val_loss": np.nan}
+                if validation is not None:
+                    line["val_loss"] = evaluate(model, *validation)
+                    best.update(epoch, line["val_loss"])
+                line["seconds"] = time.perf_counter() - start
+                lines.append(line)
+                progress.epoch(line)
+                if after_epoch is not None:
+                    after_epoch(model, dict(line))
+            except KeyboardInterrupt:
+                model.fill_untrained_rows()
+                interrupted = True
+                break
+            if validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
+                break
+    best.restore()
+    base_loss = constant_loss(model.loss_, *targets, *(targets if validation is None else validation[1:]))
+    if best.epoch and best.loss > 2 * base_loss:
+        warn(f"even in its best epoch the model's validation loss, {best.loss:.4g}, is far above {base_loss:.4g}, that "
+             f"of always predicting the mean: training diverged. Lower learning_rate (now {model.learning_rate})")
+    progress.end(interrupted, best.epoch, len(lines))
+    history = pd.DataFrame(lines, columns=["epoch", "train_loss", "val_loss", "seconds"])
+    history.attrs = {"loss": model.loss_.name, "best_epoch": best.epoch or len(lines), "interrupted": interrupted,
+                     "base_loss": base_loss}
+    return history
+
+
+def fit_once(model, windows, seeds):
+    """One pass over the windows, for ``partial_fit``; its random numbers depend on the steps made before."""
+    steps = model.optimizer_.t
+    order, dropout = (np.random.SeedSequence(seeds[name].entropy, spawn_key=(*seeds[name].spawn_key, steps))
+                      for name in ("order", "dropout"))
+    with trainer_on_threads(model, dropout) as trainer:
+        run_epoch(trainer, windows, np.random.default_rng(order), 1)
+
+
+@contextlib.contextmanager
+def trainer_on_threads(model, dropout_seed):
+    """What makes the model's steps: on threads, with BLAS held to one thread for each of them, or plainly."""
+    if model.plain:
+        yield PlainTrainer(model, dropout_seed)
+        return
+    with one_blas_thread(), Threads(model.n_threads or n_cores()) as threads:
+        yield ChunkedTrainer(model, dropout_seed, threads)
+
+
+def run_epoch(trainer, windows, rng, epoch, progress=None):
+    """One pass over the windows, each in a new random order; returns the mean of the batches' losses."""
+    model = trainer.model
+    trainer.set_training(True)
+    total, n_rows, batch = 0.0, 0, 0
+    try:
+        with contextlib.closing(window_batches(
+                windows, model.batch_size, None if model.shuffle_window == 1 else rng)) as parts:
+            for batch, (slots, y, c) in enumerate(parts, start=1):
+                loss = trainer.step(slots, y, c)
+                total += loss * len(y)
+                n_rows += len(y)
+                if progress:
+                    progress.batch(epoch, batch, loss)
+    except TrainingDiverged as error:
+        raise TrainingDiverged(
+            f"epoch {epoch}, batch {batch}: {error}. Lower learning_rate (now {model.learning_rate}), or scale "
+            "large numerical fields (transform=\"standard\")") from None
+    finally:
+        trainer.set_training(False)
+    model.fill_untrained_rows()
+    return total / n_rows
+
+
+def window_batches(windows, batch_size, rng=None):
+    """Cut windows into batches as if they were one table; with ``rng`` each window is shuffled first.
+
+    Rows that do not fill a batch go on to the next window; so the batches are those of ``batches`` for all rows.
+    """
+    held = None
+    for window in windows:
+        order = np.arange(len(window[1])) if rng is None else rng.permutation(len(window[1]))
+        if held is not None:
+            n_held = len(held[1])
+            window = join([held, window])
+            order = np.concatenate([np.arange(n_held), n_held + order])
+        last = max(0, (len(order) - 2) // batch_size * batch_size)     # a single row left over must find its batch
+        for start in range(0, last, batch_size):
+            yield take(window, order[start:start + batch_size])
+        held = take(window, order[last:])
+    for rows in batches(np.arange(len(held[1])), batch_size):
+        yield take(held, rows)
+
+
+def batches(order, batch_size):
+    """Cut an order of rows into batches; a single row left over joins the batch before it.
+
+    >>> [rows.tolist() for rows in batches(np.arange(7), 3)]
+    [[0, 1, 2], [3, 4, 5, 6]]
+    """
+    N = len(order)
+    last = N - 1 if N % batch_size == 1 and N > 1 and batch_size > 1 else N
+    for start in range(0, last, batch_size):
+        stop = start + batch_size
+        yield order[start:stop if stop < last else N]
+
+
+def evaluate(model, slots, y, c=None):
+    """Mean loss of a fitted model on encoded rows, weighted by c."""
+    loss = model.loss_().forward(predict_logits(model, slots), y, c)
+    return loss if c is None else loss / np.mean(c)
+
+
+def constant_loss(loss, y, c, y_test, c_test):
+    """The loss on ``y_test`` of always predicting the (weighted) mean of ``y``: what a model must beat."""
+    mean = np.mean(y, dtype=np.float64) if c is None else np.average(y.astype(np.float64), weights=c)
+    s = np.log(mean / (1 - mean)) if loss.name == "log loss" else mean
+    N, total = len(y_test), 0.0
+    for start in range(0, N, 100_000):                  # in blocks, for many rows' sake
+        block = slice(start, min(start + 100_000, N))
+        c_block = None if c_test is None else c_test[block]
+        total += loss().forward(np.full(block.stop - start, s), y_test[block], c_block, n_rows=N)
+    return total if c_test is None else total / np.mean(c_test)
+
+
+class Best:
+    """Remembers the weights of the epoch with the lowest validation loss."""
+
+    def __init__(self, model):
+        self.arrays = {**parameters(model), **states(model)}
+        self.epoch, self.loss, self.weights = None, np.inf, None
+
+    def update(self, epoch, loss):
+        if loss < self.loss or self.epoch is None:
+            self.epoch, self.loss = epoch, loss
+            self.weights = {name: array.copy() for name, array in self.arrays.items()}
+
+    def restore(self):
+        for name, array in (self.weights or {}).items():
+            self.arrays[name][...] = array

@@ -1,0 +1,31 @@
+"""Who may be replaced by a fast twin: exactly what the package's source says, and nothing that somebody changed."""
+
+_AS_WRITTEN = {}        # class: {name: function} of it and of what it inherits, as imported
+
+
+def remember(*classes):
+    """Note what the methods of these classes are, before anybody can change them."""
+    for cls in classes:
+        _AS_WRITTEN[cls] = methods(cls)
+
+
+def is_as_written(thing):
+    """Whether a layer or optimizer is exactly of a remembered class, and neither the class nor it has other methods now.
+
+    >>> from minictr.layers import Dense
+    >>> class MyDense(Dense):
+    ...     pass
+    >>> import numpy as np
+    >>> dense, mine = (cls(2, 2, np.random.default_rng(0)) for cls in (Dense, MyDense))
+    >>> from minictr.training import fast_layers
+    >>> is_as_written(dense), is_as_written(mine)
+    (True, False)
+    """
+    cls = type(thing)
+    return cls in _AS_WRITTEN and methods(cls) == _AS_WRITTEN[cls] and not set(methods(cls)) & set(vars(thing))
+
+
+def methods(cls):
+    """The functions of a class and its bases, as they are at this moment: {name: function}."""
+    return {name: value for base in reversed(cls.__mro__[:-1]) for name, value in vars(base).items()
+            if callable(value)}
