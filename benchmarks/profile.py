@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from minictr.layers import named_layers
-from minictr.training.threads import one_blas_thread
 from minictr.training import Trainer
+from minictr.training.threads import one_blas_thread
 
 from .quality import machine
 from .shapes import HEAVY, NAMES, SHAPES, built, drawn_slots, new_model

@@ -287,9 +287,9 @@ def readout(self, dout, fault=None):
 
 
 def relu(self, dout, fault=None):
-    out = self.cache["out"]
-    return {None: dout * (out > 0), "passed through": dout, "by the sign of dout": dout * (dout > 0),
-            "times out": dout * out, "closed in place of open": dout * (out == 0)}[fault]
+    x = self.cache["x"]
+    return {None: dout * (x > 0), "passed through": dout, "by the sign of dout": dout * (dout > 0),
+            "times out": dout * np.maximum(x, 0), "closed in place of open": dout * (x <= 0)}[fault]
 
 
 def dropout(self, dout, fault=None):

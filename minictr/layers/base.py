@@ -73,9 +73,9 @@ def check_layers(owner, settings=()):
         for name, value in vars(part).items():
             if part is owner and name in settings:
                 if isinstance(value, Layer) or (isinstance(value, (list, tuple, dict)) and holds_layers(value)):
-                    raise TypeError(f"{where}.{name} is a setting, and now holds a layer: the model could not be saved, "
-                                    "cloned or fitted again. Give the layer a name of its own, such as "
-                                    f"self.{name}_layer")
+                    raise TypeError(
+                        f"{where}.{name} is a setting, and now holds a layer: the model could not be saved, cloned or "
+                        f"fitted again. Give the layer a name of its own, such as self.{name}_layer")
                 continue
             items = value if isinstance(value, list) else [value]
             if any(holds_layers(item) and not isinstance(item, Layer) for item in items):

@@ -218,7 +218,7 @@ class Model:
         return self
 
     def train_step(self, X, y, sample_weight=None):
-        """One plain training step on the rows given, after ``prepare`` or ``fit``; returns their loss before the update.
+        """One plain training step on these rows, after ``prepare`` or ``fit``; returns their loss before the update.
 
         It is ``encode`` and ``minictr.training.step.step``: the rows are one batch, in one piece, and its caches and
         gradients stay in the layers, to be looked at.

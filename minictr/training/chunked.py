@@ -97,13 +97,12 @@ class ChunkedTrainer:
         chunks = [slots] if len(cuts) == 1 else [slots[cut] for cut in cuts]
         while len(self.replicas) < len(cuts):
             self._add_replica()
-        logits = [None] * len(cuts)
 
         def forward_and_backward(i):
             model, loss = self.replicas[i], self.model.loss_()
             with np.errstate(over="ignore", invalid="ignore"):    # a loss that is not finite is reported below
-                logits[i] = model.forward(chunks[i])
-                value = loss.forward(logits[i], y[cuts[i]], None if c is None else c[cuts[i]], n_rows)
+                s = model.forward(chunks[i])
+                value = loss.forward(s, y[cuts[i]], None if c is None else c[cuts[i]], n_rows)
                 model.backward(loss.backward())
             return value
 
@@ -115,9 +114,7 @@ class ChunkedTrainer:
             losses = self.threads.map(lambda piece: piece(), work)[1:]
         loss = sum(losses)
         if not np.isfinite(loss):
-            for i in range(len(chunks)):
-                check_finite(losses[i], logits[i], self.replicas[i])
-            check_finite(loss, np.concatenate(logits), self.model)
+            self._say_what_is_not_finite(loss, chunks[int(np.argmin(np.isfinite(losses)))])
         parts = [gradients(model) for model in self.replicas[:len(chunks)]]
         check_complete(parts[0], self.model)
         return loss, {name: add_up([part[name] for part in parts], chunks, places) for name in parts[0]}
@@ -130,6 +127,12 @@ class ChunkedTrainer:
         """Switch dropout and batch norm between training and predicting, also of the replicas to come."""
         for model in [self.model, *self.replicas]:
             set_training(model, on)
+
+    def _say_what_is_not_finite(self, loss, chunk):
+        """Raise TrainingDiverged: the plain layers, whose caches have the paper's names, go through the chunk again."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            s = self.model.forward(chunk)
+        check_finite(loss, s, self.model)
 
     def _add_replica(self):
         model = with_fast_layers(replica(self.model))

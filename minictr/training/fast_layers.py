@@ -135,9 +135,9 @@ class FastFMPooling(FMPooling):
 class FastAttentionPooling(AttentionPooling):
     """Replaces the passes over dz, (B, P, t), the largest array of AFM, which never exists here.
 
-    Plainly:  dz = ds * h * on,  dW = p^T dz,  db = sum dz,  dp = dz W^T.  Only ``on`` needs that shape: ds (one number a
-    row) goes to the side of p, h (one a column) to that of W. The sums are the same, without three passes over the
-    largest array.
+    Plainly:  dz = ds * h * on,  dW = p^T dz,  db = sum dz,  dp = dz W^T,  with on = 1 where z > 0, else 0.  Only ``on``
+    needs that shape: ds (one number a row) goes to the side of p, h (one a column) to that of W. The sums are the same,
+    without three passes over the largest array.
     """
 
     def forward(self, pij):
@@ -268,9 +268,9 @@ TWINS = {Embedding: FastEmbedding, Linear: FastLinear, PairProduct: FastPairProd
 remember(*TWINS)
 
 
-def with_fast_layers(model):
+def with_fast_layers(owner):
     """The same replica of a model or layer, each layer that has a fast twin, and is as written, changed into it."""
-    for _, layer in named_layers(model):
+    for layer in [owner, *(layer for _, layer in named_layers(owner))]:
         if is_as_written(layer):
             layer.__class__ = TWINS[type(layer)]
-    return model
+    return owner

@@ -25,7 +25,8 @@ def fit(model, windows, n_rows, targets, validation, seeds, trainer=None, after_
     n_rows : how many rows these are in all.
     targets : (y, weights or None) of all rows, or of some with the same mean and spread.
     validation : (Slots, y, weights or None), or None.
-    seeds : dict of SeedSequences "order" and "dropout".   trainer : what makes the steps, such as a ``ChunkedTrainer`` (the default, on threads).
+    seeds : dict of SeedSequences "order" and "dropout".
+    trainer : what makes the steps; by default a ``ChunkedTrainer`` on threads.
     after_epoch : None, or a function of (model, line of the history as a dict), called after each epoch.
 
     Returns: DataFrame epoch, train_loss (mean over the epoch's batches), val_loss, seconds; its ``attrs`` hold

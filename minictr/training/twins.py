@@ -10,7 +10,7 @@ def remember(*classes):
 
 
 def is_as_written(thing):
-    """Whether a layer or optimizer is exactly of a remembered class, and neither the class nor it has other methods now.
+    """Whether a layer or optimizer is exactly of a remembered class, and no method of the class or its own was changed.
 
     >>> from minictr.layers import Dense
     >>> class MyDense(Dense):
