@@ -57,11 +57,15 @@ def read_column(name, values):
     return pd.Series(values)
 
 
-def row_blocks(column):
-    """Yield (row numbers, that part of the column) until the column ends."""
-    for first in range(0, len(column), BLOCK):
-        block = column.iloc[first:first + BLOCK]
-        yield range(first, first + len(block)), block
+def row_blocks(columns):
+    """Cut columns, given by name, into blocks: {name: [(block, the numbers of its rows), ...]}."""
+    blocks = {}
+    for name, column in columns.items():
+        blocks[name] = []
+        for first in range(0, len(column), BLOCK):
+            block = column.iloc[first:first + BLOCK]
+            blocks[name].append((block, range(first, first + len(block))))
+    return blocks
 
 
 def plain(value):
@@ -139,7 +143,7 @@ def distinct_values(name, block, rows, expected=None):
     int8, as nullable Int64 or as an object. With `expected`, the kind of the training column,
     values of another kind raise TypeError: silently, all of them would be unknown.
     """
-    kind = value_kind(name, block, rows)
+    kind = KINDS.get(infer_dtype(block, skipna=True)) or value_kind(name, block, rows)  # most are plain to see
     if kind == "float":
         block = read_numbers(name, block, rows)
     codes, values = pd.factorize(block)
@@ -158,17 +162,12 @@ def distinct_values(name, block, rows, expected=None):
     return codes, (values + 0.0 if kind == "float" else values), kind  # -0.0 + 0.0 is 0.0
 
 
-def common_kind(name, kinds):
-    """The kind of a column whose blocks have these kinds."""
-    kinds = kinds - {"empty"}
-    if not kinds:
-        raise ValueError(f"column {name!r} has only missing values: leave it out of the fields")
-    if kinds == {"int", "float"}:
+def common_kind(name, one, other):
+    """The kind of a column whose blocks are of two kinds."""
+    if {one, other} == {"int", "float"}:
         return "float"
-    if len(kinds) > 1:
-        raise TypeError(f"column {name!r} mixes {' and '.join(sorted(kinds))} values; make them "
-                        f"one type, for example with .astype(str)")
-    return min(kinds)
+    raise TypeError(f"column {name!r} mixes {' and '.join(sorted((one, other)))} values; make them "
+                    f"one type, for example with .astype(str)")
 
 
 # ---------------------------------------------------------------------- values that have ids
@@ -196,8 +195,10 @@ class CategoricalLearner:
     def add(self, block, rows):
         """Learn from one more block."""
         values, kind, counts, n_missing = self.count(block, rows)
-        if kind != "empty":
-            self.kind = common_kind(self.spec.name, {self.kind, kind})
+        if self.kind == "empty":
+            self.kind = kind
+        elif kind not in ("empty", self.kind):
+            self.kind = common_kind(self.spec.name, self.kind, kind)
         self.n_rows += len(block)
         self.n_missing += n_missing
         if not len(values):
@@ -237,9 +238,10 @@ class CategoricalLearner:
     def encoder(self):
         """The encoder of all blocks so far."""
         spec, missing = self.spec, self.n_missing / self.n_rows
-        kind = common_kind(spec.name, {self.kind})
+        if self.kind == "empty":
+            raise ValueError(f"column {spec.name!r} has only missing values: leave it out of the fields")
         if spec.buckets is not None:
-            return spec.encoder_class(spec, kind, None, 0.0, missing)
+            return spec.encoder_class(spec, self.kind, None, 0.0, missing)
         self.merge()
         if self.lost:
             warn(f"column {spec.name!r} has very many rare values: it was counted with at most {MAX_CANDIDATES:,} of "
@@ -247,7 +249,7 @@ class CategoricalLearner:
                  f"times may be unknown as well; with buckets= there is nothing to count")
         frequent = self.counts >= spec.min_count
         unknown = float((self.n_occurrences - self.counts[frequent].sum()) / self.n_occurrences)
-        return spec.encoder_class(spec, kind, np.sort(self.values[frequent]), unknown, missing)
+        return spec.encoder_class(spec, self.kind, np.sort(self.values[frequent]), unknown, missing)
 
 
 class MultiValuedLearner(CategoricalLearner):
@@ -371,13 +373,13 @@ def split_cells(spec, block, rows, expected=None):
         cells, contents = pd.factorize(block)  # each distinct text is split once
     else:
         cells, contents = np.arange(len(block)), block.astype(object)  # lists: each is its own
-    lists = [as_list(spec, content) for content in contents]
+    lists = [content if isinstance(content, (list, tuple)) else as_list(spec, content) for content in contents]
     lists.append([])  # the cell of the missing rows
     cells = np.where(cells < 0, len(lists) - 1, cells)
     first_row = np.empty(len(lists), np.int64)
     first_row[cells[::-1]] = rows[::-1]  # backwards: the first row of a cell is written last
-    owner = np.repeat(np.arange(len(lists)), [len(values) for values in lists])
-    in_a_row = pd.Series([value for values in lists for value in values], dtype=object)
+    owner = np.repeat(np.arange(len(lists)), list(map(len, lists)))
+    in_a_row = pd.Series(list(itertools.chain.from_iterable(lists)), dtype=object)
     codes, values, kind = distinct_values(spec.name, in_a_row, first_row[owner], expected)
     lengths = np.bincount(owner[codes >= 0], minlength=len(lists))
     return cells, lengths, codes[codes >= 0], values, kind

@@ -13,6 +13,7 @@ Ids are global: each field has its own stretch of one embedding table. Within th
 
 import contextlib
 import inspect
+import itertools
 import numbers
 from collections.abc import Iterator
 
@@ -53,11 +54,6 @@ class Field:
 
     def __eq__(self, other):
         return type(self) is type(other) and self.params() == other.params()
-
-    def learner(self):
-        """What learns this field from its training column (see encoding.py); the field stays as it is."""
-        self.check()
-        return self.encoder_class.learner_class(self)
 
     def check(self):
         """Raise TypeError or ValueError if an argument makes no sense."""
@@ -218,7 +214,8 @@ def infer_field(name, column):
     >>> infer_field("genres", [["Action", "Comedy"], []])
     MultiValued('genres')
     """
-    column = read_column(name, column)
+    if not isinstance(column, pd.Series):
+        column = read_column(name, column)
     if column.dtype == object:
         present = column.notna().to_numpy()
         first = column.iloc[int(np.argmax(present))] if present.any() else None
@@ -243,11 +240,13 @@ def check_table(table):
 
 def read_columns(table, names):
     """These columns of a DataFrame or dict, by name; all must be there, and equally long."""
-    names = list(names)
+    columns, names = {}, list(names)
     for name in names:
         if name not in table:
             raise ValueError(f"column {name!r} was in fit but is missing here; got {list(table)}")
-    columns = {name: read_column(name, table[name]) for name in names}
+    for name in names:
+        column = table[name]    # a DataFrame's column is a Series already, unless its name is there twice
+        columns[name] = column if isinstance(column, pd.Series) else read_column(name, column)
     for name, column in columns.items():
         if len(column) != len(columns[names[0]]):
             raise ValueError(f"the columns of a table must be equally long: {names[0]!r} has "
@@ -258,8 +257,8 @@ def read_columns(table, names):
 def learn_piece(learners, piece, names):
     """Feed these columns of a piece to their learners; returns the number of its rows."""
     columns = read_columns(piece, names)
-    for name, column in columns.items():
-        for rows, block in row_blocks(column):
+    for name, blocks in row_blocks(columns).items():
+        for block, rows in blocks:
             learners[name].add(block, rows)
     return max(map(len, columns.values()), default=0)
 
@@ -272,12 +271,6 @@ def in_piece(first_row):
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"in the piece that begins with row {first_row:,} (its own rows count from 0): {error}") from error
-
-
-def encode_blocks(encoder, column):
-    """Yield (row numbers, cells, ids, x) of one block of rows after the other."""
-    for rows, block in row_blocks(column):
-        yield rows, *encoder.encode(block, rows)
 
 
 class TableEncoder:
@@ -316,7 +309,7 @@ class TableEncoder:
     def __init__(self, fields=None):
         self.fields = fields
         self.widths = None
-        self._encoders = None
+        self._encoders = self._offsets = self._n_features = None
 
     def fit(self, *tables):
         """Learn every field from its column, forgetting what an earlier fit learned.
@@ -361,8 +354,11 @@ class TableEncoder:
                 if not len(column):
                     raise ValueError(f"column {name!r} has no rows; fit needs at least one")
                 field = own[name]
-                spec = field if isinstance(field, Field) else infer_field(name, column)
-                learners[name] = spec.learner()
+                if isinstance(field, Field):
+                    field.check()
+                else:
+                    field = infer_field(name, column)
+                learners[name] = field.encoder_class.learner_class(field)   # the field stays as it is
             first_row = learn_piece(learners, first, own)
             for piece in rest:
                 with in_piece(first_row):
@@ -375,18 +371,24 @@ class TableEncoder:
         return self._keep({name: learners[name].encoder() for name in names})
 
     def _keep(self, encoders):
-        n_features = sum(encoder.n_ids for encoder in encoders.values())
+        offsets, n_features = {}, 0
+        for name, encoder in encoders.items():
+            offsets[name] = n_features
+            n_features += encoder.n_ids
         if n_features > np.iinfo(np.int32).max:
             raise ValueError(f"the fields need {n_features} ids, but int32 holds 2**31 - 1; give "
                              f"the largest fields buckets= or a higher min_count=")
-        self._encoders = encoders
+        self._encoders, self._offsets, self._n_features = encoders, offsets, n_features
         return self
+
+    def _check_fitted(self):
+        if self._encoders is None:
+            raise ValueError("this TableEncoder has not learned a table yet: call fit first")
 
     @property
     def encoders(self):
         """The fitted encoder of each field, by name (see encoding.py)."""
-        if self._encoders is None:
-            raise ValueError("this TableEncoder has not learned a table yet: call fit first")
+        self._check_fitted()
         return self._encoders
 
     @property
@@ -397,17 +399,24 @@ class TableEncoder:
     @property
     def offsets(self):
         """(M,) int array: the first global id of each field."""
-        return np.cumsum([0, *(encoder.n_ids for encoder in self.encoders.values())])[:-1]
+        return np.array([self._offsets[name] for name in self.encoders])
 
     @property
     def n_features(self):
         """n, the number of ids of all fields: the rows of the embedding table."""
-        return sum(encoder.n_ids for encoder in self.encoders.values())
+        self._check_fitted()
+        return self._n_features
 
-    def _encoder(self, name):
-        if name not in self.encoders:
-            raise ValueError(f"{name!r} is not one of the fields {self.field_names}")
-        return self.encoders[name]
+    def _chosen(self, fields):
+        """The names of these fields, or of all (None); a ValueError if one is no field, or there are none."""
+        self._check_fitted()
+        names = list(self._encoders if fields is None else fields)
+        for name in names:
+            if name not in self._encoders:
+                raise ValueError(f"{name!r} is not one of the fields {self.field_names}")
+        if not names:
+            raise ValueError(f"fields is empty; name at least one of {self.field_names}")
+        return names
 
     def encode(self, table, fields=None, widths=None):
         """Turn a table into `Slots`: global ids (N, S) and weights x (N, S).
@@ -429,30 +438,30 @@ class TableEncoder:
             infinite or no numbers. A value that fit did not see is no error: it is "unknown".
         """
         check_table(table)
-        names = self.field_names if fields is None else list(fields)
-        encoders = [self._encoder(name) for name in names]
-        if not names:
-            raise ValueError(f"fields is empty; name at least one of {self.field_names}")
+        names = self._chosen(fields)
         columns = read_columns(table, names)
-        parts = []
+        blocks = row_blocks(columns)
+        parts, weighted = [], False
         widths = [1] * len(names) if widths is None else list(widths)
-        for number, (name, encoder) in enumerate(zip(names, encoders, strict=True)):
-            blocks = encode_blocks(encoder, columns[name])
+        for number, name in enumerate(names):
+            encoder = self._encoders[name]
+            cells = itertools.starmap(encoder.encode, blocks[name])     # lazy: one block after the other
             if isinstance(encoder, MultiValuedEncoder):
-                blocks = list(blocks)  # all at once: the fullest cell says how many slots there are
-                widths[number] = max([widths[number], *(ids.shape[1] for _, _, ids, _ in blocks)])
-            parts.append(blocks)
+                cells = list(cells)     # all at once: the fullest cell says how many slots there are
+                for _, ids, _ in cells:
+                    widths[number] = max(widths[number], ids.shape[1])
+            parts.append(cells)
+            weighted |= isinstance(encoder, (MultiValuedEncoder, NumericalEncoder))
         ends = np.cumsum(widths)
         ids = np.empty((len(columns[names[0]]), ends[-1]), np.int32)
-        weighted = any(isinstance(e, (MultiValuedEncoder, NumericalEncoder)) for e in encoders)
         x = np.ones(ids.shape, np.float32) if weighted else None
-        offsets = dict(zip(self.field_names, self.offsets.tolist(), strict=True))
-        for name, blocks, width, end in zip(names, parts, widths, ends, strict=True):
-            for rows, cells, cell_ids, cell_x in blocks:
+        for name, part, width, end in zip(names, parts, widths, ends, strict=True):
+            offset = self._offsets[name]
+            for (_, rows), (cells, cell_ids, cell_x) in zip(blocks[name], part, strict=True):
                 here = slice(rows.start, rows.stop), slice(end - width, end)
                 n_used = cell_ids.shape[1]
-                ids[here][:, :n_used] = (cell_ids + offsets[name])[cells]
-                ids[here][:, n_used:] = offsets[name] + MISSING
+                ids[here][:, :n_used] = (cell_ids + offset)[cells]
+                ids[here][:, n_used:] = offset + MISSING
                 if cell_x is not None:
                     x[here][:, :n_used] = cell_x[cells]
                     x[here][:, n_used:] = 0
@@ -460,7 +469,8 @@ class TableEncoder:
 
     def feature_names(self, field):
         """The label of each id of a field: "(unknown)", "(missing)", then its values as text."""
-        return self._encoder(field).labels()
+        [name] = self._chosen([field])
+        return self._encoders[name].labels()
 
     def describe(self):
         """What fit learned: one row a field, with its kind and the number of its values.

@@ -44,6 +44,22 @@ def weights_by_id(slots):
     return rows
 
 
+def calls(function):
+    """How many of the library's functions `function()` enters: what a reader with a debugger steps through."""
+    entered = []
+
+    def watch(frame, event, arg):
+        if event == "call" and frame.f_globals.get("__name__", "").startswith("minictr."):
+            entered.append(frame.f_code.co_name)
+
+    sys.setprofile(watch)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return len(entered)
+
+
 def reload(encoder):
     """The encoder after a trip through JSON and a NumPy file that may not hold objects."""
     state, arrays = encoder.get_state()
@@ -967,3 +983,17 @@ def test_whole_numbers_with_gaps_are_said_to_be_taken_as_a_quantity():
     """pandas turns ids into floats as soon as one is missing."""
     with pytest.warns(UserWarning, match=r"column 'zip' .* Categorical\('zip'\)"):
         assert infer_field("zip", [10115.0, np.nan]) == Numerical("zip", transform="standard")
+
+
+def test_a_reader_steps_through_few_functions_a_column():
+    """What all fields share is worked out when they are learned, and a column takes no helper more than it needs."""
+    table = pd.DataFrame({f"f{number}": ["a", "b", "a"] for number in range(20)})
+    encoder = TableEncoder().fit(table)
+    one, two, twenty = (calls(lambda n=n: encoder.encode(table, table.columns[:n])) for n in (1, 2, 20))
+    assert two - one <= 3 and twenty - one == 19 * (two - one)
+    alone = TableEncoder(["f0"]).fit(table)
+    assert calls(lambda: alone.encode(table)) == one
+    assert calls(lambda: encoder.n_features) <= 2 and calls(lambda: encoder.field_names) <= 3
+    cells = pd.DataFrame({"m": [["a", "b"]] * 50, "few": [["a", "b"]] * 50})
+    lists = TableEncoder().fit(cells)
+    assert calls(lambda: lists.encode(cells)) == calls(lambda: lists.encode(cells[:2]))
