@@ -299,9 +299,9 @@ class Model:
     def count_rows(self, slots):
         """How often each row of the tables is looked up, (n,); slots of weight 0 only fill up."""
         counts = np.zeros(self.encoder_.n_features, np.int64)
-        for start in range(0, len(slots), 100_000):             # np.bincount copies the ids, as larger numbers
-            part = slots[start:start + 100_000]
-            ids = part.ids if part.x is None else part.ids[part.x != 0]
+        for start in range(0, len(slots.ids), 100_000):         # np.bincount copies the ids, as larger numbers
+            part = slice(start, start + 100_000)
+            ids = slots.ids[part] if slots.x is None else slots.ids[part][slots.x[part] != 0]
             counts += np.bincount(ids.ravel(), minlength=len(counts))
         return counts
 
@@ -354,11 +354,15 @@ class Model:
 
     def as_dtype(self, *arrays):
         """Targets and weights in the model's dtype; None stays None."""
-        with np.errstate(over="ignore"):
-            cast = tuple(None if array is None else array.astype(self.dtype) for array in arrays)
-        if not all(np.isfinite(array).all() for array in cast if array is not None):
-            raise ValueError(f"y or the weights are too large for {self.dtype}; change their unit")
-        return cast
+        cast = []
+        for array in arrays:
+            if array is not None:
+                with np.errstate(over="ignore"):
+                    array = array.astype(self.dtype)
+                if not np.isfinite(array).all():
+                    raise ValueError(f"y or the weights are too large for {self.dtype}; change their unit")
+            cast.append(array)
+        return tuple(cast)
 
     # ---- predicting ------------------------------------------------------------------------------------
 
