@@ -6,7 +6,7 @@ paper says. Two published attention bugs pass it: compare with the equation, wri
 
 import numpy as np
 
-from .layers.base import gradients, parameters
+from .layers.base import all_gradients, check_layers, parameters
 from .layers.embedding import RowGradient
 from .slots import Slots
 
@@ -62,8 +62,8 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
     seed : of dout and of what is redrawn.   eps : half the width of the difference.
 
     Returns: GradientReport, true if all is well; print it.
-    Raises: TypeError if x is neither an array nor Slots, or an array is not float64: with float32 the differences are
-    all rounding error. ValueError if x or a parameter is empty.
+    Raises: TypeError if x is neither an array nor Slots, if layers lie where they would be overlooked, or an array is
+    not float64: with float32 the differences are all rounding error. ValueError if x or a parameter is empty.
 
     >>> from minictr.layers import FMPooling
     >>> check_gradients(FMPooling(), np.random.default_rng(0).standard_normal((4, 3, 2))).passed
@@ -74,6 +74,7 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
                         f"{type(x).__name__}")
     if isinstance(x, Slots) and len(x) == 0:
         raise ValueError("x has no rows, so that every derivative is 0, right or wrong; give at least one")
+    check_layers(layer, layer.get_params() if hasattr(layer, "get_params") else ())
     arrays = parameters(layer)
     if redraw is not None:
         before = {name: array.copy() for name, array in arrays.items()}
@@ -97,7 +98,7 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
     # (seed, 1) and not seed: x may well be the first draw of default_rng(seed), and dout must not equal it
     dout = np.random.default_rng((seed, 1)).standard_normal(layer.forward(x).shape)
     dx = layer.backward(dout)
-    analytic = {name: _dense(gradient, arrays[name]) for name, gradient in gradients(layer).items()}
+    analytic = {name: _dense(gradient, arrays[name]) for name, gradient in all_gradients(layer).items()}
     if "x" in arrays:
         analytic["x"] = dx
 

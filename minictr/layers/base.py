@@ -47,17 +47,18 @@ def named_layers(owner):
     >>> [name for name, layer in named_layers(mlp)]
     ['dense_1', 'relu_1', 'dropout_1', 'out']
     """
-    for name, value in vars(owner).items():
-        if isinstance(value, Layer):
-            found = [(name, value)]
-        elif isinstance(value, list):
-            found = [(f"{name}_{i}", item) for i, item in enumerate(value, 1) if isinstance(item, Layer)]
-        else:
-            continue
-        for layer_name, layer in found:
-            yield layer_name, layer
-            for inner_name, inner in named_layers(layer):
-                yield f"{layer_name}.{inner_name}", inner
+    found, waiting = [], [("", owner)]
+    while waiting:
+        layer_name, part = waiting.pop()
+        found.append((layer_name, part))
+        prefix, inner = f"{layer_name}." if layer_name else "", []
+        for name, value in vars(part).items():
+            if isinstance(value, Layer):
+                inner.append((f"{prefix}{name}", value))
+            elif isinstance(value, list):
+                inner += [(f"{prefix}{name}_{i}", item) for i, item in enumerate(value, 1) if isinstance(item, Layer)]
+        waiting += reversed(inner)
+    return found[1:]
 
 
 def check_layers(owner, settings=()):
@@ -71,30 +72,32 @@ def check_layers(owner, settings=()):
     for layer_name, part in [("", owner), *named_layers(owner)]:
         where = f"{type(owner).__name__}.{layer_name}" if layer_name else type(owner).__name__
         for name, value in vars(part).items():
+            if not isinstance(value, (Layer, list, tuple, set, dict)) or name in ("params", "grads", "cache", "state"):
+                continue
             if part is owner and name in settings:
                 if isinstance(value, Layer) or (isinstance(value, (list, tuple, dict)) and holds_layers(value)):
                     raise TypeError(
                         f"{where}.{name} is a setting, and now holds a layer: the model could not be saved, cloned or "
                         f"fitted again. Give the layer a name of its own, such as self.{name}_layer")
                 continue
-            items = value if isinstance(value, list) else [value]
-            if any(holds_layers(item) and not isinstance(item, Layer) for item in items):
-                kind = "nested list" if isinstance(value, list) else type(value).__name__
-                raise TypeError(f"{where}.{name} holds layers in a {kind}, where they would be neither trained nor "
-                                "saved. Keep each layer in an attribute of its own, or all of them in one flat list")
+            for item in value if isinstance(value, list) else [value]:
+                if not isinstance(item, Layer) and holds_layers(item):
+                    kind = "nested list" if isinstance(value, list) else type(value).__name__
+                    raise TypeError(f"{where}.{name} holds layers in a {kind}, where they would be neither trained nor "
+                                    "saved. Keep each layer in an attribute of its own, or all in one flat list")
 
 
 def holds_layers(value):
-    """Whether a value is a layer, a list, tuple, set or dict with one somewhere in it, or an object with one.
+    """Whether a value is a layer, or a list, tuple, set or dict with one somewhere in it.
 
     >>> holds_layers({"a": (1, [Layer()])}), holds_layers([1, "b"])
     (True, False)
     """
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, set)):
         return any(holds_layers(item) for item in value)
-    return isinstance(value, Layer) or any(isinstance(item, Layer) for item in getattr(value, "__dict__", {}).values())
+    return isinstance(value, Layer)
 
 
 def parameters(owner):
@@ -104,8 +107,13 @@ def parameters(owner):
 
 def gradients(owner):
     """The gradients that the latest backward pass left, by the same names; without what a model's ``freeze`` names."""
-    frozen = getattr(owner, "freeze", ())
-    return {name: grad for name, grad in _collect(owner, "grads").items() if not matches(name, frozen)}
+    grads, frozen = all_gradients(owner), getattr(owner, "freeze", ())
+    return {name: grad for name, grad in grads.items() if not matches(name, frozen)} if frozen else grads
+
+
+def all_gradients(owner):
+    """The same with what is frozen, of which ``backward`` leaves the gradients too."""
+    return _collect(owner, "grads")
 
 
 def states(owner):
@@ -116,7 +124,8 @@ def states(owner):
 def _collect(owner, kind):
     found = dict(getattr(owner, kind)) if isinstance(owner, Layer) else {}
     for layer_name, layer in named_layers(owner):
-        found.update({f"{layer_name}.{name}": value for name, value in getattr(layer, kind).items()})
+        for name, value in getattr(layer, kind).items():
+            found[f"{layer_name}.{name}"] = value
     return found
 
 

@@ -21,7 +21,7 @@ class RowGradient:
     >>> from minictr.slots import Slots
     >>> gradient = RowGradient(Slots([[7, 2], [7, 5]], None, [0, 1]), np.array([1.0, 10.0, 2.0, 20.0]))
     >>> gradient
-    RowGradient of 4 values at 3 rows: 2: 10.0, 5: 20.0, 7: 3.0
+    RowGradient of 4 values at 3 rows: 2: 10., 5: 20., 7: 3.
     >>> rows, sums = gradient.sum()
     >>> rows, sums
     (array([2, 5, 7], dtype=int32), array([10., 20.,  3.]))
@@ -47,11 +47,11 @@ class RowGradient:
 
     def __repr__(self):
         rows, sums = self.sum()
-        shape = "" if sums.ndim == 1 else f" of shape {sums.shape[1:]}"
-        first = ", ".join(f"{row}: {np.array2string(value, precision=4, threshold=6, separator=', ')}"
+        shape = f" of shape {sums.shape[1:]}" if sums.ndim > 1 else ""
+        first = ", ".join(f"{row}: {np.array2string(np.asarray(value), precision=4, threshold=6)}"
                           for row, value in zip(rows[:3].tolist(), sums, strict=False))
-        return (f"RowGradient of {len(self.values)} values{shape} at {len(rows)} rows: {first}"
-                f"{', ...' if len(rows) > 3 else ''}")
+        more = ", ..." if len(rows) > 3 else ""
+        return f"RowGradient of {len(self.values)} values{shape} at {len(rows)} rows: {first}{more}"
 
 
 def sum_within_fields(values, slots):

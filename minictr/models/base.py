@@ -235,7 +235,7 @@ class Model:
         >>> clicks = datasets.make_clicks(200, seed=0)
         >>> slots, y, c = LR().prepare(clicks.X, clicks.y).encode(clicks.X[:2], clicks.y[:2])
         >>> slots.ids.shape, y.dtype, c
-        ((2, 8), dtype('float32'), None)
+        ((2, 10), dtype('float32'), None)
         """
         self.check_fitted()
         X, y, c = check_rows(X, y, sample_weight)

@@ -31,7 +31,7 @@ def step(model, slots, y, c=None):
     >>> model = FM(embedding_dim=2).prepare(clicks.X, clicks.y)
     >>> L = step(model, *model.encode(clicks.X, clicks.y))
     >>> model.embedding.cache["slots"].ids.shape, model.linear.grads["w0"].shape
-    ((200, 8), (1,))
+    ((200, 10), (1,))
     """
     loss = model.loss_()
     s = model.forward(slots)                                      # (B,)       logits

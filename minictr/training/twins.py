@@ -22,10 +22,14 @@ def is_as_written(thing):
     (True, False)
     """
     cls = type(thing)
-    return cls in _AS_WRITTEN and methods(cls) == _AS_WRITTEN[cls] and not set(methods(cls)) & set(vars(thing))
+    return cls in _AS_WRITTEN and methods(cls) == _AS_WRITTEN[cls] and _AS_WRITTEN[cls].keys().isdisjoint(vars(thing))
 
 
 def methods(cls):
     """The functions of a class and its bases, as they are at this moment: {name: function}."""
-    return {name: value for base in reversed(cls.__mro__[:-1]) for name, value in vars(base).items()
-            if callable(value)}
+    found = {}
+    for base in reversed(cls.__mro__[:-1]):
+        for name, value in vars(base).items():
+            if callable(value):
+                found[name] = value
+    return found

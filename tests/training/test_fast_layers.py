@@ -28,9 +28,9 @@ from minictr.layers import (
     replica,
     states,
 )
-from minictr.optim import SGD, Adagrad, Adam
+from minictr.optim import Adam
 from minictr.slots import Slots
-from minictr.training import ChunkedTrainer, chunked, fast_layers, fast_rows, fast_updates, predict_logits, step
+from minictr.training import ChunkedTrainer, chunked, fast_layers, fast_rows, predict_logits, step
 from minictr.training.fast_functions import times_x
 from minictr.training.fast_layers import TWINS, with_fast_layers
 from minictr.training.step import set_training
@@ -269,27 +269,6 @@ def test_the_chunked_step_is_the_plain_step(name, rows_of_a_chunk, monkeypatch):
         assert_allclose(found[array_name], array, rtol=1e-12, atol=1e-12, err_msg=array_name)
     n_chunks = {1: 12, 5: 4, 6: 2, 11: 2, 100: 1}[rows_of_a_chunk]
     assert len(trainer.replicas) == (1 if plain.whole_batch_only else n_chunks)
-
-
-@pytest.mark.parametrize("optimizer", [SGD, Adagrad, Adam], ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("lazy", [True, False])
-def test_an_update_in_parts_is_the_optimizers_own(optimizer, lazy, monkeypatch):
-    monkeypatch.setattr(fast_updates, "PART_NUMBERS", 5)
-    rng = np.random.default_rng(0)
-    start = {"W": rng.standard_normal((4, 3)), "V": rng.standard_normal((9, 2)), "w0": rng.standard_normal(1)}
-    one, other = ({name: array.copy() for name, array in start.items()} for _ in range(2))
-    plain, fast = (optimizer(0.1, lr_multipliers={"V": 3}, lazy=lazy) for _ in range(2))
-    for _ in range(5):
-        slots = Slots(rng.integers(0, 9, (4, 2)), None, [0, 1])
-        grads = {"W": rng.standard_normal((4, 3)), "w0": rng.standard_normal(1),
-                 "V": RowGradient(slots, rng.standard_normal((8, 2)))}
-        plain.step(one, grads)
-        fast_updates.update_in_parts(fast, other, grads)
-    assert plain.t == fast.t == 5
-    for name in start:
-        assert_allclose(other[name], one[name], rtol=1e-12, atol=1e-14, err_msg=name)
-        for key, array in plain.state[name].items():
-            assert_allclose(fast.state[name][key], array, rtol=1e-12, atol=1e-14, err_msg=f"{name} {key}")
 
 
 # ---- gradients of rows -----------------------------------------------------------------------------------------------

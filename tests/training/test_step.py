@@ -1,0 +1,345 @@
+"""The plain step: what it leaves behind, what it refuses, and that nothing is overlooked in it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from minictr import AFM, FM, LR, AutoInt, DeepFM, TrainingDiverged, check_gradients, datasets
+from minictr.layers import (
+    MLP,
+    Dense,
+    Dropout,
+    Embedding,
+    FMPooling,
+    Layer,
+    Linear,
+    RowGradient,
+    gradients,
+    named_layers,
+    parameters,
+)
+from minictr.slots import Slots
+from minictr.training import ChunkedTrainer, chunked, step
+from minictr.training.step import with_l2
+
+
+@pytest.fixture(scope="module")
+def clicks():
+    return datasets.make_clicks(600, seed=0)
+
+
+def whole(model):
+    """All gradients as whole arrays."""
+    params = parameters(model)
+    return {name: (grad.dense(len(params[name])) if isinstance(grad, RowGradient) else grad).copy()
+            for name, grad in gradients(model).items()}
+
+
+# ---- caches and gradients are the batch's ------------------------------------------------------------------
+
+@pytest.mark.parametrize("model", [AFM(), AutoInt(), DeepFM(), FM()], ids=lambda model: type(model).__name__)
+def test_a_step_leaves_the_caches_and_gradients_of_the_whole_batch(model, clicks):
+    """A batch that ``fit`` would cut in several chunks: AFM cuts 600 rows, AutoInt with its defaults even 256."""
+    model = model.clone().set_params(dtype="float64").prepare(clicks.X, clicks.y)
+    assert len(chunked.chunk_slices(600, model.chunk_rows(600))) > 1 or not isinstance(model, (AFM, AutoInt))
+    slots, y, _ = model.encode(clicks.X, clicks.y)
+    before = {name: array.copy() for name, array in parameters(model).items()}
+    model.train_step(clicks.X, clicks.y)
+    left = whole(model)
+    for _, layer in named_layers(model):
+        for array in layer.cache.values():
+            assert array is None or len(array) == 600
+    for name, array in parameters(model).items():
+        array[...] = before[name]
+    loss = model.loss_()
+    loss.forward(model.forward(slots), y)
+    model.backward(loss.backward())
+    for name, grad in whole(model).items():
+        assert_array_equal(left[name], grad, err_msg=name)
+
+
+@pytest.mark.parametrize("make", [AFM, DeepFM, FM, LR], ids=lambda make: make.__name__)
+def test_l2_is_added_to_what_the_optimizer_gets_and_not_to_the_gradients_left(make, clicks):
+    one, other = (make(reg=reg, dtype="float64").prepare(clicks.X, clicks.y) for reg in (0.0, 5.0))
+    for model in (one, other):
+        model.train_step(clicks.X[:32], clicks.y[:32])
+    for name, grad in whole(one).items():
+        assert_array_equal(whole(other)[name], grad, err_msg=name)
+    for model in (one, other):                                    # LR's weights were 0 before the first step
+        model.train_step(clicks.X[:32], clicks.y[:32])
+    assert any(not np.array_equal(array, parameters(other)[name]) for name, array in parameters(one).items())
+
+
+def test_with_l2_leaves_the_gradients_given_as_they_are(clicks):
+    model = FM(reg=2.0, dtype="float64").prepare(clicks.X, clicks.y)
+    step(model, *model.encode(clicks.X[:32], clicks.y[:32]))
+    given, before = gradients(model), whole(model)
+    more = with_l2(model, given, B=32)
+    assert more["embedding.V"] is not given["embedding.V"] and more["linear.w0"] is given["linear.w0"]
+    for name, grad in whole(model).items():
+        assert_array_equal(grad, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("n_rows", [100, 600])
+def test_chunks_do_not_change_the_gradients_of_their_replicas(n_rows, clicks, monkeypatch):
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    model = AFM(dtype="float64", reg=1.0).prepare(clicks.X, clicks.y)
+    rows = model.encode(clicks.X[:n_rows], clicks.y[:n_rows])
+    trainer = ChunkedTrainer(model, np.random.SeedSequence(0))
+    loss, grads = trainer.gradients(*rows, n_rows)
+    before = [{name: (grad.values if isinstance(grad, RowGradient) else grad).copy()
+               for name, grad in gradients(one).items()} for one in trainer.replicas]
+    trainer.apply(grads, n_rows)
+    for one, values in zip(trainer.replicas, before, strict=True):
+        for name, grad in gradients(one).items():
+            assert_array_equal(grad.values if isinstance(grad, RowGradient) else grad, values[name], err_msg=name)
+    plain = AFM(dtype="float64", reg=1.0).prepare(clicks.X, clicks.y)
+    assert step(plain, *rows) == pytest.approx(loss, rel=1e-12)
+    assert_allclose(model.attention.params["W"], plain.attention.params["W"], rtol=1e-9)
+
+
+def test_fit_and_predict_leave_nothing_in_the_models_layers(clicks):
+    model = AFM(epochs=1).fit(clicks.X, clicks.y, validation=0.2)
+    model.predict_proba(clicks.X)
+    assert all(not layer.cache and not layer.grads for _, layer in named_layers(model))
+
+
+def test_gradients_leave_out_what_is_frozen(clicks):
+    model = AFM(freeze=("embedding", "linear.w0")).prepare(clicks.X, clicks.y)
+    before = {name: array.copy() for name, array in parameters(model).items()}
+    model.train_step(clicks.X, clicks.y)
+    assert set(parameters(model)) - set(gradients(model)) == {"embedding.V", "linear.w0"}
+    moved = {name for name, array in parameters(model).items() if not np.array_equal(array, before[name])}
+    assert moved == set(gradients(model))
+
+
+def test_encode_gives_the_rows_of_a_step(clicks):
+    model = FM(epochs=1, dtype="float64").fit(clicks.X, clicks.y)
+    slots, y, c = model.encode(clicks.X[:9], clicks.y[:9], np.arange(9))
+    assert_array_equal(slots.ids, model.encoder_.encode(clicks.X[:9]).ids)
+    assert_array_equal(y, clicks.y[:9])
+    assert y.dtype == c.dtype == np.float64 and c.mean() == pytest.approx(1)
+    with pytest.raises(ValueError, match="row 2 holds 7"):
+        model.encode(clicks.X[:3], [0, 1, 7])
+    with pytest.raises(ValueError, match="not fitted"):
+        FM().encode(clicks.X, clicks.y)
+
+
+def test_a_step_trains_in_the_mode_that_it_finds_and_train_step_sets_it(clicks):
+    model = FM(dropout=0.5).prepare(clicks.X, clicks.y)
+    step(model, *model.encode(clicks.X, clicks.y))
+    assert model.pooled_dropout.cache["mask"] is None
+    model.train_step(clicks.X, clicks.y)
+    assert model.pooled_dropout.cache["mask"] is not None and not model.pooled_dropout.training
+    counts = model.row_counts_.copy()
+    step(model, *model.encode(clicks.X, clicks.y))
+    assert_array_equal(model.row_counts_, counts)
+
+
+# ---- a loss that is not finite -----------------------------------------------------------------------------
+
+class Halves(Layer):
+    """A layer that keeps its arrays in a list, and whose second one overflows."""
+
+    def forward(self, E):
+        self.cache = {"halves": [E[..., ::2], E[..., 1::2] * np.inf]}
+        return np.concatenate(self.cache["halves"], axis=-1)
+
+    def backward(self, dout):
+        return dout
+
+
+def test_the_search_for_what_is_not_finite_looks_into_lists(clicks):
+    class HalvesFM(FM):
+        def build(self, n, M, rng):
+            super().build(n, M, rng)
+            self.halves = Halves()
+
+        def forward(self, slots):
+            return self.linear.forward(slots) + self.halves.forward(self.embedding.forward(slots)).sum(axis=(1, 2))
+
+    model = HalvesFM().prepare(clicks.X, clicks.y)
+    before = {name: array.copy() for name, array in parameters(model).items()}
+    with pytest.raises(TrainingDiverged, match=r"the first array .* not finite is halves\.halves\[1\]"):
+        model.train_step(clicks.X, clicks.y)
+    for name, array in parameters(model).items():
+        assert_array_equal(array, before[name], err_msg=name)
+
+
+# ---- nothing is overlooked ---------------------------------------------------------------------------------
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class Deep(FM):
+    """An FM with layers kept in some way."""
+
+    kept: str = "list"
+    deep_dropout: float = 0.5
+
+    def build(self, n, M, rng):
+        super().build(n, M, rng)
+        layers = [Dense(2, 2, rng, self.dtype), Dense(2, 2, rng, self.dtype)]
+        self.deep = {"list": layers, "tuple": tuple(layers), "dict": dict(enumerate(layers)), "nested": [layers],
+                     "tuples": [(layer,) for layer in layers], "mixed": [layers[0], {"more": layers[1]}],
+                     "set": set(layers)}.get(self.kept)
+        if self.kept == "setting":
+            self.deep_dropout = Dropout(self.deep_dropout, rng)
+        if self.kept == "inside":
+            self.mlp = MLP(2, [2], rng)
+            self.mlp.towers = tuple(layers)
+
+    def backward(self, dlogit):
+        super().backward(dlogit)
+        for layer in self.deep or ():
+            layer.grads = {name: np.zeros_like(array) for name, array in layer.params.items()}
+
+
+@pytest.mark.parametrize(("kept", "message"), [
+    ("tuple", r"Deep\.deep holds layers in a tuple"), ("dict", r"Deep\.deep holds layers in a dict"),
+    ("nested", r"Deep\.deep holds layers in a nested list"), ("tuples", r"Deep\.deep holds layers in a nested list"),
+    ("mixed", r"Deep\.deep holds layers in a nested list"), ("set", r"Deep\.deep holds layers in a set"),
+    ("inside", r"Deep\.mlp\.towers holds layers in a tuple"),
+    ("setting", r"Deep\.deep_dropout is a setting, and now holds a layer"),
+])
+def test_layers_that_would_be_overlooked_are_an_error_when_the_model_is_built(kept, message, clicks):
+    with pytest.raises(TypeError, match=message):
+        Deep(kept=kept).fit(clicks.X, clicks.y)
+    with pytest.raises(TypeError, match=message):
+        Deep(kept=kept).prepare(clicks.X, clicks.y)
+
+
+def test_layers_in_a_flat_list_are_found(clicks):
+    model = Deep(kept="list", epochs=1).fit(clicks.X, clicks.y)
+    assert {"deep_1.W", "deep_2.b"} < set(parameters(model))
+
+
+def test_a_gradient_check_refuses_a_layer_that_overlooks_another():
+    class Towers(Layer):
+        def __init__(self, rng):
+            super().__init__()
+            self.towers = (Dense(2, 2, rng, np.float64),)
+
+        def forward(self, x):
+            return self.towers[0].forward(x)
+
+        def backward(self, dout):
+            return self.towers[0].backward(dout)
+
+    with pytest.raises(TypeError, match=r"Towers\.towers holds layers in a tuple"):
+        check_gradients(Towers(np.random.default_rng(0)), np.ones((3, 2)))
+
+
+# ---- tables of a layer's own -------------------------------------------------------------------------------
+
+class Crossed(Layer):
+    """One weight for each value of a cross of the first two fields, hashed to 13 rows: ids of its own."""
+
+    tables = ()
+
+    def __init__(self, rng, dtype):
+        super().__init__()
+        self.params["u"] = rng.standard_normal(13).astype(dtype)
+
+    def forward(self, slots):
+        crossed = Slots((slots.ids[:, :1] * 31 + slots.ids[:, 1:2] * 7) % 13, None, [0])
+        self.cache = {"slots": crossed}
+        return self.params["u"][crossed.ids[:, 0]]
+
+    def backward(self, dout):
+        self.grads["u"] = RowGradient(self.cache["slots"], dout)
+
+
+class CrossedLR(LR):
+    """LR with a cross."""
+
+    def build(self, n, M, rng):
+        super().build(n, M, rng)
+        self.crossed = Crossed(rng, self.dtype)
+
+    def forward(self, slots):
+        return super().forward(slots) + self.crossed.forward(slots)
+
+    def backward(self, dlogit):
+        super().backward(dlogit)
+        self.crossed.backward(dlogit)
+
+
+@pytest.mark.parametrize("n_chunks", [1, 2, 6])
+def test_a_row_gradient_keeps_rows_of_its_own(n_chunks, clicks, monkeypatch):
+    settings = {"dtype": "float64", "optimizer": "sgd", "learning_rate": 0.5, "reg": 1.0}
+    monkeypatch.setattr(CrossedLR, "regularized", ("crossed.u",))
+    plain, in_chunks = (CrossedLR(**settings).prepare(clicks.X, clicks.y) for _ in range(2))
+    assert check_gradients(plain, plain.encode(clicks.X[:20], clicks.y[:20])[0]).passed
+    rows = plain.encode(clicks.X, clicks.y)
+    monkeypatch.setattr(CrossedLR, "chunk_rows", lambda self, batch_rows: -(-600 // n_chunks))
+    trainer = ChunkedTrainer(in_chunks, np.random.SeedSequence(0))
+    for _ in range(3):
+        trainer.step(*rows)
+        step(plain, *rows)
+    assert len(trainer.replicas) == n_chunks
+    for name, array in parameters(plain).items():
+        assert_allclose(parameters(in_chunks)[name], array, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+class Cubes(Embedding):
+    """Each value has a matrix (3, k) in place of a vector; out is the sum of its rows."""
+
+    def __init__(self, n, k, rng, dtype):
+        super().__init__(n, k, rng, dtype=dtype)
+        self.params["V"] = 0.1 * rng.standard_normal((n, 3, k)).astype(dtype)
+
+    def forward(self, slots):
+        self.cache = {"slots": slots}
+        return self.params["V"][slots.ids].sum(axis=2)
+
+    def backward(self, dE):
+        slots = self.cache["slots"]
+        B, S, k = dE.shape
+        self.grads["V"] = RowGradient(slots, np.repeat(dE.reshape(B * S, 1, k), 3, axis=1))
+
+
+class CubesFM(FM):
+    """FM whose table has three dimensions."""
+
+    def build(self, n, M, rng):
+        super().build(n, M, rng)
+        self.embedding = Cubes(n, self.embedding_dim, rng, self.dtype)
+        self.pooling = FMPooling()
+        self.linear = Linear(n, dtype=self.dtype)
+
+
+@pytest.mark.parametrize("columns", [["a", "b"], ["three", "a"]], ids=str)
+def test_a_table_of_three_dimensions_is_trained_like_any_other(columns):
+    """Field "three" has exactly 3 ids with unknown and missing: the mean of its rows must not mix axes."""
+    rng = np.random.default_rng(0)
+    X = {"a": rng.integers(0, 5, 90), "b": rng.integers(0, 7, 90), "three": np.zeros(90, int)}
+    X, y = {name: X[name] for name in columns}, rng.integers(0, 2, 90)
+    model = CubesFM(embedding_dim=2, dtype="float64", epochs=2, batch_size=30, reg=0.1).fit(X, y)
+    assert model.embedding.params["V"].ndim == 3
+    assert check_gradients(model, model.encode(X, y)[0]).passed
+    start, stop = model.encoder_.offsets[0], model.encoder_.offsets[1]
+    rows, counts = model.embedding.params["V"][start:stop], model.row_counts_[start:stop]
+    if columns[0] == "three":
+        assert len(rows) == 3
+    expected = sum(count * row for count, row in zip(counts, rows, strict=True)) / counts.sum()
+    for never_seen in np.flatnonzero(counts == 0):
+        assert_allclose(rows[never_seen], expected, rtol=1e-10)
+
+
+# ---- in a debugger -----------------------------------------------------------------------------------------
+
+def test_row_gradients_and_slots_show_their_rows_and_first_values(clicks):
+    model = FM(embedding_dim=2).prepare(clicks.X, clicks.y)
+    model.train_step(clicks.X[:4], clicks.y[:4])
+    shown = repr(model.embedding.grads["V"])
+    rows, sums = model.embedding.grads["V"].sum()
+    n_slots = model.embedding.cache["slots"].ids.size
+    assert shown.startswith(f"RowGradient of {n_slots} values of shape (2,) at {len(rows)} rows: {rows[0]}: [")
+    assert f"{sums[0, 0]:.4g}"[:4] in shown and shown.endswith(", ...")
+    assert repr(Slots([[1, 2], [3, 4]], None, [0, 1])) == (
+        "Slots of 2 rows, 2 slots in 2 fields that start at [0, 1]: ids [[1 2]\n [3 4]], all weights 1")
+    assert "x [[0.5]]" in repr(Slots([[1]], [[0.5]], [0]))
+    assert repr(RowGradient(Slots([[1], [1]], None, [0]), np.ones(2))) == "RowGradient of 2 values at 1 rows: 1: 2."
+    empty = RowGradient(Slots(np.empty((0, 1), int), None, [0]), np.ones(0))
+    assert repr(empty) == "RowGradient of 0 values at 0 rows: "
