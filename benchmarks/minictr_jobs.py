@@ -11,7 +11,8 @@ import numpy as np
 from minictr import explain
 from minictr.fields import TableEncoder
 from minictr.losses import LogLoss
-from minictr.training import predict_logits, trainer_on_threads
+from minictr.training import predict_logits
+from minictr.training.loop import trainer_on_threads
 
 from .shapes import SHAPES, built, drawn_ratings, drawn_slots, drawn_strings, drawn_table, new_model
 from .timing import once, timed
@@ -55,11 +56,9 @@ def step(name, shape, settings):
     slots, y = drawn_slots(SHAPES[shape], batches * B)
     parts = [(slots[start:start + B], y[start:start + B]) for start in range(0, batches * B, B)]
     with trainer_on_threads(model, np.random.SeedSequence(0)) as trainer:
-        trainer.set_training(True)
         for part in parts[:2]:                                    # warms up, and allocates the optimizer's moments
             trainer.step(*part)
         seconds, steps = timed(lambda i: trainer.step(*parts[i % batches]), settings["seconds"], settings["steps"])
-        trainer.set_training(False)
     loss = LogLoss().forward(predict_logits(model, parts[0][0]), parts[0][1])
     return {"default": {"value": 1000 * seconds, "steps": steps, "loss": float(loss)}}
 

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from minictr.layers import named_layers
-from minictr.training import Trainer
+from minictr.training import ChunkedTrainer
+from minictr.training.fast_updates import update_in_parts
+from minictr.training.step import with_l2
 from minictr.training.threads import one_blas_thread
 
 from .quality import machine
@@ -54,7 +56,8 @@ def wrap_all(trainer, clock):
         for name, layer in [(TOP, model), *named_layers(model)]:
             for direction in ("forward", "backward"):
                 setattr(layer, direction, clock.wrap(getattr(layer, direction), (name, direction)))
-    new_loss, optimizer, update_all = trainer.loss, trainer.optimizer, trainer.optimizer.step
+    model = trainer.model
+    new_loss, optimizer = model.loss_, model.optimizer_
 
     def timed_loss():
         loss = new_loss()
@@ -62,13 +65,14 @@ def wrap_all(trainer, clock):
                                        for direction in ("forward", "backward"))
         return loss
 
-    def update_one_by_one(params, grads, *rest):
+    def update_one_by_one(grads, n_rows):
         t = optimizer.t
-        for name, grad in grads.items():
+        for name, grad in with_l2(model, grads, n_rows).items():
             optimizer.t = t                                       # it counts calls, and these are all one step
-            clock.wrap(update_all, (name.rpartition(".")[0], "update"))(params, {name: grad}, *rest)
+            update = clock.wrap(update_in_parts, (name.rpartition(".")[0], "update"))
+            update(optimizer, trainer.params, {name: grad}, trainer.threads)
 
-    trainer.loss, optimizer.step = timed_loss, update_one_by_one
+    model.loss_, trainer.apply = timed_loss, update_one_by_one
 
 
 def profile(name, shape_name, seconds):
@@ -82,7 +86,7 @@ def profile(name, shape_name, seconds):
     model = built(new_model(name, B), shape)
     slots, y = drawn_slots(shape, BATCHES * B)
     clock = Clock()
-    trainer = Trainer(model, model.loss_, model.optimizer_, np.random.SeedSequence(0))
+    trainer = ChunkedTrainer(model, np.random.SeedSequence(0))
 
     def step(i):
         rows = slice(i % BATCHES * B, (i % BATCHES + 1) * B)

@@ -41,10 +41,11 @@ import numpy as np
 import pandas as pd
 
 import minictr
-from minictr import AFM, FM, LR, AutoInt, DeepFM, Numerical, training
+from minictr import AFM, FM, LR, AutoInt, DeepFM, Numerical
 from minictr.datasets import frappe, ml_1m
 from minictr.layers import sigmoid
 from minictr.metrics import auc, log_loss, rmse
+from minictr.training.loop import batches
 from minictr.training.threads import n_cores
 
 PARTS = "train", "validation", "test"
@@ -160,7 +161,7 @@ def train_torch(model, parts, sparse=False):
     for epoch in range(1, model.epochs + 1):
         start = time.perf_counter()
         module.train()
-        for rows in training.batches(order.permutation(len(y["train"])), model.batch_size):
+        for rows in batches(order.permutation(len(y["train"])), model.batch_size):
             rows = torch.from_numpy(rows)
             loss = loss_function(output("train", rows), y["train"][rows])
             for optimizer in optimizers:

@@ -133,9 +133,9 @@ class DaskTrainer(training.ChunkedTrainer):
         self.news = self.client.scatter([grads], hash=False)[0]   # not as a task's Future: Dask keeps its ancestors
         update_in_parts(self.model.optimizer_, self.params, grads)
 
-    def set_training(self, on):
-        """At the start of an epoch look who is there, so that a worker that came (back) gets a share of the work."""
-        if on and set(self.client.nthreads()) != set(self.workers):
+    def begin_epoch(self):
+        """Look who is there, so that a worker that came (back) gets a share of the work."""
+        if set(self.client.nthreads()) != set(self.workers):
             self.news = None
 
     def _submit(self, rows, y, c, n_rows):

@@ -116,7 +116,7 @@ class InteractingLayer(Copy):
     def __init__(self, layer):
         super().__init__(layer)                                   # W_Q, W_K, W_V, W_Res (n_in, H d), perhaps b_Q, ...
         self.heads, self.scale = (layer.H, layer.d), layer.scale
-        self.residual = "Res" in layer.projections
+        self.residual = layer.residual
         self.dropout = nn.Dropout(layer.dropout.rate)
         self.norm = nn.Identity()
         if layer.norm:

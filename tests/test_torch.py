@@ -14,6 +14,7 @@ from minictr.layers import (
     LayerNorm,
     RowGradient,
     gradients,
+    matches,
     named_layers,
     parameters,
     softmax,
@@ -169,7 +170,7 @@ def penalty(model, module, ids, x):
     terms = []
     for torch_name, parameter in module.named_parameters():
         name = torch_models.minictr_name(torch_name)
-        if training.matches(name, model.regularized):
+        if matches(name, model.regularized):
             terms.append((parameter[ids[x != 0]] if name in ("linear.w", "embedding.V") else parameter).square().sum())
     return model.reg / len(ids) * sum(terms)
 

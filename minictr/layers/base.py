@@ -113,7 +113,8 @@ def gradients(owner):
 
 def all_gradients(owner):
     """The same with what is frozen, of which ``backward`` leaves the gradients too."""
-    return _collect(owner, "grads")
+    grads = _collect(owner, "grads")
+    return {name: grads[name] for name in parameters(owner) if name in grads}
 
 
 def states(owner):

@@ -12,11 +12,11 @@ import itertools
 
 import numpy as np
 
-from ..layers import Dropout, RowGradient, gradients, named_layers, parameters, replica
+from ..layers import Dropout, RowGradient, gradients, matches, named_layers, parameters, replica
 from .fast_layers import with_fast_layers
 from .fast_rows import FastRowGradient, Places, join_slots
 from .fast_updates import update_in_parts
-from .step import check_complete, check_finite, set_training, step, with_l2
+from .step import check_complete, check_finite, set_training, step, training_mode, with_l2
 from .threads import Threads, n_cores, one_blas_thread
 
 # The largest array of a chunk should stay in a core's cache: 2^19 numbers of 4 bytes are 2 MB.
@@ -75,7 +75,9 @@ class ChunkedTrainer:
         self.seed = seed
         self.threads = threads or Threads(1)
         self.params = parameters(model)
+        self.trained = []       # names of the parameters that are not frozen, once a step has shown their gradients
         self.replicas = []
+        self.layers = []        # of each replica: {name: layer}
 
     def step(self, slots, y, c=None):
         """One training step on a batch: forward, loss, backward, update. Returns the batch's mean loss.
@@ -115,29 +117,35 @@ class ChunkedTrainer:
         loss = sum(losses)
         if not np.isfinite(loss):
             self._say_what_is_not_finite(loss, chunks[int(np.argmin(np.isfinite(losses)))])
-        parts = [gradients(model) for model in self.replicas[:len(chunks)]]
-        check_complete(parts[0], self.model)
-        return loss, {name: add_up([part[name] for part in parts], chunks, places) for name in parts[0]}
+        if not self.trained:
+            check_complete(gradients(self.replicas[0]), self.model)
+            self.trained = [name for name in self.params if not matches(name, self.model.freeze)]
+        grads = {}
+        for name in self.trained:
+            layer_name, _, own_name = name.rpartition(".")
+            parts = [layers[layer_name].grads[own_name] for layers in self.layers[:len(chunks)]]
+            grads[name] = add_up(parts, chunks, places)
+        return loss, grads
 
     def apply(self, grads, n_rows):
         """Update the parameters by the gradients of a whole batch of ``n_rows`` rows."""
         update_in_parts(self.model.optimizer_, self.params, with_l2(self.model, grads, n_rows), self.threads)
 
-    def set_training(self, on):
-        """Switch dropout and batch norm between training and predicting, also of the replicas to come."""
-        for model in [self.model, *self.replicas]:
-            set_training(model, on)
+    def begin_epoch(self):
+        """Called before each pass over the rows."""
 
     def _say_what_is_not_finite(self, loss, chunk):
         """Raise TrainingDiverged: the plain layers, whose caches have the paper's names, go through the chunk again."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with training_mode(self.model):
             s = self.model.forward(chunk)
         check_finite(loss, s, self.model)
 
     def _add_replica(self):
         model = with_fast_layers(replica(self.model))
         seed_dropout(model, self.seed, len(self.replicas))
+        set_training(model, True)                                 # the model itself stays as it is
         self.replicas.append(model)
+        self.layers.append(dict(named_layers(model)))
 
 
 class PlainTrainer:
@@ -149,12 +157,11 @@ class PlainTrainer:
 
     def step(self, slots, y, c=None):
         """One plain step on a batch; returns its mean loss."""
-        with np.errstate(over="ignore", invalid="ignore"):
+        with training_mode(self.model):
             return step(self.model, slots, y, c)
 
-    def set_training(self, on):
-        """Switch dropout and batch norm between training and predicting."""
-        set_training(self.model, on)
+    def begin_epoch(self):
+        """Called before each pass over the rows."""
 
 
 def seed_dropout(model, seed, number):

@@ -5,6 +5,10 @@ import numpy as np
 from ..layers import RowGradient
 from ..slots import Slots
 
+# Marking the ids that occur in a table of all n takes less time than sorting them up to about this many ids of the
+# table for each one that is looked up (and 5 bytes for each id of the table, for as long as a step takes).
+WORTH_MARKING = 32
+
 
 class Places:
     """Which ids occur in a batch, and where among them each slot's id stands: found once, for all tables.
@@ -27,7 +31,7 @@ class Places:
         if self.found is None:
             ids = self.slots.ids
             n = int(ids.view(np.uint32).max(initial=0)) + 1       # unsigned: a negative id is huge, and is sorted
-            if n <= 4 * ids.size:
+            if n <= WORTH_MARKING * ids.size:
                 self.found = by_marking(ids.ravel(), n)
             else:
                 rows, place = np.unique(ids, return_inverse=True)
@@ -36,12 +40,12 @@ class Places:
 
 
 def by_marking(ids, n):
-    """np.unique(ids, return_inverse=True) without sorting, for ids below an n that is not much above their number."""
+    """np.unique(ids, return_inverse=True) without sorting, for ids below n: measured, 25 to 60 % of an FM's step."""
     occurs = np.zeros(n, bool)
     occurs[ids] = True
     distinct = np.flatnonzero(occurs).astype(np.int32)
-    place = np.empty(n, np.intp)
-    place[distinct] = np.arange(len(distinct))
+    place = np.empty(n, np.int32)
+    place[distinct] = np.arange(len(distinct), dtype=np.int32)
     return distinct, place.take(ids)
 
 
@@ -49,7 +53,9 @@ class FastRowGradient(RowGradient):
     """A row gradient in parts, one from each chunk of a batch.
 
     It replaces  np.add.at(sums, place, values)  by the same on flat arrays, where it is many times as fast: each number
-    of each value gets the flat place of its sum. Measured, that is 16 to 158 % of a step.
+    of each value gets the flat place of its sum. Measured, FM's step takes 2 to 3 times as long without that, AFM's and
+    DeepFM's 13 to 26 % longer, AutoInt's 5 to 7 %. Numbers go in twos, as the real and the imaginary part of a complex
+    one: the sum of each part is the same, in half as many additions (6 to 15 % of FM's step).
 
     Parameters
     ----------
@@ -74,13 +80,25 @@ class FastRowGradient(RowGradient):
         """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, ...)."""
         rows, place = self.places.find()
         sums = np.zeros((len(rows), *self.parts[0].shape[1:]), self.parts[0].dtype)
-        flat_places = np.arange(sums.size).reshape(len(rows), -1)
+        flat_sums = in_twos(sums)
+        flat_places = np.arange(flat_sums.size).reshape(len(rows), -1)
         start = 0
         for values in self.parts:
             stop = start + len(values)
-            np.add.at(sums.reshape(-1), flat_places.take(place[start:stop], axis=0).reshape(-1), values.reshape(-1))
+            np.add.at(flat_sums, flat_places.take(place[start:stop], axis=0).reshape(-1), in_twos(values))
             start = stop
         return rows, sums
+
+
+def in_twos(array):
+    """A flat view of an array, two numbers as one complex number where its rows have an even length.
+
+    >>> in_twos(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([1.+2.j, 3.+4.j])
+    """
+    flat = np.ascontiguousarray(array).reshape(-1)
+    even = array.ndim == 2 and array.shape[1] % 2 == 0
+    return flat.view(np.result_type(array.dtype, np.complex64)) if even else flat
 
 
 def join_slots(parts):

@@ -90,7 +90,7 @@ def trainer_on_threads(model, dropout_seed):
 def run_epoch(trainer, windows, rng, epoch, progress=None):
     """One pass over the windows, each in a new random order; returns the mean of the batches' losses."""
     model = trainer.model
-    trainer.set_training(True)
+    trainer.begin_epoch()
     total, n_rows, batch = 0.0, 0, 0
     try:
         with contextlib.closing(window_batches(
@@ -105,8 +105,6 @@ def run_epoch(trainer, windows, rng, epoch, progress=None):
         raise TrainingDiverged(
             f"epoch {epoch}, batch {batch}: {error}. Lower learning_rate (now {model.learning_rate}), or scale "
             "large numerical fields (transform=\"standard\")") from None
-    finally:
-        trainer.set_training(False)
     model.fill_untrained_rows()
     return total / n_rows
 

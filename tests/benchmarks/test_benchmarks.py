@@ -76,7 +76,7 @@ def test_profile_leaves_the_updates_as_they_are():
     for wrapped in (False, True):
         model = shapes.built(shapes.new_model("AFM", SMALL.batch), SMALL)
         slots, y = shapes.drawn_slots(SMALL, SMALL.batch)
-        trainer = profile.Trainer(model, model.loss_, model.optimizer_, np.random.SeedSequence(0))
+        trainer = profile.ChunkedTrainer(model, np.random.SeedSequence(0))
         trainer.step(slots, y)
         if wrapped:
             profile.wrap_all(trainer, profile.Clock())

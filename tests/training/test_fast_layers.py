@@ -261,7 +261,6 @@ def test_the_chunked_step_is_the_plain_step(name, rows_of_a_chunk, monkeypatch):
         monkeypatch.setattr(type(plain), "chunk_rows", lambda self, batch_rows: rows_of_a_chunk)
     trainer = ChunkedTrainer(in_chunks, np.random.SeedSequence(0))
     set_training(plain, True)
-    trainer.set_training(True)
     for _ in range(3):
         assert trainer.step(slots, y, c) == pytest.approx(step(plain, slots, y, c), rel=1e-12)
     found = {**parameters(in_chunks), **states(in_chunks)}
