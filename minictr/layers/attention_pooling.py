@@ -58,10 +58,10 @@ class AttentionPooling(Layer):
     def forward(self, pij):
         W, b, h = self.params["W"], self.params["b"], self.params["h"]
         z = pij @ W + b                                           # (B, P, t)  z_ij = W^T p_ij + b
-        r = relu(z)                                               # (B, P, t)
+        r = relu(z)                                               # (B, P, t)  r_ij = relu(z_ij)
         s = r @ h                                                 # (B, P)     a'_ij = h . relu(z_ij)
         aij = softmax(s, axis=1)                                  # (B, P)     a_ij, over the pairs
-        weight = self.dropout.forward(aij)                        # (B, P)     a_ij, unless there is dropout
+        weight = self.dropout.forward(aij)                        # (B, P)     dropout(a_ij): a_ij itself at rate 0
         out = (weight[:, :, None] * pij).sum(axis=1)              # (B, k)     sum_ij a_ij p_ij
         self.cache = {"pij": pij, "z": z, "r": r, "s": s, "aij": aij, "weight": weight}
         return out
@@ -71,12 +71,12 @@ class AttentionPooling(Layer):
         pij, z, r, aij, weight = (self.cache[name] for name in ("pij", "z", "r", "aij", "weight"))
         dweight = (dout[:, None, :] * pij).sum(axis=2)            # (B, P)     out = sum_ij weight_ij p_ij
         dpij_pool = weight[:, :, None] * dout[:, None, :]         # (B, P, k)  the same, with respect to p_ij
-        daij = self.dropout.backward(dweight)                     # (B, P)     weight = dropout(a)
-        ds = softmax_backward(daij, aij, axis=1)                  # (B, P)     a = softmax(s)
-        self.grads["h"] = np.tensordot(r, ds, axes=ROWS_AND_PAIRS)    # (t,)   s = r h
-        dr = ds[:, :, None] * h                                   # (B, P, t)
-        dz = relu_backward(dr, z)                                 # (B, P, t)  r = relu(z)
-        self.grads["b"] = dz.sum(axis=(0, 1))                     # (t,)       z = p W + b
-        self.grads["W"] = np.tensordot(pij, dz, axes=ROWS_AND_PAIRS)  # (k, t)
-        dpij_score = dz @ W.T                                     # (B, P, k)
+        daij = self.dropout.backward(dweight)                     # (B, P)     weight = dropout(a_ij)
+        ds = softmax_backward(daij, aij, axis=1)                  # (B, P)     a_ij = softmax of a'_ij
+        self.grads["h"] = np.tensordot(r, ds, axes=ROWS_AND_PAIRS)    # (t,)   a'_ij = h . r_ij
+        dr = ds[:, :, None] * h                                   # (B, P, t)  the same, with respect to r_ij
+        dz = relu_backward(dr, z)                                 # (B, P, t)  r_ij = relu(z_ij)
+        self.grads["b"] = dz.sum(axis=(0, 1))                     # (t,)       z_ij = W^T p_ij + b
+        self.grads["W"] = np.tensordot(pij, dz, axes=ROWS_AND_PAIRS)  # (k, t)  the same, with respect to W
+        dpij_score = dz @ W.T                                     # (B, P, k)  the same, with respect to p_ij
         return dpij_pool + dpij_score                             # (B, P, k)  p_ij is used twice: add both

@@ -67,7 +67,7 @@ def repeat_over_slots(values, slots):
 class Embedding(Layer):
     """Give every value of every field a vector, and scale it by the slot's weight x.
 
-        e_i = sum over the slots s of field i of  V[id_s] x_s
+        e_i = sum_s v_s x_s        over the slots s of field i; v_s is row id_s of V
 
     which is v_i x_i for a category (x = 1) or a number, and the mean of the values' vectors for a
     multi-valued field (x = 1/q).                        (AutoInt, Song et al. 2019, eq. 2-4; FM: v_i x_i)

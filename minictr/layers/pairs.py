@@ -43,8 +43,8 @@ class PairProduct(Layer):
         E = self.cache["E"]
         dE = np.zeros_like(E)                                     # (B, M, k)
         for pair, (i, j) in enumerate(zip(*field_pairs(E.shape[1]), strict=True)):
-            dE[:, i] += dpij[:, pair] * E[:, j]                   # (B, k)     p_ij = e_i * e_j
-            dE[:, j] += dpij[:, pair] * E[:, i]                   # (B, k)
+            dE[:, i] += dpij[:, pair] * E[:, j]                   # p_ij = e_i * e_j
+            dE[:, j] += dpij[:, pair] * E[:, i]                   # the same, with respect to e_j
         return dE
 
 

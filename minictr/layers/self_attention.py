@@ -12,7 +12,7 @@ class InteractingLayer(Layer):
 
     For each head h, with fields m (asking) and k (answering):
 
-        a_mk  = softmax over k of  (W_Q e_m) . (W_K e_k)          (Song et al. 2019, eq. 5)
+        a_mk  = softmax over k of (W_Q e_m) . (W_K e_k)           (Song et al. 2019, eq. 5)
         e~_m  = sum_k a_mk W_V e_k                                (eq. 6)
         out_m = relu([e~_m of head 1; ...; e~_m of head H] + W_Res e_m)      (eq. 7, 8)
 
@@ -20,7 +20,7 @@ class InteractingLayer(Layer):
 
         dz = dout where z > 0, else 0        z = [e~ of all heads] + W_Res e
         dV = a^T dz        da = dz V^T       dS = a (da - sum_k a da)      S = Q K^T
-        dQ = dS K          dK = dS^T Q       dW = sum_m e_m dQ_m^T, and so for K, V and Res
+        dQ = dS K          dK = dS^T Q       dW_Q = sum_m e_m dQ_m^T        and so for K, V and Res
 
     Parameters
     ----------
@@ -65,10 +65,10 @@ class InteractingLayer(Layer):
         V = split_heads(self._project("V", E), self.H)            # (B, H, M, d)  W_V e_k
         S = self.scale * (Q @ K.swapaxes(2, 3))                   # (B, H, M, M)  (W_Q e_m) . (W_K e_k)
         a = softmax(S, axis=3)                                    # (B, H, M, M)  a_mk, over the answering fields k
-        weight = self.dropout.forward(a)                          # (B, H, M, M)  a_mk, unless there is dropout
-        e = join_heads(weight @ V)                                # (B, M, H d)   [e~_m of head 1; ...; e~_m of head H]
-        z = e + self._project("Res", E) if self.residual else e   # (B, M, H d)                         + W_Res e_m
-        out = relu(z)                                             # (B, M, H d)
+        weight = self.dropout.forward(a)                          # (B, H, M, M)  dropout(a_mk): a_mk itself at rate 0
+        e = join_heads(weight @ V)                                # (B, M, H d)   e~_m = sum_k a_mk W_V e_k, of all heads
+        z = e + self._project("Res", E) if self.residual else e   # (B, M, H d)          + W_Res e_m
+        out = relu(z)                                             # (B, M, H d)   out_m = relu(e~_m + W_Res e_m)
         self.cache |= {"Q": Q, "K": K, "V": V, "S": S, "a": a, "weight": weight, "e": e, "z": z, "out": out}
         return self.norm.forward(out) if self.norm else out
 

@@ -28,7 +28,8 @@ def group_html(phase, heading, steps, layer, model):
 
 
 def _step_html(step, inner):
-    equation = "<br>".join(html.escape(text) for text in (step.equation, step.paper) if text)
+    turns = f"after {step.times} turns" if step.times > 1 else ""
+    equation = "<br>".join(html.escape(text) for text in (step.equation, step.paper, turns) if text)
     values = f"= step {step.same_as}" if step.same_as else _numbers_html(step.value)
     name = html.escape(f"{inner}: {full_name(step)}" if inner else full_name(step))
     return (f"<tr><td>{step.number}</td><td><b>{name}</b></td><td>{html.escape(shape_text(step))}</td>"

@@ -118,7 +118,7 @@ class Recorder:
         return self.detail == "all" and package in self.packages and not frame.f_code.co_name.startswith(("<", "__"))
 
     def _parameter(self, frame):
-        """Which parameter an update is for: it gets a part of it, or some of its rows, and its caller has it."""
+        """Which parameter an update is for: it gets the parameter, or some of its rows, and its caller has it."""
         while frame is not None:
             array = frame.f_locals.get("param")
             for name, param in self.params.items():
@@ -140,15 +140,15 @@ class Recorder:
     def _note(self, frame, event, returned=None):
         call = self.calls[frame]
         arrays = {}
-        for name, value in frame.f_locals.items():
-            parts = enumerate(value) if isinstance(value, (list, tuple)) else ()
-            for key, item in ((name, value), *((f"{name}[{i}]", item) for i, item in parts)):
-                self._keep(arrays, key, item)
-        for kind in ("cache", "grads", "state"):
-            values = getattr(call.owner, kind, None)
-            if isinstance(values, dict):
-                for key, value in values.items():
-                    self._keep(arrays, (kind, key), value)
+        of_layer = [(kind, getattr(call.owner, kind, None)) for kind in ("cache", "grads", "state")]
+        for name, value in (*frame.f_locals.items(), *of_layer):
+            if isinstance(value, dict):
+                for key, item in value.items():
+                    self._keep(arrays, (name, key), item)
+            else:
+                self._keep(arrays, name, value)
+                for i, item in enumerate(value if isinstance(value, (list, tuple)) else ()):
+                    self._keep(arrays, f"{name}[{i}]", item)
         if event == "return":
             self._keep(arrays, "return", np.asarray(returned) if isinstance(returned, float) else returned)
         self.events.append((call, event, frame.f_lineno, arrays))

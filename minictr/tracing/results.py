@@ -95,7 +95,8 @@ class Trace:
         lines = [self._title(), "", textwrap.indent(rows_text(self.X, self.y), "  "), "",
                  "Each array: number, line, name in the code (paper's symbol), axes = shape, [equation of the paper];",
                  "then the statement with the comment at its end, and the numbers. Axes: B rows, M fields, S slots (a",
-                 "row's ids), P pairs of fields, k numbers of a vector, n ids in all, t hidden units of attention."]
+                 "row's ids), P pairs of fields, k numbers of a vector, n ids in all; of attention t hidden units, or H",
+                 "heads of d numbers each."]
         for phase, layer, steps in self.groups():
             lines += ["", f"---- {phase}: {self._heading(layer)} ".ljust(110, "-")]
             for step in steps:
@@ -116,7 +117,8 @@ class Trace:
         paper = f"  [{step.paper}]" if step.paper else ""
         source = step.source.splitlines()
         values = [f"= step {step.same_as}"] if step.same_as else numbers_text(step.value)
-        return [f"{step.number:4}  {step.line:<24}  {name}  {shape_text(step)}{paper}",
+        turns = f"  (after {step.times} turns)" if step.times > 1 else ""
+        return [f"{step.number:4}  {step.line:<24}  {name}  {shape_text(step)}{paper}{turns}",
                 *(f"      {line}" for line in source), *(f"        {line}" for line in values)]
 
     def _index(self):

@@ -16,7 +16,7 @@ from .source import comment_of, computes, equations_of, statements_of, targets_o
 
 PHASES = ("forward", "loss", "backward", "update")
 # How names in the code are written in the papers, where the line's own comment does not say it.
-NOTATION = {"E": "e_i", "w0": "w_0", "pij": "p_ij", "aij": "a_ij", "a": "a_mk", "e": "e~_m",
+NOTATION = {"E": "e_i", "w0": "w_0", "pij": "p_ij", "aij": "a_ij", "a": "a_mk",
             "W_Q": "W_Query", "W_K": "W_Key", "W_V": "W_Value", "W_Res": "W_Res", "logit": "y",
             "slots.x": "x_i"}
 TABLE_NOTATION = {"V": "v_i", "w": "w_i"}
@@ -25,6 +25,8 @@ TABLE_NOTATION = {"V": "v_i", "w": "w_i"}
 @dataclasses.dataclass(eq=False)
 class Step:
     """One array at the moment when a line had computed or changed it.
+
+    A line in a loop that changes the same array at each turn is one step: the array as its last turn left it.
 
     Attributes
     ----------
@@ -35,6 +37,7 @@ class Step:
     paper : which equation of the paper this is, or is a part or a derivative of; "" if that is not known.
     file, lineno : the line.   source : the statement.   value : a copy of the array.
     same_as : number of the earlier step that has the same array, or None.
+    times : how often the line changed this array before it was as shown: 1, except in loops.
     """
 
     number: int
@@ -51,6 +54,7 @@ class Step:
     source: str
     value: np.ndarray
     same_as: int | None
+    times: int = 1
 
     @property
     def line(self):
@@ -68,6 +72,8 @@ class Reader:
         self.in_layer = {}      # (layer, symbol): the same, and the axes that its comment named
         self.unfilled = set()   # ids of arrays from np.empty of which nothing is filled in yet
         self.notations = {}     # (layer, symbol): as the paper writes it
+        self.papers = {}        # (layer, symbol or notation): the equation of which the forward array is all or a part
+        self.turns = {}         # (call, statement, id of an array that it changes): the step of its latest turn
         self.sources = []       # of each step: the object that its array was
         running = {}            # of each call: the statement that runs, and the arrays before it
         for call, event, line, arrays in recorder.events:
@@ -86,6 +92,15 @@ class Reader:
                 for statement in current or ():
                     self._read(call, statement, before, arrays)
                 running[call] = statements, arrays
+        self._leave_out_earlier_turns()
+
+    def _leave_out_earlier_turns(self):
+        """Of the steps of a line in a loop keep the last, and number all anew."""
+        kept = [i for i, step in enumerate(self.steps) if step is not None]
+        numbers = {self.steps[i].number: number for number, i in enumerate(kept, start=1)}
+        self.steps, self.sources = ([entries[i] for i in kept] for entries in (self.steps, self.sources))
+        for step in self.steps:
+            step.number, step.same_as = numbers[step.number], numbers.get(step.same_as)
 
     def _read_arguments(self, call, arrays):
         """What comes in from outside the lines that are followed, and what a caller computed for this call."""
@@ -124,15 +139,17 @@ class Reader:
             if target in ("self.cache", "self.grads", "self.state"):
                 keys += [key for key in after if key[0] == target[5:] and after[key] is not before.get(key)]
             else:
-                keys += [key for key in after if key == target or str(key).startswith(f"{target}[")]
-        # what a called function changed, such as slots.multiply(dw)
+                keys += [key for key in after if key == target or str(key).startswith(f"{target}[")
+                         or (in_place and key[0] == target and after[key] is not before.get(key))]
+        # what a called function changed, such as np.add.at(dV, ids, dE)
         also = [key for key in after if isinstance(key, str) and key not in keys and key in before
                 and after[key][0] is before[key][0] and after[key][1] is not before[key][1]
                 and not any(np.may_share_memory(root_of(after[key][0]), root_of(after[other][0])) for other in keys)]
         for key in dict.fromkeys((*keys, *also)):
             array, value = after[key]
             root = id(root_of(array))
-            if in_place or key in also:
+            changed = in_place or key in also
+            if changed:
                 self.unfilled.discard(root)
             elif empty:
                 self.unfilled.add(root)
@@ -141,6 +158,16 @@ class Reader:
                      or (key in also and self._is_latest(array, value)))
             if root not in self.unfilled and not known:
                 self._add(call, statement, key, array, value)
+                if changed:
+                    self._join_turns(call, statement, array)
+
+    def _join_turns(self, call, statement, array):
+        """Let the latest step stand for the one of an earlier turn of the same line, in a loop, if there is one."""
+        earlier = self.turns.get((call, statement, id(array)))
+        if earlier is not None:
+            self.steps[-1].times += earlier.times
+            self.steps[earlier.number - 1] = None
+        self.turns[call, statement, id(array)] = self.steps[-1]
 
     def _is_latest(self, array, value):
         """Whether a line that was called has shown the array as it is now."""
@@ -178,7 +205,7 @@ class Reader:
         symbol, file, layer = _symbol(key), call.code.co_filename, call.layer
         axes, equation = comment_of(file, statement)
         if read_from is None:
-            paper, notation = self._cite(call, statement, symbol, equation)
+            paper, notation = self._cite(call, statement, symbol, equation, self._is_latest(array, value))
         else:
             layer, paper, notation = self.names[id(read_from)], "", _notation(symbol, read_from)
             if computes(statement):
@@ -197,33 +224,59 @@ class Reader:
         self.latest[id(array)] = array, value, number
         self.in_layer[layer, symbol] = array, value, axes
 
-    def _cite(self, call, statement, symbol, equation):
-        """(equation of the paper, symbol as the paper writes it)."""
+    def _cite(self, call, statement, symbol, equation, is_passed_on):
+        """(equation of the paper, symbol as the paper writes it).
+
+        ``is_passed_on`` : whether the statement has its array from a line that is shown already.
+        """
         equations = equations_of(type(call.owner))
+        left, equals, formula = equation.partition(" = ")
         if call.phase == "update":
-            parameter = call.layer.rpartition(".")[2]
-            left = {"param": "w"}.get(symbol, symbol)
-            cited = next((citation for lhs, _, citation in equations if lhs == left), "")
-            return (cited if computes(statement) else "",
-                    {"param": parameter, "grad": f"dL/d{parameter}"}.get(symbol, symbol))
+            return self._cite_update(call, statement, symbol, left if equals else symbol, equations)
+        is_helper = call.code.co_name not in ("forward", "backward")
         if call.phase == "backward":
-            left = equation.partition(" = ")[0]
-            cited = next((citation for lhs, _, citation in equations if " = " in equation and lhs == left), "")
-            return f"derivative of {cited}" if cited else "", self._gradient(call, symbol)
-        named = _notation(symbol, call.owner)
-        said = equation.partition(" = ")[0] if " = " in equation else re.match(r"[^\s,:]*", equation)[0]
-        formula = re.sub(r"^\S+ = ", "", equation)
-        for left, right, citation in equations:
-            if said == left or formula == right:
-                self.notations[call.layer, symbol] = left
-                return citation, left
-        for _, right, citation in equations:
-            if len(formula) > 2 and formula in right:
-                return f"part of {citation}", named
-        for left, _, citation in equations if computes(statement) else ():
-            if named == left or symbol == "out" == left.partition("_")[0]:
-                return citation, left
-        return "", named
+            return self._cite_backward(call, left if equals else "", equation, equations, is_helper), \
+                self._gradient(call, symbol)
+        said = left if equals else re.match(r"[^\s,:]*", equation)[0]
+        formula = formula or equation
+        is_name = equals and re.fullmatch(r"[A-Za-z]\S*", left)       # "<v_i, v_j> = ..." only explains
+        paper, notation = "", left if is_name else _notation(symbol, call.owner)
+        whole = next(((lhs, citation) for lhs, rhs, citation in equations if lhs == said or rhs == formula), None)
+        part = next(((lhs, citation) for lhs, rhs, citation in equations if len(formula) > 2 and formula in rhs), None)
+        if whole:
+            notation, paper = whole
+        elif part:
+            paper = f"part of {part[1]}"
+            notation = symbol if notation == part[0] else notation        # e_i is the whole of it
+        elif computes(statement) and not is_helper and (equation or not is_passed_on):
+            for lhs, _, citation in equations:
+                if notation == lhs or symbol == "out" == lhs.partition("_")[0]:
+                    notation, paper = lhs, citation
+                    break
+        if not is_helper:
+            self.notations[call.layer, symbol] = notation
+            for name in (symbol, notation):
+                self.papers[call.layer, name] = paper.removeprefix("part of ")
+        return paper, notation
+
+    def _cite_update(self, call, statement, symbol, said, equations):
+        """The same for a line of the optimizer, which says ``said = ...`` at its end."""
+        parameter = call.layer.rpartition(".")[2]
+        cited = next((citation for lhs, _, citation in equations if lhs == said), "")
+        named = {"param": parameter, "table": parameter, "grad": f"dL/d{parameter}"}
+        return cited if computes(statement) else "", named.get(symbol, said if cited else symbol)
+
+    def _cite_backward(self, call, inverted, equation, equations, is_helper):
+        """Of which equation a line of a backward pass is the derivative; ``inverted``: the left side of what it says.
+
+        "the same, with respect to W" stands below a line that names the equation.
+        """
+        if equation.startswith("the same"):
+            return self.steps[-1].paper if self.steps else ""
+        cited = next((citation for lhs, _, citation in equations if lhs == inverted), "")
+        if not cited and not is_helper:
+            cited = self.papers.get((call.layer, inverted), "")
+        return f"derivative of {cited}" if cited else ""
 
     def _gradient(self, call, symbol):
         """The name of a gradient as the papers write it: dpij_pool is "dL/dp_ij (pool)"."""
@@ -247,7 +300,7 @@ def _symbol(key):
     if isinstance(key, str):
         return key
     kind, name = key
-    return {"grads": f"d{name}", "cache": name, "state": f"state.{name}"}[kind]
+    return {"grads": f"d{name}", "cache": name}.get(kind, f"{kind}.{name}")
 
 
 def root_of(array):

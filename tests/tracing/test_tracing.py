@@ -8,6 +8,7 @@ import functools
 import html.parser
 import inspect
 import io
+import itertools
 import linecache
 import math
 import os
@@ -97,6 +98,7 @@ def arguments_of(source):
 @pytest.mark.parametrize("detail", ["lines", "all"])
 def test_every_line_holds_its_text_and_names_what_it_made(name, detail):
     trace = traced(name, detail=detail)
+    parameter_names = {full_name.rpartition(".")[2] for full_name in parameters(build(name))}
     for step in trace.steps:
         lines = [linecache.getline(step.file, step.lineno + i) for i in range(step.source.count("\n") + 1)]
         assert [line.strip() for line in lines] == [line.strip() for line in step.source.splitlines()]
@@ -108,8 +110,8 @@ def test_every_line_holds_its_text_and_names_what_it_made(name, detail):
                 "self.params[" in code)
         elif code.lstrip().startswith("def "):
             assert bare in arguments_of(code)
-        elif "self.params[" in code and step.symbol in (*"WbwphV", "w0", "gamma", "beta"):
-            assert re.search(rf"\b{step.symbol}\b|self.symbol", code)     # a parameter that the line reads
+        elif "self.params[" in code and step.symbol in parameter_names:     # a parameter that the line reads
+            assert re.search(rf'\b{step.symbol}\b|self.symbol|f"{step.symbol[0]}_{{name}}"', code)
         elif "self.grads[" in code:
             assert step.symbol[0] == "d"
             assert re.search(rf'\["{step.symbol[1:]}"\]|\[self.symbol\]|\[f"', code)
@@ -135,20 +137,60 @@ def test_where_in_the_source_is_equation_5_of_afm():
         line.rpartition(":")[2] for line in found["line"])
 
 
-@pytest.mark.parametrize("name, paper, symbols", [
-    ("FM", "Rendle 2010, eq. 1", {"out", "logit"}), ("FM", "Rendle 2010, lemma 3.1", {"out"}),
-    ("AFM", "Xiao et al. 2017, eq. 2", {"pij"}), ("AFM", "Xiao et al. 2017, eq. 4", {"out"}),
-    ("AFM", "Xiao et al. 2017, eq. 6", {"logit"}), ("AutoInt", "Song et al. 2019, eq. 2-4", {"E"}),
-    ("AutoInt", "Song et al. 2019, eq. 5", {"a"}), ("AutoInt", "Song et al. 2019, eq. 6", {"e"}),
-    ("AutoInt", "Song et al. 2019, eq. 7, 8", {"out"}), ("AutoInt", "Song et al. 2019, eq. 9", {"logit"}),
-    ("DeepFM", "Guo et al. 2017, eq. 1", {"logit"}), ("DeepFM", "Guo et al. 2017, eq. 2", {"y_FM"}),
-    ("DeepFM", "Guo et al. 2017, eq. 3-4", {"out", "y_DNN"}),
-    ("DeepFM", "Ioffe & Szegedy 2015, algorithm 1", {"xhat", "out"}),
-    ("LR", "Kingma & Ba 2015, algorithm 1", {"m", "v", "param"}),
+@pytest.mark.parametrize("name, paper, arrays", [
+    ("FM", "Rendle 2010, eq. 1", "linear.out FM.logit"), ("FM", "Rendle 2010, lemma 3.1", "pooling.out"),
+    ("FM", "part of Rendle 2010, lemma 3.1", "pooling.total pooling.squares"),
+    ("FM", "derivative of Rendle 2010, lemma 3.1", "pooling.dE"),
+    ("AFM", "Xiao et al. 2017, eq. 2", "pairs.out AFM.pij"), ("AFM", "Xiao et al. 2017, eq. 4", "attention.out"),
+    ("AFM", "Xiao et al. 2017, eq. 6", "AFM.logit"), ("AFM", "part of Xiao et al. 2017, eq. 5", "attention.z"),
+    ("AFM", "derivative of Xiao et al. 2017, eq. 2", "pairs.dE"),
+    ("AFM", "derivative of Xiao et al. 2017, eq. 4", "attention.dweight attention.dpij_pool"),
+    ("AFM", "derivative of Xiao et al. 2017, eq. 5",
+     "attention.ds attention.dh attention.dr attention.db attention.dW attention.dpij_score"),
+    ("AutoInt", "Song et al. 2019, eq. 2-4", "embedding.out AutoInt.E"),
+    ("AutoInt", "part of Song et al. 2019, eq. 2-4", "embedding.E"),
+    ("AutoInt", "Song et al. 2019, eq. 5", "a"), ("AutoInt", "Song et al. 2019, eq. 6", "e"),
+    ("AutoInt", "Song et al. 2019, eq. 7, 8", "out"), ("AutoInt", "Song et al. 2019, eq. 9", "AutoInt.logit"),
+    ("AutoInt", "part of Song et al. 2019, eq. 5", "Q K S"), ("AutoInt", "part of Song et al. 2019, eq. 6", "V"),
+    ("AutoInt", "part of Song et al. 2019, eq. 7, 8", "z"),
+    ("AutoInt", "derivative of Song et al. 2019, eq. 5", "dS dQ dK dE"),
+    ("AutoInt", "derivative of Song et al. 2019, eq. 6", "dweight dV dE"),
+    ("AutoInt", "derivative of Song et al. 2019, eq. 7, 8", "dz de dE"),
+    ("DeepFM", "Guo et al. 2017, eq. 1", "DeepFM.logit"), ("DeepFM", "Guo et al. 2017, eq. 2", "DeepFM.y_FM"),
+    ("DeepFM", "Guo et al. 2017, eq. 3-4", "mlp.out DeepFM.y_DNN"),
+    ("DeepFM", "Ioffe & Szegedy 2015, algorithm 1", "mlp.norm_1.xhat mlp.norm_1.out mlp.norm_2.xhat mlp.norm_2.out"),
+    ("LR", "Kingma & Ba 2015, algorithm 1", "m v m_hat v_hat param"),
 ])
-def test_equations_are_found_by_their_number(name, paper, symbols):
-    table = traced(name).table
-    assert set(table["symbol"][table["paper"] == paper]) == symbols
+def test_equations_are_found_by_their_number(name, paper, arrays):
+    """``arrays`` : their names; without a layer's where they are of every interacting layer or parameter."""
+    found = {(step.layer, step.symbol) for step in traced(name).steps if step.paper == paper}
+    if "." in arrays:
+        assert {".".join(place) for place in found} == set(arrays.split())
+    else:
+        layers = {"AutoInt": {"interacting_1", "interacting_2"}, "LR": {"linear.w0", "linear.w"}}[name]
+        assert found == {(layer, symbol) for layer in layers for symbol in arrays.split()}
+
+
+@pytest.mark.parametrize("name, array, notation", [
+    ("AFM", "attention.z", "z_ij"), ("AFM", "attention.dz", "dL/dz_ij"), ("AFM", "attention.r", "r_ij"),
+    ("AFM", "attention.weight", "weight"), ("AFM", "attention.dpij_score", "dL/dp_ij (score)"),
+    ("AFM", "pairs.out", "p_ij"), ("AFM", "embedding.E", "E"), ("AFM", "embedding.out", "e_i"), ("AFM", "AFM.E", "e_i"),
+    ("AFM", "AFM.logit", "y"), ("AFM", "linear.w0", "w_0"), ("AFM", "embedding.dV", "dL/dv_i"),
+    ("AFM", "embedding.V.table", "V"), ("AFM", "embedding.V.m_hat", "m^"), ("AFM", "embedding.V.grad", "dL/dV"),
+    ("AutoInt", "interacting_1.a", "a_mk"), ("AutoInt", "interacting_1.e", "e~_m"),
+    ("AutoInt", "interacting_1.de", "dL/de~_m"), ("AutoInt", "interacting_2.out", "out_m"),
+    ("AutoInt", "interacting_1.W_Q", "W_Query"), ("AutoInt", "AutoInt.E", "E^0"), ("AutoInt", "AutoInt.dE", "dL/dE^0"),
+])
+def test_names_in_the_paper(name, array, notation):
+    layer, _, symbol = array.rpartition(".")
+    steps = steps_of(traced(name), layer, symbol)
+    assert {step.notation for step in steps if (step.function, symbol) != ("_project", "out")} == {notation}
+
+
+def test_an_array_before_the_first_layer_has_not_the_name_of_one_inside():
+    first, *others = steps_of(traced("AutoInt"), "AutoInt", "e", "forward")
+    assert first.source == "e = E" and first.notation == "e"
+    assert {step.notation for step in others} == {"E^l"}
 
 
 def test_every_citation_stands_in_the_docstring_of_its_class():
@@ -183,10 +225,17 @@ def test_the_arrays_are_those_of_train_step(name):
         value = gradient.values if isinstance(gradient, RowGradient) else gradient
         np.testing.assert_array_equal(trace.arrays[f"{layer_name}.d{key}"], value)
     for full_name, array in parameters(model).items():
-        updates = [step for step in trace.steps if step.layer == full_name and step.symbol == "param"]
-        rows = [step.value for step in trace.steps if step.layer == full_name and step.symbol == "rows"]
-        np.testing.assert_array_equal(updates[-1].value, array)
-        assert len(updates) == 2 + len(rows) and all(step.phase == "update" for step in updates)
+        updates = [step for step in trace.steps if step.layer == full_name]
+        symbols = [step.symbol for step in updates]
+        assert all(step.phase == "update" for step in updates)
+        if "rows" in symbols:       # a table: its rows are taken out, updated and put back, and the moments too
+            assert symbols.count("param") == 3 and symbols[-3:] == ["table", "state.m", "state.v"]
+            np.testing.assert_array_equal(updates[-3].value, array)
+            for step in updates[-2:]:
+                np.testing.assert_array_equal(step.value, model.optimizer_.state[full_name][step.symbol[-1]])
+        else:
+            assert symbols.count("param") == 2 and symbols[-1] == "param"
+            np.testing.assert_array_equal(updates[-1].value, array)
 
 
 @each_model
@@ -205,33 +254,69 @@ def test_by_hand():
     """A forward and a backward pass by the layers alone, beside the trace."""
     model = build("AFM")
     trace = minictr.trace(model, X[:2], Y[:2])
-    twin = copy.deepcopy(model)
-    slots = twin.encoder_.encode(X[:2])
-    E = twin.embedding.forward(slots)
-    pij = twin.pairs.forward(E)
-    pooled = twin.attention.forward(pij)
-    logit = twin.linear.forward(slots) + twin.projection.forward(pooled)
+    copied = copy.deepcopy(model)
+    slots = copied.encoder_.encode(X[:2])
+    E = copied.embedding.forward(slots)
+    pij = copied.pairs.forward(E)
+    pooled = copied.attention.forward(pij)
+    logit = copied.linear.forward(slots) + copied.projection.forward(pooled)
     p_click = 1 / (1 + np.exp(-logit))
-    for key, value in {"AFM.E": E, "AFM.pij": pij, "attention.aij": twin.attention.cache["aij"], "AFM.logit": logit,
+    for key, value in {"AFM.E": E, "AFM.pij": pij, "attention.aij": copied.attention.cache["aij"], "AFM.logit": logit,
                        "LogLoss.ds": (p_click - Y[:2]) / 2}.items():
         np.testing.assert_allclose(trace.arrays[key], value, rtol=1e-12)
-    dpij = twin.attention.backward(twin.projection.backward((p_click - Y[:2]) / 2))
+    dpij = copied.attention.backward(copied.projection.backward((p_click - Y[:2]) / 2))
     np.testing.assert_allclose(trace.arrays["AFM.dpij"], dpij, rtol=1e-12)
-    np.testing.assert_allclose(trace.arrays["AFM.dE"], twin.pairs.backward(dpij), rtol=1e-12)
+    np.testing.assert_allclose(trace.arrays["AFM.dE"], copied.pairs.backward(dpij), rtol=1e-12)
 
 
 def test_an_array_changed_in_place_is_kept_as_it_was_at_each_line():
-    before, after = steps_of(traced("AFM"), "pairs", "pij", "forward")
-    E, (i, j) = traced("AFM").arrays["AFM.E"], minictr.layers.field_pairs(4)
-    np.testing.assert_array_equal(before.value, E[:, i])
-    np.testing.assert_array_equal(after.value, E[:, i] * E[:, j])
+    before, after = steps_of(traced("AFM"), "embedding.V", "m")[:2]
+    assert before.source == 'm, v = state["m"], state["v"]' and after.source.startswith("m[...] = ")
+    assert not before.value.any()                                 # the first step of Adam
+    np.testing.assert_allclose(after.value, 0.1 * traced("AFM").arrays["embedding.V.grad"], rtol=1e-12)
 
 
-def test_memory_that_holds_nothing_yet_is_not_shown():
-    trace = traced("AutoInt")
-    assert not steps_of(trace, "interacting_1", "dprojected")
-    e, *_ = steps_of(trace, "interacting_1", "e")
-    assert "out=e" in e.source and steps_of(trace, "interacting_1", "dQ")[0].source.startswith("np.matmul")
+def test_a_line_in_a_loop_that_changes_an_array_is_one_step():
+    trace = traced("AFM")
+    empty, to_i, to_j = steps_of(trace, "pairs", "dE", "backward")
+    E, dpij, pairs = trace.arrays["AFM.E"], trace.arrays["AFM.dpij"], list(itertools.combinations(range(4), 2))
+    dE = np.zeros_like(E)
+    for pair, (i, j) in enumerate(pairs):
+        dE[:, i] += dpij[:, pair] * E[:, j]
+        if pair == len(pairs) - 1:
+            np.testing.assert_allclose(to_i.value, dE, rtol=1e-12)
+        dE[:, j] += dpij[:, pair] * E[:, i]
+    np.testing.assert_allclose(to_j.value, dE, rtol=1e-12)
+    assert not empty.value.any() and (empty.times, to_i.times, to_j.times) == (1, 6, 6)
+    assert str(trace).count("(after 6 turns)") == trace._repr_html_().count("after 6 turns") == 2
+
+
+class InPlace(Layer):
+    """out = 2 x, by lines that write into arrays."""
+
+    def forward(self, x):
+        out = np.empty_like(x)
+        np.multiply(x, 1.5, out=out)
+        out += x / 2                                              # (B, k)     2 x
+        return out
+
+    def backward(self, dout):
+        dx = np.zeros_like(dout)
+        np.add.at(dx, slice(None), 2 * dout)
+        return dx
+
+
+def test_a_layer_that_works_in_place_is_shown_line_by_line():
+    model = nfm_with(InPlace)
+    trace = minictr.trace(model, X[:2], Y[:2])
+    first, second = steps_of(trace, "twice", "out")               # np.empty_like holds nothing to be shown
+    x, dout = trace.arrays["pooling.out"], trace.arrays["mlp.dx"]
+    np.testing.assert_allclose(first.value, 1.5 * x)
+    np.testing.assert_allclose(second.value, 2 * x)
+    assert "out=out" in first.source and second.source.startswith("out +=") and second.axes == "(B, k)"
+    zeros, added = steps_of(trace, "twice", "dx")
+    assert added.source == "np.add.at(dx, slice(None), 2 * dout)" and not zeros.value.any()
+    np.testing.assert_allclose(added.value, 2 * dout)
 
 
 def test_an_array_made_for_a_call_is_shown_where_it_is_made():
@@ -367,9 +452,15 @@ def test_settings_of_training_are_those_of_the_step(options, y):
         if name.partition(".")[0] in options.get("freeze", ()):
             assert not updates
         else:
-            np.testing.assert_array_equal(updates[-1].value, array)
+            np.testing.assert_array_equal((steps_of(trace, name, "table") or updates)[-1].value, array)
     if "reg" in options:
-        assert steps_of(trace, "reg", "looked_up")
+        for name in ("linear.w", "embedding.V"):                  # dL/dW + 2 reg / B W, of the rows looked up
+            looked_up = parameters(build("FM"))[name][model.encode(X[:5], y[:5])[0].ids.ravel()]
+            x = model.encode(X[:5], y[:5])[0].x.ravel()
+            looked_up[x == 0] = 0
+            layer, _, key = name.partition(".")
+            np.testing.assert_allclose(trace.arrays[f"reg.d{name}"],
+                                       trace.arrays[f"{layer}.d{key}"] + 2 * 0.1 / 5 * looked_up, rtol=1e-12)
     if "task" in options:
         assert "SquaredLoss" in trace.layers and trace.arrays["SquaredLoss.ds"].shape == (5,)
     assert trace.arrays["FM.logit"].dtype == trace.arrays["linear.w.param"].dtype == model.dtype
@@ -440,8 +531,15 @@ class NFM(Model):
         return 3 * M
 
 
-def test_a_model_and_a_layer_of_ones_own():
+def nfm_with(layer):
+    """An NFM with another layer to multiply by 2."""
     model = NFM(fields=FIELDS).prepare(X, Y)
+    model.twice = layer()
+    return model
+
+
+def test_a_model_and_a_layer_of_ones_own():
+    model = nfm_with(Twice)
     trace = minictr.trace(model, X[:2], Y[:2])
     first, half, second = [step for step in trace.steps if step.layer == "twice" and step.symbol in ("out", "half")]
     assert (first.lineno, second.source.count("\n")) == (half.lineno, 1) and second.axes == "(B, k)"
@@ -493,7 +591,7 @@ def test_small_arrays_are_printed_in_full_and_large_ones_summed_up():
     block = text[text.index("aij = softmax"):].split("\n")[1:8]
     numbers = [[float(number) for number in re.findall(r"-?\d+\.\d+", line)] for line in block]
     np.testing.assert_allclose(numbers, aij, atol=5.1e-5)
-    pij = steps_of(traced("AFM", 7), "pairs", "pij")[-1].value
+    pij = steps_of(traced("AFM", 7), "pairs", "out")[-1].value
     assert f"norm {np.linalg.norm(pij):.4g}" in text
 
 
