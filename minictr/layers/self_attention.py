@@ -66,7 +66,7 @@ class InteractingLayer(Layer):
         S = self.scale * (Q @ K.swapaxes(2, 3))                   # (B, H, M, M)  (W_Q e_m) . (W_K e_k)
         a = softmax(S, axis=3)                                    # (B, H, M, M)  a_mk, over the answering fields k
         weight = self.dropout.forward(a)                          # (B, H, M, M)  dropout(a_mk): a_mk itself at rate 0
-        e = join_heads(weight @ V)                                # (B, M, H d)   e~_m = sum_k a_mk W_V e_k, of all heads
+        e = join_heads(weight @ V)                                # (B, M, H d)   e~_m = sum_k a_mk W_V e_k of all heads
         z = e + self._project("Res", E) if self.residual else e   # (B, M, H d)          + W_Res e_m
         out = relu(z)                                             # (B, M, H d)   out_m = relu(e~_m + W_Res e_m)
         self.cache |= {"Q": Q, "K": K, "V": V, "S": S, "a": a, "weight": weight, "e": e, "z": z, "out": out}

@@ -95,8 +95,8 @@ class Trace:
         lines = [self._title(), "", textwrap.indent(rows_text(self.X, self.y), "  "), "",
                  "Each array: number, line, name in the code (paper's symbol), axes = shape, [equation of the paper];",
                  "then the statement with the comment at its end, and the numbers. Axes: B rows, M fields, S slots (a",
-                 "row's ids), P pairs of fields, k numbers of a vector, n ids in all; of attention t hidden units, or H",
-                 "heads of d numbers each."]
+                 "row's ids), P pairs of fields, k numbers of a vector, n ids in all; in attention, t hidden units or",
+                 "H heads of d numbers each."]
         for phase, layer, steps in self.groups():
             lines += ["", f"---- {phase}: {self._heading(layer)} ".ljust(110, "-")]
             for step in steps:
