@@ -278,7 +278,7 @@ class AttentionForward(Layer):
 layer = AttentionForward(k, t, rng)
 layer.params.update(W=W, b=b, h=h)
 assert np.allclose(layer.forward(pij), pooled) and np.allclose(layer.cache["aij"], aij)      # the loops say the same
-library = AttentionPooling(k, t, rng, dtype=np.float64)           # minictr's own, which is written for speed
+library = AttentionPooling(k, t, rng, dtype=np.float64)           # minictr's own
 library.params.update(W=W, b=b, h=h)
 assert np.allclose(library.forward(pij), pooled) and np.allclose(library.cache["aij"], aij)
 
@@ -559,15 +559,19 @@ starts.round(3)
 # The vectors start near 0.01, so $p_{ij}$ starts near $0.01 \cdot 0.01$, the scores that the network makes of it are
 # tiny, all weights are $1/P$ to within one per cent, and the gradients of $W$ and $h$, which contain $p_{ij}$ as
 # well, are tinier still. Adam divides a gradient by its size, so $W$ does move, but its input stays small until the
-# vectors have grown. `after_epoch` calls a function after each epoch, which is all that it takes to watch.
+# vectors have grown. `after_epoch` calls a function after each epoch, which is all that it takes to watch. (`fit` works
+# on copies of the layers that share their parameters, so `cache` and `grads` are filled here by passes of our own.)
 
 # %%
 diary = []
 
 
 def write_down(model, line):
-    """One line about the attention on 500 test rows, and the gradients of the latest batch."""
-    model.forward(model.encoder_.encode(test.X[:500]))
+    """One line about the attention on 500 test rows, and about the gradients that these rows give."""
+    slots, y, _ = model.encode(test.X[:500], test.y[:500])
+    loss = model.loss_()
+    loss.forward(model.forward(slots), y)
+    model.backward(loss.backward())                               # a training step without its update
     cache, grads = model.attention.cache, model.attention.grads
     diary.append({"epoch": line["epoch"], "mean |p_ij|": np.abs(cache["pij"]).mean(),
                   "spread of scores in a row": cache["s"].std(axis=1).mean(),

@@ -41,7 +41,8 @@ class AFM(Model):
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
     >>> model = AFM(embedding_dim=4, attention_dim=4, epochs=2).fit(clicks.X, clicks.y)
-    >>> a = model.attention.cache["aij"]                          # of the rows seen last
+    >>> s = model.forward(model.encode(clicks.X, clicks.y)[0])    # fit and predict leave no caches in the layers
+    >>> a = model.attention.cache["aij"]
     >>> bool(abs(a.sum(axis=1) - 1).max() < 1e-5)
     True
     """

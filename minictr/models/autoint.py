@@ -38,8 +38,9 @@ class AutoInt(Model):
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
     >>> model = AutoInt(attention_dim=4, num_layers=2, epochs=1).fit(clicks.X, clicks.y)
-    >>> model.interacting[1].cache["a"].shape[1:]                 # heads, fields, fields
-    (2, 8, 8)
+    >>> s = model.forward(model.encode(clicks.X, clicks.y)[0])    # fit and predict leave no caches in the layers
+    >>> model.interacting[1].cache["a"].shape                     # rows, heads, fields, fields
+    (2000, 2, 8, 8)
     """
 
     embedding_dim: int = 16

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, Model, MultiValued, NotFittedError, Numerical, datasets, to_torch
 from minictr.layers import Dropout, RowGradient, gradients, named_layers, parameters, states
-from minictr.training import ChunkedTrainer
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
@@ -200,11 +199,10 @@ def test_the_same_ten_steps_of_adam(name, task):
     before = {name: array.copy() for name, array in all_arrays(model).items()}
     module = to_torch(model).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=model.learning_rate)
-    trainer = ChunkedTrainer(model, np.random.SeedSequence(0))
     rng = np.random.default_rng(6)
     for _ in range(10):
         rows = rng.choice(N_ROWS, 8, replace=False)               # few: most rows of the tables are left out
-        mine = trainer.step(model.encoder_.encode(X.iloc[rows]), y[rows].astype(float))
+        mine = model.train_step(X.iloc[rows], y[rows])
         loss = loss_of(model, module, X.iloc[rows], y[rows])
         optimizer.zero_grad()
         loss.backward()
