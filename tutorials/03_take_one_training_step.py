@@ -58,6 +58,32 @@ shown.assign(code=shown["source"].str.split("#").str[0].str.strip())[
     ["phase", "layer", "symbol", "shape", "line", "code", "paper"]].set_index("phase")
 
 # %% [markdown]
+# ## The step
+#
+# All these lines stand in layers, in the loss and in the optimizer. What calls them, one after the other, is short: it
+# is [step.py](../minictr/training/step.py), here without its checks. `model.encode` makes ids and numbers of a table's
+# rows, and `model.train_step(X, y)` is both in one call.
+
+# %%
+stepped, as_one_call = (FM(embedding_dim=3, learning_rate=0.01, dtype="float64").prepare(X, y) for _ in range(2))
+
+slots, targets, c = stepped.encode(X[:1], y[:1])                  # ids, labels as floats, weights of rows (None here)
+loss = stepped.loss_()                                            # log loss, as y holds 0 and 1
+logits = stepped.forward(slots)                                   # (B,)
+L = loss.forward(logits, targets, c)                              # the mean over the batch's rows
+stepped.backward(loss.backward())                                 # dL/ds, and from it the gradient of every parameter
+stepped.optimizer_.step(parameters(stepped), gradients(stepped))
+
+assert L == steps.loss == as_one_call.train_step(X[:1], y[:1])
+for name, array in parameters(stepped).items():
+    assert np.array_equal(array, parameters(as_one_call)[name]) and not np.array_equal(array, before[name])
+
+# %% [markdown]
+# What a pass computed stays in the layers, in `cache` and `grads`, and can be looked at. `fit` makes the same step on
+# every batch, but in parts on several threads, and with faster versions of some layers; its results are the same up to
+# rounding, and it leaves nothing behind in the layers. So for a debugger's breakpoint in a layer use `train_step`, or
+# tell `fit` to make the plain step too: `FM(plain=True)`.
+#
 # ## Forwards, by hand
 #
 # The equation behind the table is FM's, $s = w_0 + \sum_i w_i + \sum_{i<j} \langle v_i, v_j\rangle$ (all $x_i = 1$),
@@ -141,7 +167,7 @@ assert np.array_equal(steps.arrays["embedding.dV"], steps.arrays["pooling.dE"][0
 assert all(np.array_equal(array, before[name]) for name, array in parameters(model).items())
 
 dV = steps.arrays["embedding.dV"]
-moved = steps.arrays["embedding.V.param"][ids] - V[ids]           # what the update did to these rows
+moved = steps.arrays["embedding.V.table"][ids] - V[ids]           # what the update did to these rows
 pd.DataFrame({"gradient": dV.ravel(), "moved by": moved.ravel()},
              index=pd.MultiIndex.from_product([X.columns, range(3)], names=["field", "number"])).round(5).T
 

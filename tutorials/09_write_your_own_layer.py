@@ -335,9 +335,10 @@ for k in (1, 3):
 # rest of the library: where the [bias](glossary.md#bias) is, and what fields and pairs add to the logit, for
 # `explain`.
 #
-# A model is a dataclass: its fields are its settings, which is how `get_params`, `clone` and `load` know them. (Letters
-# below: $f$ is the pooled vector in NFM, and an index of its numbers in the sums above; $r$ are pair weights, not
-# runs.)
+# A model is a dataclass: its fields are its settings, which is how `get_params`, `clone` and `load` know them. Each
+# layer is an attribute, or stands in a list that is one: there, and nowhere else, the library looks for parameters.
+# (Letters below: $f$ is the pooled vector in NFM, and an index of its numbers in the sums above; $r$ are pair weights,
+# not runs.)
 
 
 # %%

@@ -476,10 +476,10 @@ def apart(model, module):
 
 
 losses = {}
-for kind, twin in ((FM, PairwiseFM), (AFM, TorchAFM)):
+for kind, counterpart in ((FM, PairwiseFM), (AFM, TorchAFM)):
     model = kind(embedding_dim=4, dtype="float64", lazy=False).fit(clicks.X, clicks.y)
     model.new_optimizer()                                         # torch's has no moments yet either
-    module = twin(model)
+    module = counterpart(model)
     losses[kind.__name__] = ten_steps(model, module)
     assert np.abs(np.subtract(*losses[kind.__name__])).max() < 1e-8 and apart(model, module) < 1e-8
     print(f"{kind.__name__}: after ten steps of Adam all parameters agree, below 1e-8")

@@ -291,10 +291,10 @@ class _Blindfold(Layer):
 
 def _blinded(model, i, j):
     """The same AutoInt, in which the fields i and j do not look at each other."""
-    twin = replica(model)
-    for layer in twin.interacting:
+    copied = replica(model)
+    for layer in copied.interacting:
         layer.dropout = _Blindfold(i, j)
-    return twin
+    return copied
 
 
 # ---- one number a pair ----------------------------------------------------------------------------------
@@ -364,10 +364,10 @@ def _rows(data, name):
 
 def _refit(model, seed, X, y, validation):
     """The same model with another seed and these labels, and so too the FM that an AFM starts from."""
-    twin = model.clone().set_params(seed=seed, verbose=False)
-    if getattr(twin, "init_from", None) is not None:
-        twin.init_from = _refit(twin.init_from, seed, X, y, validation)
-    return twin.fit(X, y, validation=validation)
+    again = model.clone().set_params(seed=seed, verbose=False)
+    if getattr(again, "init_from", None) is not None:
+        again.init_from = _refit(again.init_from, seed, X, y, validation)
+    return again.fit(X, y, validation=validation)
 
 
 def _refit_for_as_long(model, seed, X, y):
@@ -376,10 +376,10 @@ def _refit_for_as_long(model, seed, X, y):
     Early stopping would stop after the first epochs, where there is nothing to learn. What such a model says of pairs
     is next to nothing, and so no noise that a trained model's could be compared with.
     """
-    twin = model.clone()
-    if getattr(twin, "init_from", None) is not None:
-        twin.init_from = _refit_for_as_long(model.init_from, seed, X, y)
-    return twin.set_params(seed=seed, verbose=False, epochs=model.history_.attrs["best_epoch"]).fit(X, y)
+    again = model.clone()
+    if getattr(again, "init_from", None) is not None:
+        again.init_from = _refit_for_as_long(model.init_from, seed, X, y)
+    return again.set_params(seed=seed, verbose=False, epochs=model.history_.attrs["best_epoch"]).fit(X, y)
 
 
 def _both(tables, a, b):

@@ -1,5 +1,6 @@
 """The Python examples of README and CONTRIBUTING run as they stand."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
+
+from minictr.training import step
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = [pytest.param(block, id=f"{name} {number}")
@@ -24,6 +27,12 @@ def test_examples_run(block, tmp_path, monkeypatch, capsys):
         exec(compile(block, "example", "exec"), {"__name__": "example"})
     finally:
         plt.close("all")
+
+
+def test_the_step_that_the_readme_shows_is_the_step():
+    quoted = re.search(r"```python\n(def step\(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    source = inspect.getsource(step).replace(step.__doc__, "").replace('    """"""\n', "")
+    assert [line.split() for line in quoted.splitlines()] == [line.split() for line in source.splitlines()]
 
 
 def test_links_lead_somewhere():

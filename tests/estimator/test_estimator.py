@@ -66,9 +66,9 @@ def test_get_params_and_set_params(name):
 def test_clone_has_the_parameters_and_nothing_learned(name):
     X, y = table(50)
     model = make(name, epochs=1).fit(X, y)
-    twin = model.clone()
-    assert type(twin) is type(model) and twin.get_params() == model.get_params()
-    assert not hasattr(twin, "encoder_") and not hasattr(twin, "embedding")
+    copied = model.clone()
+    assert type(copied) is type(model) and copied.get_params() == model.get_params()
+    assert not hasattr(copied, "encoder_") and not hasattr(copied, "embedding")
 
 
 @every_model
@@ -88,8 +88,8 @@ def test_scikit_learn_clones(name):
     sklearn_base = pytest.importorskip("sklearn.base")
     X, y = table(50)
     model = make(name, epochs=1).fit(X, y)
-    twin = sklearn_base.clone(model)
-    assert twin.get_params() == model.get_params() and not hasattr(twin, "encoder_")
+    copied = sklearn_base.clone(model)
+    assert copied.get_params() == model.get_params() and not hasattr(copied, "encoder_")
     assert sklearn_base.is_classifier(model)
     assert not sklearn_base.is_regressor(model)
     regression = make(name, epochs=1, task="regression")
@@ -156,8 +156,8 @@ def test_an_afm_that_starts_from_an_fm_can_be_cloned_and_still_starts_from_it():
     X, y = table(50)
     fm = make("FM").fit(X, y)
     afm = AFM.from_fm(fm, fields=FIELDS, epochs=1)
-    for twin in (afm.clone(), sklearn_base.clone(afm), copy.deepcopy(afm)):
-        assert twin.fit(X, y).predict(X).shape == (50,)
+    for copied in (afm.clone(), sklearn_base.clone(afm), copy.deepcopy(afm)):
+        assert copied.fit(X, y).predict(X).shape == (50,)
 
 
 # --------------------------------------------------------------------------------------------- attributes
@@ -473,15 +473,15 @@ def test_a_copy_predicts_the_same_and_is_independent(name, duplicate):
     model = make(name).fit(X, y, validation=0.2)
     model.train_step(X, y)
     before = model.decision_function(X)
-    twin = duplicate(model)
-    np.testing.assert_array_equal(twin.decision_function(X), before)
-    twin.partial_fit(X, y)
-    twin.train_step(X, y)
-    assert not np.array_equal(twin.decision_function(X), before)
+    copied = duplicate(model)
+    np.testing.assert_array_equal(copied.decision_function(X), before)
+    copied.partial_fit(X, y)
+    copied.train_step(X, y)
+    assert not np.array_equal(copied.decision_function(X), before)
     np.testing.assert_array_equal(model.decision_function(X), before)
     model.partial_fit(X, y)
     model.train_step(X, y)
-    np.testing.assert_array_equal(twin.decision_function(X), model.decision_function(X))
+    np.testing.assert_array_equal(copied.decision_function(X), model.decision_function(X))
 
 
 def test_models_share_nothing():
