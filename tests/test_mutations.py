@@ -49,7 +49,7 @@ def draw(case_name, backward=None):
 # ------------------------------------------------------------------------------- any gradient of any layer
 
 THOROUGH = [                    # one case of each layer in which no gradient is 0 for good reasons
-    "Embedding-several-B4-M3-k3", "Linear-several-B4-M3-w0", "PairProduct-3x5x2", "FMPooling-3x5x2",
+    "Embedding-several-B4-M3-k3", "Linear-several-B4-M3-w0", "PairProduct-3x5x2", "FMPooling-3x5x2", "FactorSum-3x4",
     "AttentionPooling-B3-P6-k2-t4", "InteractingLayer-B2-M4-n3-H2-d2",
     "InteractingLayer-B2-M3-n3-H2-d2-scale_True-layer_norm_True-qkv_activation_relu", "Dense-3x4x2", "Readout-B3-n4-b",
     "ReLU-3x4", "Dropout-0.3-training-3x5", "BatchNorm-B5-n3-training", "LayerNorm-3x5", "MLP-B3-n4-5-3",
@@ -185,6 +185,12 @@ def fm_pooling(self, dout, fault=None):
     return {None: dout[:, None] * (total - E), "no - e_i": dout[:, None] * (total + 0 * E),
             "+ e_i": dout[:, None] * (total + E), "2 e_i": dout[:, None] * (total - 2 * E),
             "half": 0.5 * dout[:, None] * (total - E)}[fault]
+
+
+def factor_sum(self, dout, fault=None):
+    x = self.cache["x"]
+    dx = dout[:, None] * np.ones_like(x)
+    return {None: dx, "times x": dx * x, "divided by k": dx / x.shape[1]}[fault]
 
 
 def attention(self, dout, fault=None):
@@ -334,6 +340,7 @@ FAULTS = {
     ("PairProduct-3x5x2", pair_product): [
         "no de_i", "no de_j", "own vector in place of the other's", "assigns", "minus"],
     ("FMPooling-3x5x2", fm_pooling): ["no - e_i", "+ e_i", "2 e_i", "half"],
+    ("FactorSum-3x4", factor_sum): ["times x", "divided by k"],
     ("AttentionPooling-B3-P6-k2-t4", attention): [
         "no sum in the softmax", "softmax over the rows", "softmax passed through", "relu passed through", "no h",
         "b of the first pair", "h before the softmax", "fork: pool alone", "fork: score alone"],

@@ -73,3 +73,25 @@ class FMPooling(Layer):
     def backward(self, dout):
         E, total = self.cache["E"], self.cache["total"]
         return dout[:, None, :] * (total[:, None, :] - E)         # (B, M, k)  out = 1/2 [total^2 - squares]
+
+
+class FactorSum(Layer):
+    """Add up the k numbers of a pooled vector: what makes inner products of products number by number.
+
+        out = sum_f x_f,    so that    sum_f (sum_{i<j} e_i * e_j)_f = sum_{i<j} <e_i, e_j>
+
+    Backward:  dx_f = dout.
+
+    Shapes: x (B, k) in, (B,) out.
+
+    >>> FactorSum().forward(np.array([[23.0, 44.0]]))
+    array([67.])
+    """
+
+    def forward(self, x):
+        self.cache = {"x": x}
+        return x.sum(axis=1)                                      # (B,)
+
+    def backward(self, dout):
+        k = self.cache["x"].shape[1]
+        return np.repeat(dout[:, None], k, axis=1)                # (B, k)     out = sum_f x_f

@@ -2,9 +2,7 @@
 
 import dataclasses
 
-import numpy as np
-
-from ..layers import MLP, Embedding, FMPooling, Linear, field_pairs
+from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, field_pairs
 from .base import Model
 
 
@@ -60,17 +58,18 @@ class DeepFM(Model):
         self.embedding = Embedding(n, k, rng, dtype=self.dtype)
         self.pooling = FMPooling()
         self.mlp = MLP(M * k, self.deep_layers, rng, self.dropout, self.use_bn, dtype=self.dtype)
+        self.factor_sum = FactorSum()
 
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
-        y_FM = self.linear.forward(slots) + pooled.sum(axis=1)      # (B,)
+        y_FM = self.linear.forward(slots) + self.factor_sum.forward(pooled)   # (B,)     <v_i, v_j> = sum_f v_if v_jf
         y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       MLP([e_1; ...; e_M])
         return y_FM + y_DNN
 
     def backward(self, dlogit):
         da0 = self.mlp.backward(dlogit)                           # (B, M k)   y = y_FM + y_DNN
-        dpooled = np.repeat(dlogit[:, None], self.embedding_dim, axis=1)      # y_FM = ... + sum_f pooled_f
+        dpooled = self.factor_sum.backward(dlogit)                # (B, k)     y_FM = ... + sum_f pooled_f
         dE_FM = self.pooling.backward(dpooled)                    # (B, M, k)
         self.embedding.backward(dE_FM + da0.reshape(dE_FM.shape))             # E feeds two towers: add
         self.linear.backward(dlogit)

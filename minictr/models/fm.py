@@ -2,9 +2,7 @@
 
 import dataclasses
 
-import numpy as np
-
-from ..layers import Dropout, Embedding, FMPooling, Linear, field_pairs
+from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, field_pairs
 from .base import Model
 
 
@@ -45,16 +43,17 @@ class FM(Model):
         self.embedding = Embedding(n, self.embedding_dim, rng, dtype=self.dtype)
         self.pooling = FMPooling()
         self.pooled_dropout = Dropout(self.dropout, rng)
+        self.factor_sum = FactorSum()
 
     def forward(self, slots):
         first_order = self.linear.forward(slots)                  # (B,)       w_0 + sum_i w_i x_i
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
         pooled = self.pooled_dropout.forward(pooled)
-        return first_order + pooled.sum(axis=1)                     # (B,)       <v_i, v_j> = sum_f v_if v_jf
+        return first_order + self.factor_sum.forward(pooled)      # (B,)       <v_i, v_j> = sum_f v_if v_jf
 
     def backward(self, dlogit):
-        dpooled = np.repeat(dlogit[:, None], self.embedding_dim, axis=1)      # y = ... + sum_f pooled_f
+        dpooled = self.factor_sum.backward(dlogit)                # (B, k)     y = ... + sum_f pooled_f
         dpooled = self.pooled_dropout.backward(dpooled)
         dE = self.pooling.backward(dpooled)                       # (B, M, k)
         self.embedding.backward(dE)

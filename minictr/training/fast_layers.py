@@ -13,6 +13,7 @@ from ..layers import (
     AttentionPooling,
     Dense,
     Embedding,
+    FactorSum,
     FMPooling,
     InteractingLayer,
     Linear,
@@ -125,6 +126,14 @@ class FastFMPooling(FMPooling):
         return dE
 
 
+class FastFactorSum(FactorSum):
+    """Replaces the sum over short rows by a product with ones: up to 20 % of FM's scoring."""
+
+    def forward(self, x):
+        self.cache = {"x": x}
+        return sum_last(x)                                        # (B,)
+
+
 class FastAttentionPooling(AttentionPooling):
     """Replaces the passes over dz, (B, P, t), the largest array of AFM, which never exists here.
 
@@ -226,9 +235,10 @@ class FastReLU(ReLU):
         return dout * (self.cache["out"] > 0)
 
 
-TWINS = {Embedding: FastEmbedding, Linear: FastLinear, PairProduct: FastPairProduct, FMPooling: FastFMPooling,
-         AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer, Dense: FastDense,
-         ReLU: FastReLU}
+TWINS = {
+    Embedding: FastEmbedding, Linear: FastLinear, PairProduct: FastPairProduct, FMPooling: FastFMPooling,
+    FactorSum: FastFactorSum, AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer,
+    Dense: FastDense, ReLU: FastReLU}
 remember(*TWINS)
 
 

@@ -18,6 +18,7 @@ from minictr.layers import (
     Dense,
     Dropout,
     Embedding,
+    FactorSum,
     FMPooling,
     InteractingLayer,
     LayerNorm,
@@ -105,6 +106,7 @@ LARGE = [
          lambda rng: random_slots(rng, 64, 12, "several"), None),
     Case("PairProduct", lambda rng, dtype: PairProduct(), oracles.normal(64, 12, 16), None),
     Case("FMPooling", lambda rng, dtype: FMPooling(), oracles.normal(64, 12, 16), None),
+    Case("FactorSum", lambda rng, dtype: FactorSum(), oracles.normal(64, 16), None),
     Case("AttentionPooling", lambda rng, dtype: AttentionPooling(16, 24, rng, dtype=dtype),
          oracles.normal(64, 66, 16), None),
     Case("InteractingLayer", lambda rng, dtype: InteractingLayer(16, 4, 8, rng, dtype=dtype),
@@ -254,17 +256,17 @@ def test_a_replica_shares_parameters_and_nothing_else(case):
     dout = random_dout(layer, x)
     dx = layer.backward(dout)
     dx, expected = None if dx is None else dx.copy(), copies(dense_gradients(layer))
-    twin = replica(layer)
-    assert parameters(twin).keys() == parameters(layer).keys()
+    other = replica(layer)
+    assert parameters(other).keys() == parameters(layer).keys()
     for kind in (parameters, states):
         for name, array in kind(layer).items():
-            assert kind(twin)[name] is array, name
-    assert dict(named_layers(twin)).keys() == dict(named_layers(layer)).keys()
-    for name, inner in [("", twin), *named_layers(twin)]:
+            assert kind(other)[name] is array, name
+    assert dict(named_layers(other)).keys() == dict(named_layers(layer)).keys()
+    for name, inner in [("", other), *named_layers(other)]:
         assert inner is not {"": layer, **dict(named_layers(layer))}[name]
         assert inner.cache == {} and inner.grads == {}
-    twin.forward(other_x)
-    twin.backward(2 * dout)
+    other.forward(other_x)
+    other.backward(2 * dout)
     for name, gradient in dense_gradients(layer).items():
         assert_array_equal(gradient, expected[name], err_msg=name)
     dx_again = layer.backward(dout)                               # from the cache of its own forward pass

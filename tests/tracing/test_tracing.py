@@ -687,7 +687,7 @@ def test_gradients_on_the_edges_add_up_at_a_fork():
     assert edges.loc[("embedding", "pooling"), "gradient"] == pytest.approx(np.linalg.norm(arrays["DeepFM.dE_FM"]))
     assert edges.loc[("embedding", "mlp"), "gradient"] == pytest.approx(np.linalg.norm(arrays["DeepFM.da0"]))
     assert edges.loc[("logit", "loss"), "gradient"] == pytest.approx(np.linalg.norm(arrays["LogLoss.ds"]))
-    assert set(trace.edges["source"][trace.edges["target"] == "logit"]) == {"pooling", "linear", "mlp"}
+    assert set(trace.edges["source"][trace.edges["target"] == "logit"]) == {"factor_sum", "linear", "mlp"}
     assert trace.gradients["mlp"]["out.w"] == pytest.approx(np.linalg.norm(arrays["mlp.out.dw"]))
 
 

@@ -16,6 +16,7 @@ from minictr.layers import (
     AttentionPooling,
     Dense,
     Embedding,
+    FactorSum,
     FMPooling,
     InteractingLayer,
     Linear,
@@ -96,7 +97,8 @@ def test_twins_give_the_same_at_any_shape(data):
     cases = [
         (Embedding(oracles.N_VALUES, k, rng, dtype=np.float64), slots),
         (Linear(oracles.N_VALUES, dtype=np.float64), slots),
-        (FMPooling(), rng.standard_normal((B, M, k))), (PairProduct(), rng.standard_normal((B, M + 1, k))),
+        (FMPooling(), rng.standard_normal((B, M, k))), (FactorSum(), rng.standard_normal((B, k))),
+        (PairProduct(), rng.standard_normal((B, M + 1, k))),
         (AttentionPooling(k, t, rng, options["dropout"], dtype=np.float64), rng.standard_normal((B, M, k))),
         (InteractingLayer(n_in, H, k, rng, dtype=np.float64, **options), rng.standard_normal((B, M, n_in))),
         (Dense(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))), (ReLU(), rng.standard_normal((B, M, k)))]
