@@ -27,9 +27,9 @@ import pandas as pd
 
 from minictr import FM, training
 from minictr.datasets.criteo import CATEGORIES, NUMBERS
+from minictr.estimator.stream import one_ahead
 from minictr.fields import Categorical, Numerical, TableEncoder
 from minictr.layers import parameters
-from minictr.streaming import one_ahead
 
 from .quality import machine
 

@@ -1,8 +1,8 @@
 """The models. Each file is one paper, top to bottom."""
 
+from ..estimator import Model, NotFittedError
 from .afm import AFM
 from .autoint import AutoInt
-from .base import Model, NotFittedError
 from .deepfm import DeepFM
 from .fm import FM
 from .linear import LR

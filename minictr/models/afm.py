@@ -3,8 +3,8 @@
 import dataclasses
 
 from ..checks import warn
+from ..estimator import Model
 from ..layers import AttentionPooling, Dropout, Embedding, Linear, PairProduct, Readout, parameters
-from .base import Model
 from .fm import FM
 
 

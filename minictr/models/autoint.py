@@ -2,9 +2,9 @@
 
 import dataclasses
 
+from ..estimator import Model
 from ..layers import MLP, Dropout, Embedding, InteractingLayer, Linear, Readout
 from ..layers.base import glorot_normal
-from .base import Model
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)

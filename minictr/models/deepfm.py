@@ -2,8 +2,8 @@
 
 import dataclasses
 
+from ..estimator import Model
 from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, field_pairs
-from .base import Model
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)

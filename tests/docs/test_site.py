@@ -85,7 +85,7 @@ def test_what_is_no_equation_stays_as_it_is(line):
 NO_EQUATIONS = {
     "minictr.encoding": "tables of methods and attributes",
     "minictr.fields": "a table of ids",
-    "minictr.streaming": "the steps of a pass",
+    "minictr.estimator.stream": "the steps of a pass",
 }
 
 

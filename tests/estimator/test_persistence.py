@@ -29,8 +29,8 @@ from minictr import (
     NotFittedError,
     Numerical,
     explain,
-    persistence,
 )
+from minictr.estimator import persistence
 from minictr.layers import parameters, sigmoid, states
 
 FIELDS = [

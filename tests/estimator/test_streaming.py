@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, encoding, streaming, training
+from minictr import AFM, FM, LR, AutoInt, DeepFM, encoding, training
 from minictr.encoding import Moments
+from minictr.estimator import stream as streaming
 from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder
 from minictr.layers import parameters
 from minictr.training import TrainingDiverged

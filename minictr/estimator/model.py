@@ -5,13 +5,14 @@ import itertools
 
 import numpy as np
 
-from .. import persistence, streaming, training
-from .. import ratings as ratings_api
+from .. import training
 from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows, warn
 from ..fields import TableEncoder
 from ..layers import check_layers, matches, named_layers, parameters, sigmoid
 from ..losses import LogLoss, SquaredLoss
 from ..optim import SGD, Adagrad, Adam
+from . import persistence, stream
+from . import ratings as ratings_api
 
 OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
 
@@ -149,8 +150,8 @@ class Model:
                                    validation, sample_weight, after_epoch)
         if user_features is not None or item_features is not None:
             raise TypeError("user_features and item_features go with user_ids, item_ids and ratings")
-        if streaming.is_stream(X):
-            return streaming.fit(self, X, y, validation, sample_weight, after_epoch)
+        if stream.is_stream(X):
+            return stream.fit(self, X, y, validation, sample_weight, after_epoch)
         if X is None or y is None:
             raise TypeError("fit needs X and y, or user_ids=, item_ids= and ratings=")
         X, y, c = check_rows(X, y, sample_weight)
@@ -195,7 +196,7 @@ class Model:
     def windows(self, data):
         """Encoded rows that are in memory, as the windows that are shuffled."""
         n_rows = len(data[1])
-        return list(streaming.cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
+        return list(stream.cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
 
     def train(self, windows, n_rows, targets, validation, seeds, after_epoch=None):
         """Train after ``start``; see ``training.fit`` for windows, n_rows and targets."""
@@ -249,8 +250,8 @@ class Model:
         (see ``fit``; an iterator that can be gone through only once will do) this is ``partial_fit`` on each piece in
         turn. Returns: self.
         """
-        if streaming.is_stream(X):
-            return streaming.partial_fit(self, X, y, sample_weight)
+        if stream.is_stream(X):
+            return stream.partial_fit(self, X, y, sample_weight)
         if not self.__sklearn_is_fitted__():
             self.prepare(X, y, sample_weight)
         return self.train_once(self.encode(X, y, sample_weight))

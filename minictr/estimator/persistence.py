@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .checks import check_settings, is_whole
-from .encoding import plain
-from .fields import FIELD_CLASSES, Field, TableEncoder
-from .layers import parameters, states
+from ..checks import check_settings, is_whole
+from ..encoding import plain
+from ..fields import FIELD_CLASSES, Field, TableEncoder
+from ..layers import parameters, states
+from ..slots import Slots
 from .ratings import RatingData, Side, weights_of
-from .slots import Slots
 
 FORMAT = 1
 
@@ -77,7 +77,7 @@ class WrongClass(Exception):
 
 def class_of(name, wanted):
     """The class called ``name``, if it is ``wanted`` or a model of minictr below it."""
-    from .models import AFM, FM, LR, AutoInt, DeepFM, Model
+    from ..models import AFM, FM, LR, AutoInt, DeepFM, Model
 
     for known in (wanted, LR, FM, AFM, AutoInt, DeepFM):
         if known.__name__ == name and issubclass(known, wanted) and known is not Model:

@@ -11,10 +11,10 @@ and vectors, see ``Model.fill_untrained_rows``.
 import numpy as np
 import pandas as pd
 
-from .checks import check_validation, check_weights, is_share, numbers, split_rows
-from .fields import Categorical, infer_field
-from .layers import sigmoid
-from .slots import Slots
+from ..checks import check_validation, check_weights, is_share, numbers, split_rows
+from ..fields import Categorical, infer_field
+from ..layers import sigmoid
+from ..slots import Slots
 
 
 class Side:
