@@ -98,7 +98,7 @@ def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None
 
 
 class DaskTrainer(training.ChunkedTrainer):
-    """A Trainer whose ``gradients`` come from the workers; its slots are the numbers of the rows, from ``_column``."""
+    """A trainer whose ``gradients`` come from the workers; its slots are the numbers of the rows, from ``_column``."""
 
     def __init__(self, model, seed, client, X, n_shards):
         super().__init__(model, seed)
