@@ -73,6 +73,7 @@ class Reader:
         self.unfilled = set()   # ids of arrays from np.empty of which nothing is filled in yet
         self.notations = {}     # (layer, symbol): as the paper writes it
         self.papers = {}        # (layer, symbol or notation): the equation of which the forward array is all or a part
+        self.inverted = {}      # of each backward call: the equation of which its latest line is the derivative
         self.turns = {}         # (call, statement, id of an array that it changes): the step of its latest turn
         self.sources = []       # of each step: the object that its array was
         running = {}            # of each call: the statement that runs, and the arrays before it
@@ -140,7 +141,8 @@ class Reader:
                 keys += [key for key in after if key[0] == target[5:] and after[key] is not before.get(key)]
             else:
                 keys += [key for key in after if key == target or str(key).startswith(f"{target}[")
-                         or (in_place and key[0] == target and after[key] is not before.get(key))]
+                         or (in_place and isinstance(key, tuple) and key[0] == target
+                             and after[key] is not before.get(key))]
         # what a called function changed, such as np.add.at(dV, ids, dE)
         also = [key for key in after if isinstance(key, str) and key not in keys and key in before
                 and after[key][0] is before[key][0] and after[key][1] is not before[key][1]
@@ -271,12 +273,12 @@ class Reader:
 
         "the same, with respect to W" stands below a line that names the equation.
         """
-        if equation.startswith("the same"):
-            return self.steps[-1].paper if self.steps else ""
-        cited = next((citation for lhs, _, citation in equations if lhs == inverted), "")
-        if not cited and not is_helper:
-            cited = self.papers.get((call.layer, inverted), "")
-        return f"derivative of {cited}" if cited else ""
+        if not equation.startswith("the same"):
+            cited = next((citation for lhs, _, citation in equations if lhs == inverted), "")
+            if not cited and not is_helper:
+                cited = self.papers.get((call.layer, inverted), "")
+            self.inverted[call] = f"derivative of {cited}" if cited else ""
+        return self.inverted.get(call, "")
 
     def _gradient(self, call, symbol):
         """The name of a gradient as the papers write it: dpij_pool is "dL/dp_ij (pool)"."""

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from tables import FIELDS, mixed_table
@@ -597,10 +597,12 @@ def test_small_arrays_are_printed_in_full_and_large_ones_summed_up():
 
 @settings(max_examples=30)
 @given(st.lists(st.floats(-(2.0 ** 100), 2.0 ** 100, width=32), min_size=1, max_size=9))
+@example([2 * 2.0 ** -149])       # in float32 a thousandth of it would be 0
 def test_printed_numbers_are_the_numbers(numbers):
     array = np.array(numbers, np.float32)
     printed = re.findall(r"-?\d[\d.]*(?:e[+-]\d+)?", " ".join(numbers_text(array)))
     assert len(printed) == len(array)
+    array = array.astype(np.float64)
     np.testing.assert_allclose([float(number) for number in printed], array, rtol=6e-3, atol=6e-4 * np.abs(array).max())
 
 
