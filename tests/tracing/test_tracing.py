@@ -171,6 +171,14 @@ def test_equations_are_found_by_their_number(name, paper, arrays):
         assert found == {(layer, symbol) for layer in layers for symbol in arrays.split()}
 
 
+def test_what_a_layer_inside_made_of_an_equation_is_not_that_equation():
+    trace = traced("AutoInt+")                                    # with layer norm behind eq. 7 and 8
+    normalised = steps_of(trace, "interacting_1", "out")[-1]
+    assert normalised.source.startswith("return self.norm.forward(out)") and normalised.paper == ""
+    assert {step.source.partition("#")[0].strip() for step in trace.steps
+            if step.paper == "Song et al. 2019, eq. 7, 8"} == {"out = relu(z)"}
+
+
 @pytest.mark.parametrize("name, array, notation", [
     ("AFM", "attention.z", "z_ij"), ("AFM", "attention.dz", "dL/dz_ij"), ("AFM", "attention.r", "r_ij"),
     ("AFM", "attention.weight", "weight"), ("AFM", "attention.dpij_score", "dL/dp_ij (score)"),
