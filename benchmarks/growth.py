@@ -7,7 +7,7 @@ Four curves, drawn to growth.png, numbers in growth.json (both in ``--out``, ``b
 ids     ms of a training step of FM, k = 16, 10 fields, 4096 rows. Twice: with the same number of different ids in
         a batch, spread over ever larger tables (what the size of a table costs by itself), and with ids by Zipf's law,
         where larger vocabularies have more different ids in a batch too, so that more rows are updated.
-rows    microseconds a row of a training epoch of FM, on encoded rows through ``fit_slots`` (what ``fit`` does after
+rows    microseconds a row of a training epoch of FM, on encoded rows through ``training.fit`` (what ``fit`` does after
         encoding), 10 fields, 100,000 ids.
 memory  peak memory of that training, above what the process held before there was any data, beside what must be
         there: the encoded rows, and the parameters with their two moments. Each point is a process of its own.
@@ -26,12 +26,15 @@ from pathlib import Path
 
 import numpy as np
 
+from minictr import training
+from minictr.estimator.sources import windows
 from minictr.layers import parameters
 from minictr.slots import Slots
+from minictr.training.data import TrainingData
 from minictr.training.loop import trainer_on_threads
 
 from .quality import forget_peak_memory, in_new_process, machine, peak_memory
-from .shapes import MODELS, DrawnFields, Shape, built, drawn_slots, new_model
+from .shapes import MODELS, Shape, built, drawn_slots, new_model
 from .timing import DISTURBED, disturbance, timed
 
 DIFFERENT_IDS = 1_000   # of each field, in the curve where their number stays the same
@@ -61,14 +64,14 @@ def ms_of_a_step(name, shape, seconds, spread=False):
 
 def train(shape, N, epochs):
     """Train FM on N drawn encoded rows: (seconds of the last epoch, MB of the encoded rows, of the parameters)."""
-    model = new_model("FM", shape.batch).set_params(epochs=epochs)
-    model.encoder_ = DrawnFields(shape)
-    model.set_task("binary")
+    model = built(new_model("FM", shape.batch).set_params(epochs=epochs), shape)
     slots, y = drawn_slots(shape, N)
     forget_peak_memory()
-    model.fit_slots((slots, y, None), None, model.seeds())
-    data = slots.ids.nbytes + y.nbytes
-    return (float(model.history_["seconds"].iloc[-1]), data / 2 ** 20,
+    model.row_counts_ = np.zeros(shape.ids, np.int64)
+    data = TrainingData(windows(model, (slots, y, None)), N, (y, None))
+    model.history_ = training.fit(model, data, model.seeds())
+    n_bytes = slots.ids.nbytes + y.nbytes
+    return (float(model.history_["seconds"].iloc[-1]), n_bytes / 2 ** 20,
             sum(array.nbytes for array in parameters(model).values()) / 2 ** 20)
 
 

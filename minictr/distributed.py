@@ -18,10 +18,12 @@ import numpy as np
 import pandas as pd
 
 from . import training
-from .checks import check_rows, is_share
+from .checks import check_rows, check_settings, is_share
+from .estimator import Model, Task
+from .estimator.sources import Source, encoded_pair, windows
 from .layers import RowGradient, parameters, replica
-from .models import Model
 from .slots import Slots
+from .training.data import TrainingData, count_rows
 from .training.fast_updates import update_in_parts
 from .training.loop import trainer_on_threads
 from .training.step import with_l2
@@ -79,22 +81,42 @@ def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None
     X, table = ddf.drop(columns=columns), client.compute(ddf[columns]).result()
     _, y, c = check_rows(table, table[target], table.get(sample_weight))
     model.forget()
-    model.choose_task(y)
-    model.rating_data_, model.encoder_ = None, encoder
-    if encoder is None:
-        pieces = (client.compute(part).result() for part in X.to_delayed())
-        model.fit_encoder((piece for piece in pieces if len(piece)), fields=model.fields)
-    validation, seeds = model.encode_validation(validation), model.seeds()
-    model.start(np.average(y, weights=c), seeds)
+    check_settings(model)
+    source = DaskSource(client, X, y, c, validation, encoder)
+    seeds = model.start(source)
     trainer = DaskTrainer(model, seeds["dropout"], client, X, shards)
     if trainer.bounds[-1] != len(y):
         raise ValueError(f"ddf had {len(y)} rows when first computed, then {trainer.bounds[-1]}; it must stay the same")
-    windows = model.windows((_column(np.arange(len(y))), *model.as_dtype(y, c)))    # of the rows' numbers
     try:
-        model.history_ = training.fit(model, windows, len(y), (y, c), validation, seeds, trainer)
+        model.history_ = training.fit(model, source.training_data(model), seeds, trainer)
     finally:
         client.run(lambda run, dask_worker: vars(dask_worker).pop(run, None), trainer.run, on_error="ignore")
     return model
+
+
+class DaskSource(Source):
+    """Rows on the workers, of which the driver has targets, weights and numbers; it reads them once for the fields."""
+
+    def __init__(self, client, X, y, c, validation, encoder):
+        self.client, self.X, self.distinct, self.c = client, X, y, c
+        self.validation, self.encoder = validation, encoder
+        self.mean = np.average(y, weights=c)
+
+    def learn(self, model, seed):
+        """Learn the fields partition by partition, unless an encoder is given."""
+        if model.task == "binary":                                # said before the partitions are gone through
+            Task("binary").check_targets(self.distinct)
+        if self.encoder is not None:
+            model.encoder_ = self.encoder
+            return
+        pieces = (self.client.compute(part).result() for part in self.X.to_delayed())
+        model.fit_encoder((piece for piece in pieces if len(piece)), fields=model.fields)
+
+    def training_data(self, model):
+        """Windows of the rows' numbers; what stands in the rows is where they are."""
+        validation = encoded_pair(model, self.validation)
+        rows = _column(np.arange(len(self.distinct))), *model.as_dtype(self.distinct, self.c)
+        return TrainingData(windows(model, rows), len(self.distinct), (self.distinct, self.c), validation)
 
 
 class DaskTrainer(training.ChunkedTrainer):
@@ -104,13 +126,12 @@ class DaskTrainer(training.ChunkedTrainer):
         super().__init__(model, seed)
         self.client, self.workers, self.run = client, list(client.nthreads()), f"minictr_{uuid.uuid4().hex}"
         self.news = None        # Future of what the replicas need next: the latest gradients, or the whole model
-        counter = Model()       # a model without layers: less to send
-        counter.encoder_ = model.encoder_
+        encoder, n = model.encoder_, len(model.row_counts_)       # without the model: less to send
         tables = X.repartition(npartitions=n_shards or len(self.workers)).to_delayed()
         # at no fixed worker: where all workers die at once, Dask would wait for this one's address to come back
-        self.shards = [client.submit(counter.encoder_.encode, client.compute(table), pure=False) for table in tables]
+        self.shards = [client.submit(encoder.encode, client.compute(table), pure=False) for table in tables]
         self.bounds = np.cumsum([0, *client.gather(client.map(len, self.shards))])
-        model.row_counts_ += sum(client.gather(client.map(counter.count_rows, self.shards)))
+        model.row_counts_ += sum(client.gather(client.map(count_rows, self.shards, n=n)))
 
     def _place(self, shard):    # as long as that worker lives
         return {"workers": [self.workers[shard % len(self.workers)]], "allow_other_workers": True}

@@ -172,7 +172,7 @@ def write_report(model, X, y=None, path="index.html", *, rows=None, model_name=N
         y = np.asarray(y, np.float64)
         if y.shape != (len(X),):
             raise ValueError(f"y has shape {y.shape} and X has {len(X):,} rows: each row needs one target")
-        model.check_targets(y)
+        model.task_.check_targets(y)
     prediction = model.predict_proba(X)[:, 1] if model.task_ == "binary" else model.predict(X)
     unknown = model.encoder_.unknown_rate(X)
     tables = pair_tables(model, X)

@@ -284,9 +284,9 @@ def test_afm_with_uniform_attention_is_the_fm(seed, kind, M, k):
     afm.projection.params["p"][...] = P
     assert_allclose(afm.forward(slots), fm.forward(slots), rtol=1e-9, atol=1e-11)
     assert_allclose(afm.attention.cache["aij"], 1 / P, rtol=1e-12)
-    dlogit = rng.standard_normal(4)
-    afm.backward(dlogit)
-    fm.backward(dlogit)
+    ds = rng.standard_normal(4)
+    afm.backward(ds)
+    fm.backward(ds)
     for layer, name in (("embedding", "V"), ("linear", "w")):     # h = 0: nothing comes back through the attention
         dtables = [getattr(model, layer).grads[name].dense(N_VALUES) for model in (afm, fm)]
         assert_allclose(*dtables, rtol=1e-9, atol=1e-11)
@@ -367,11 +367,11 @@ def test_an_id_that_is_twice_in_a_row_gets_both_gradients(name, seed, weighted):
               for table in layer.tables] if hasattr(model, "embedding") else [model.linear.params["w"]]
     for table in tables:
         table[6] = table[3]
-    dlogit = rng.standard_normal(2)
+    ds = rng.standard_normal(2)
     of = {}
     for key, slots in (("twice", twice), ("apart", apart)):
         of[key] = {"logit": model.forward(slots)}
-        model.backward(dlogit)
+        model.backward(ds)
         of[key] |= {name: gradient.dense(N_VALUES) for name, gradient in gradients(model).items()
                     if hasattr(gradient, "dense")}
     assert_allclose(of["twice"].pop("logit"), of["apart"].pop("logit"), rtol=1e-9, atol=1e-12)

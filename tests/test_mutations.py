@@ -432,33 +432,33 @@ def test_a_broken_softmax_backward_is_found(monkeypatch, module, case_name, brok
 class DeepFMWithOneTower(DeepFM):
     tower = None
 
-    def backward(self, dlogit):
-        dE_deep = self.mlp.backward(dlogit).reshape(len(dlogit), -1, self.embedding_dim)
-        dE_FM = self.pooling.backward(np.repeat(dlogit[:, None], self.embedding_dim, axis=1))
+    def backward(self, ds):
+        dE_deep = self.mlp.backward(ds).reshape(len(ds), -1, self.embedding_dim)
+        dE_FM = self.pooling.backward(np.repeat(ds[:, None], self.embedding_dim, axis=1))
         self.embedding.backward({"FM": dE_FM, "deep": dE_deep, None: dE_FM + dE_deep}[self.tower])
-        self.linear.backward(dlogit)
+        self.linear.backward(ds)
 
 
 class AutoIntPlusWithoutTheFork(AutoInt):
-    def backward(self, dlogit):
+    def backward(self, ds):
         mlp, self.mlp = self.mlp, None
-        super().backward(dlogit)
+        super().backward(ds)
         self.mlp = mlp
-        self.mlp.backward(dlogit)
+        self.mlp.backward(ds)
 
 
 class FMWithoutFirstOrder(FM):
-    def backward(self, dlogit):
+    def backward(self, ds):
         E = self.pooling.cache["E"]
-        self.embedding.backward(self.pooling.backward(np.repeat(dlogit[:, None], E.shape[2], axis=1)))
+        self.embedding.backward(self.pooling.backward(np.repeat(ds[:, None], E.shape[2], axis=1)))
 
 
 class AFMPastItsProjection(AFM):
-    def backward(self, dlogit):
-        self.projection.backward(dlogit)
-        dpooled = np.repeat(dlogit[:, None], self.embedding_dim, axis=1)      # as if p were 1
+    def backward(self, ds):
+        self.projection.backward(ds)
+        dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)      # as if p were 1
         self.embedding.backward(self.pairs.backward(self.attention.backward(dpooled)))
-        self.linear.backward(dlogit)
+        self.linear.backward(ds)
 
 
 def as_class(cls, name):
@@ -492,9 +492,9 @@ def test_a_step_past_the_projection_of_afm_is_found():
 
 
 class AutoIntBackwardInForwardOrder(AutoInt):
-    def backward(self, dlogit):
+    def backward(self, ds):
         self.interacting.reverse()
-        super().backward(dlogit)
+        super().backward(ds)
         self.interacting.reverse()
 
 
@@ -606,8 +606,8 @@ class FMThatReturnsProbabilities(FM):
         self.p_click = sigmoid(super().forward(slots))
         return self.p_click
 
-    def backward(self, dlogit):
-        super().backward(dlogit * self.p_click * (1 - self.p_click))
+    def backward(self, ds):
+        super().backward(ds * self.p_click * (1 - self.p_click))
 
 
 def test_a_sigmoid_in_the_model_passes_the_gradient_check_alone():

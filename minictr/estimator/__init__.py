@@ -1,6 +1,9 @@
 """What all models share around their equations: settings, fitting, predicting, saving."""
 
-from .model import Model, NotFittedError
+from .conventions import NotFittedError
+from .model import Model
 from .persistence import ModelFileError
+from .registry import Paper
+from .task import Task
 
-__all__ = ["Model", "ModelFileError", "NotFittedError"]
+__all__ = ["Model", "ModelFileError", "NotFittedError", "Paper", "Task"]

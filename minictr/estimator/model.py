@@ -1,4 +1,4 @@
-"""What all models share: scikit-learn's conventions around ``build``, ``forward`` and ``backward``."""
+"""What all models share: settings, fitting and predicting around ``build``, ``forward`` and ``backward``."""
 
 import dataclasses
 import itertools
@@ -6,24 +6,29 @@ import itertools
 import numpy as np
 
 from .. import training
-from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows, warn
+from ..checks import as_table, check_rows, check_settings
 from ..fields import TableEncoder
 from ..layers import check_layers, matches, named_layers, parameters, sigmoid
-from ..losses import LogLoss, SquaredLoss
 from ..optim import SGD, Adagrad, Adam
+from ..training.data import count_rows
 from . import persistence, stream
-from . import ratings as ratings_api
+from .conventions import Conventions
+from .rating_source import RatingSource
+from .ratings import Ratings
+from .registry import models_with, register
+from .sources import TableSource, windows
+from .task import Task
 
 OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
 
 
-class NotFittedError(ValueError, AttributeError):
-    """A method that needs a fitted model was called before ``fit``."""
-
-
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class Model:
-    """Base class of the models: a subclass writes ``build``, ``forward`` and ``backward``.
+class Model(Conventions, Ratings):
+    """Base class of the models: a subclass writes ``build``, ``forward``, ``backward`` and ``bias``.
+
+    It registers itself (``minictr.estimator.registry``), and says in class attributes what the rest of the library asks
+    of minictr's own models: ``paper``, ``equation`` in one line, ``tiny`` settings for examples, ``variants`` of its
+    settings for tests. A class of your own needs none of them.
 
     Parameters
     ----------
@@ -78,6 +83,15 @@ class Model:
     regularized = ()            # names of the parameters that ``reg`` is for
     whole_batch_only = False    # True where a row's output depends on the rest of its batch (batch norm)
 
+    paper = None                # registry.Paper
+    equation = ""
+    tiny = {}
+    variants = {}
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        register(cls)
+
     # ---- what a subclass writes ------------------------------------------------------------------------
 
     def build(self, n, M, rng):
@@ -85,37 +99,43 @@ class Model:
         raise NotImplementedError
 
     def forward(self, slots):
-        """Logits (B,) of the rows of a Slots."""
+        """Logits s (B,) of the rows of a Slots."""
         raise NotImplementedError
 
-    def backward(self, dlogit):
-        """Gradients of all parameters, from dL/dlogit (B,)."""
+    def backward(self, ds):
+        """Gradients of all parameters, from dL/ds (B,)."""
         raise NotImplementedError
 
     def bias(self):
         """The (1,) array that is added to every logit; it starts at the base rate's logit (or the targets' mean)."""
         raise NotImplementedError
 
-    def numbers_per_row(self, M):
-        """How many numbers the widest array of the forward pass holds for one row: sets the chunks' size."""
-        raise NotImplementedError
-
     def check_fields(self, M):
         """Raise ValueError, or warn, where the model makes no sense with M fields."""
 
-    def field_contributions(self):
-        """What each field added to the logits of the latest forward pass, (B, M), where logits are such sums."""
-        raise TypeError(f"the logit of {type(self).__name__} is not a sum over fields and pairs, so it has no exact "
-                        "contributions; LR, FM and AFM have them, and DeepFM beside its deep part. For what pairs of "
-                        "fields do in any model use explain.interaction_effects, for where an AutoInt looks "
-                        "explain.attention")
+    def terms(self):
+        """What made up the logits of the latest forward pass, beside the bias: {name of a block: (B, terms)}.
 
-    def pair_contributions(self):
-        """What each pair of fields added, (B, P); with ``field_contributions`` and the bias it makes up the logit."""
-        return self.field_contributions()[:, :0]        # a model of fields alone has no pairs
+        "fields" has one term for each field, (B, M), "pairs" one for each pair of fields, (B, P), in the order of
+        ``layers.field_pairs``; any other block is called by its name alone, such as "deep part". The bias and all terms
+        of a row add up to its logit.
 
-    def deep_contributions(self):
-        """What a deep part, which is no such sum, added beside them, without the bias: (B,); None if there is none."""
+        Raises: TypeError where a logit is no such sum.
+        """
+        raise TypeError(f"the logit of {type(self).__name__} is not a sum of terms, so it has no exact contributions; "
+                        f"{models_with('terms')} have them. For what pairs of fields do in any model use "
+                        "explain.interaction_effects, for where a model looks explain.attention")
+
+    def attention_weights(self):
+        """Where the model looked in the latest forward pass: {name: weights}.
+
+        "pairs" is a weight for each pair of fields, (B, P); "layer 1", "layer 2", ... a weight for each asking and
+        answering field in each head, (B, H, M, M). The weights sum to 1 over pairs, or over answering fields.
+
+        Raises: TypeError for a model without attention.
+        """
+        raise TypeError(f"{type(self).__name__} has no attention; {models_with('attention_weights')} do. For what each "
+                        "pair adds to the prediction of an FM, use explain.contributions")
 
     # ---- fitting ---------------------------------------------------------------------------------------
 
@@ -134,7 +154,7 @@ class Model:
         validation : data for ``history_`` and early stopping: a share such as 0.1 (drawn at random and left
             out of training, vocabularies included), or a pair (X, y). With pieces: a pair, in memory.
         sample_weight : one weight a row, at least 0; scaled to mean 1.
-        user_ids, item_ids, ratings : instead of X and y: see ``minictr.ratings``.
+        user_ids, item_ids, ratings : instead of X and y, one of each for each rating (see ``RatingSource``).
         user_features, item_features : with them, DataFrames indexed by id (or with the id as a column).
         after_epoch : function of (model, line), called after each epoch to watch the training, such as an
             ``explain.AttentionOverEpochs``. The model can predict and be explained then; line is a dict of the epoch's
@@ -143,66 +163,21 @@ class Model:
         Returns: self.
         """
         self.forget()
+        check_settings(self)
         if user_ids is not None or item_ids is not None or ratings is not None:
             if X is not None or y is not None:
                 raise TypeError("give either X and y, or user_ids, item_ids and ratings")
-            return ratings_api.fit(self, user_ids, item_ids, ratings, user_features, item_features,
-                                   validation, sample_weight, after_epoch)
-        if user_features is not None or item_features is not None:
+            source = RatingSource(user_ids, item_ids, ratings, user_features, item_features, sample_weight, validation)
+        elif user_features is not None or item_features is not None:
             raise TypeError("user_features and item_features go with user_ids, item_ids and ratings")
-        if stream.is_stream(X):
-            return stream.fit(self, X, y, validation, sample_weight, after_epoch)
-        if X is None or y is None:
+        elif stream.is_stream(X):
+            source = stream.StreamSource(X, y, sample_weight, validation)
+        elif X is None or y is None:
             raise TypeError("fit needs X and y, or user_ids=, item_ids= and ratings=")
-        X, y, c = check_rows(X, y, sample_weight)
-        self.choose_task(y)
-        self.rating_data_ = None
-        seeds = self.seeds()
-        if is_share(validation):
-            train, held_out = split_rows(len(y), validation, seeds["split"])
-            self.fit_encoder(X.iloc[train], fields=self.fields)
-            slots = self.encoder_.encode(X)
-            validation = slots[held_out], y[held_out], None if c is None else c[held_out]
-            slots, y, c = slots[train], y[train], None if c is None else c[train]
         else:
-            self.fit_encoder(X, fields=self.fields)
-            slots = self.encoder_.encode(X)
-            validation = self.encode_validation(validation)
-        return self.fit_slots((slots, y, c), validation, seeds, after_epoch)
-
-    def encode_validation(self, validation):
-        """A pair (X, y) as (Slots, y, None); None stays None."""
-        if validation is None:
-            return None
-        X, y, c = check_rows(*check_validation(validation, ("X", "y")))
-        self.check_targets(y)
-        return self.encoder_.encode(X), y, c
-
-    def forget(self):
-        """Remove what was learned, so that a fit that fails does not leave half of it behind."""
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
-
-    def fit_slots(self, data, validation, seeds, after_epoch=None):
-        """Train on rows that ``encoder_`` has encoded: tuples (Slots, y, weights or None)."""
-        if validation is not None and validation[2] is not None and not validation[2].any():
-            raise ValueError("all validation rows have weight 0: there is nothing to measure; take a larger share")
-        slots, y, c = data
-        self.start(np.average(y, weights=c), seeds)
-        self.row_counts_ += self.count_rows(slots)
-        data = slots, *self.as_dtype(y, c)
-        return self.train(self.windows(data), len(slots), data[1:], validation, seeds, after_epoch)
-
-    def windows(self, data):
-        """Encoded rows that are in memory, as the windows that are shuffled."""
-        n_rows = len(data[1])
-        return list(stream.cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
-
-    def train(self, windows, n_rows, targets, validation, seeds, after_epoch=None):
-        """Train after ``start``; see ``training.fit`` for windows, n_rows and targets."""
-        if validation is not None:
-            validation = validation[0], *self.as_dtype(*validation[1:])
-        self.history_ = training.fit(self, windows, n_rows, targets, validation, seeds, after_epoch=after_epoch)
+            source = TableSource(X, y, sample_weight, validation)
+        seeds = self.start(source)
+        self.history_ = training.fit(self, source.training_data(self), seeds, after_epoch=after_epoch)
         return self
 
     def prepare(self, X, y, sample_weight=None):
@@ -211,12 +186,27 @@ class Model:
         For going through training by hand: ``model.prepare(X, y)``, then ``model.train_step(X, y)``.
         """
         self.forget()
-        X, y, c = check_rows(X, y, sample_weight)
-        self.choose_task(y)
-        self.rating_data_ = None
-        self.fit_encoder(X, fields=self.fields)
-        self.start(np.average(y, weights=c), self.seeds())
+        check_settings(self)
+        self.start(TableSource(X, y, sample_weight))
         return self
+
+    def start(self, source):
+        """Learn the fields, choose the task, build the layers; the bias predicts the mean of the targets.
+
+        Returns: the seeds of what comes next, see ``seeds``.
+        """
+        seeds = self.seeds()
+        source.learn(self, seeds["split"])                        # calls fit_encoder
+        self.set_task(Task.choose(self.task, source.distinct, ratings=source.ratings))
+        self.rating_data_ = source.rating_data
+        n, M = self.encoder_.n_features, len(self.encoder_.field_names)
+        self.check_fields(M)
+        self.build(n, M, np.random.default_rng(seeds["init"]))
+        check_layers(self, self.get_params())
+        self.row_counts_ = np.zeros(n, np.int64)                  # training counts what it has seen
+        self.initialise(source.mean)
+        self.new_optimizer()
+        return seeds
 
     def train_step(self, X, y, sample_weight=None):
         """One plain training step on these rows, after ``prepare`` or ``fit``; returns their loss before the update.
@@ -225,7 +215,7 @@ class Model:
         gradients stay in the layers, to be looked at.
         """
         slots, y, c = self.encode(X, y, sample_weight)
-        self.row_counts_ += self.count_rows(slots)
+        self.row_counts_ += count_rows(slots, len(self.row_counts_))
         with training.training_mode(self):
             return training.step(self, slots, y, c)
 
@@ -240,7 +230,7 @@ class Model:
         """
         self.check_fitted()
         X, y, c = check_rows(X, y, sample_weight)
-        self.check_targets(y)
+        self.task_.check_targets(y)
         return self.encoder_.encode(X), *self.as_dtype(y, c)
 
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -256,21 +246,11 @@ class Model:
             self.prepare(X, y, sample_weight)
         return self.train_once(self.encode(X, y, sample_weight))
 
-    def train_once(self, data):
+    def train_once(self, rows):
         """One pass over encoded rows: (Slots, y, weights or None)."""
-        self.row_counts_ += self.count_rows(data[0])
-        training.fit_once(self, self.windows(data), self.seeds())
+        self.row_counts_ += count_rows(rows[0], len(self.row_counts_))
+        training.fit_once(self, windows(self, rows), self.seeds())
         return self
-
-    def start(self, mean, seeds):
-        """Build the layers, let the bias predict the mean of the targets, make the optimizer."""
-        M = len(self.encoder_.field_names)
-        self.check_fields(M)
-        self.build(self.encoder_.n_features, M, np.random.default_rng(seeds["init"]))
-        check_layers(self, self.get_params())
-        self.row_counts_ = np.zeros(self.encoder_.n_features, np.int64)       # training counts what it has seen
-        self.initialise(mean)
-        self.new_optimizer()
 
     def new_optimizer(self):
         """Make ``optimizer_`` afresh, and check the settings that name parameters."""
@@ -288,23 +268,11 @@ class Model:
 
     def initialise(self, mean):
         """Start the bias where the model predicts the mean of the training targets for every row."""
-        if self.task_ == "binary" and mean in (0, 1):
-            raise ValueError(f"the rows to train on hold only the class {mean:g} (as far as they have a "
-                             "sample weight above 0); a binary task needs both 0 and 1")
-        self.bias()[:] = np.log(mean / (1 - mean)) if self.task_ == "binary" else mean
+        self.bias()[:] = self.task_.first_bias(mean)
 
     def fit_encoder(self, *tables, fields):
         """Learn the fields' vocabularies from the training table (or tables, or pieces: see ``TableEncoder.fit``)."""
         self.encoder_ = TableEncoder(fields).fit(*tables)
-
-    def count_rows(self, slots):
-        """How often each row of the tables is looked up, (n,); slots of weight 0 only fill up."""
-        counts = np.zeros(self.encoder_.n_features, np.int64)
-        for start in range(0, len(slots.ids), 100_000):         # np.bincount copies the ids, as larger numbers
-            part = slice(start, start + 100_000)
-            ids = slots.ids[part] if slots.x is None else slots.ids[part][slots.x[part] != 0]
-            counts += np.bincount(ids.ravel(), minlength=len(counts))
-        return counts
 
     def fill_untrained_rows(self):
         """Give values that training never saw their field's mean row, weighted by how often each was seen.
@@ -329,29 +297,12 @@ class Model:
         names = ("init", "order", "dropout", "split")
         return dict(zip(names, np.random.SeedSequence(self.seed).spawn(len(names)), strict=True))
 
-    def choose_task(self, y, ratings=False):
-        """Set the task from ``task`` and the targets; ratings are numbers unless the task says binary."""
-        check_settings(self)
-        clicks = not ratings and bool(np.isin(y, (0, 1)).all())
-        self.set_task(("binary" if clicks else "regression") if self.task == "auto" else self.task)
-        if self.task == "auto" and not clicks and not ratings and len(values := np.unique(y)) == 2:
-            warn(f"y holds two values, {values[0]:g} and {values[1]:g}, which are taken as numbers (squared loss). If "
-                 "they mean no click and click, map them to 0 and 1; else pass task=\"regression\" to say so")
-        self.check_targets(y)
-
     def set_task(self, task):
         """Set what follows from the task: the loss and, for a binary one, the classes."""
-        self.task_ = task
-        self.loss_ = LogLoss if task == "binary" else SquaredLoss
-        if task == "binary":
+        self.task_ = Task(task)
+        self.loss_ = self.task_.loss
+        if self.task_ == "binary":
             self.classes_ = np.array([0, 1])
-
-    def check_targets(self, y):
-        """Raise ValueError where a binary task has a target that is neither 0 nor 1."""
-        if self.task_ == "binary" and not np.isin(y, (0, 1)).all():
-            row = int(np.flatnonzero(~np.isin(y, (0, 1)))[0])
-            raise ValueError(f"a binary task needs y of 0 and 1, but row {row} holds {y[row]:g}; "
-                             "map the labels, or pass task=\"regression\"")
 
     def as_dtype(self, *arrays):
         """Targets and weights in the model's dtype; None stays None."""
@@ -388,23 +339,14 @@ class Model:
         """For a table X: the label 0 or 1 (binary task) or the predicted value of each row, (N,).
 
         For a user and an item, as ``predict(user_id=, item_id=)`` or ``predict(user, item)``: one float, the
-        predicted rating (see ``minictr.ratings``).
+        predicted rating (see ``fit``).
         """
         if item is not None or item_id is not None or user_id is not None:
-            return ratings_api.predict(self, X if user_id is None else user_id,
-                                           item if item_id is None else item_id)
+            return self.predict_rating(X if user_id is None else user_id, item if item_id is None else item_id)
         if X is None:
             raise TypeError("predict needs a table X, or user_id= and item_id=")
-        out = self.decision_function(X)
-        return (out >= 0).astype(np.int64) if self.task_ == "binary" else out
-
-    def batch_predict(self, pairs):
-        """Predicted ratings of a list of (user, item) pairs, (N,)."""
-        return ratings_api.batch_predict(self, pairs)
-
-    def recommend(self, user_id, top_k=10, *, exclude_seen=True, return_scores=False):
-        """The ids of the ``top_k`` items with the highest predicted rating, best first."""
-        return ratings_api.recommend(self, user_id, top_k, exclude_seen, return_scores)
+        s = self.decision_function(X)
+        return self.task_.predict(s)
 
     def score(self, X, y, sample_weight=None):
         """Accuracy (binary task) or R^2 (regression), scikit-learn's defaults."""
@@ -419,16 +361,6 @@ class Model:
             return float(residual == 0)
         return float(1 - residual / spread)
 
-    def chunk_rows(self, batch_rows):
-        """How many rows to process at once, so that the widest array of a chunk stays in the cache."""
-        return training.chunk_rows(
-            self.numbers_per_row(len(self.encoder_.field_names)), batch_rows, self.whole_batch_only)
-
-    def check_fitted(self):
-        """Raise NotFittedError before ``fit``."""
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
-
     # ---- saving ----------------------------------------------------------------------------------------
 
     def save(self, path, *, optimizer=False):
@@ -440,55 +372,3 @@ class Model:
     def load(cls, path):
         """Read a model that ``save`` wrote; its predictions are the same to the bit."""
         return persistence.load(cls, path)
-
-    # ---- scikit-learn's conventions --------------------------------------------------------------------
-
-    def get_params(self, deep=True):
-        """The constructor's arguments and their values."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def set_params(self, **params):
-        """Change constructor arguments; returns self."""
-        for name, value in params.items():
-            if name not in self.get_params():
-                raise ValueError(f"{type(self).__name__} has no parameter {name!r}; it has "
-                                 f"{', '.join(self.get_params())}")
-            setattr(self, name, value)
-        return self
-
-    def clone(self):
-        """A new, unfitted model with the same parameters."""
-        return type(self)(**self.get_params())
-
-    __sklearn_clone__ = clone       # scikit-learn's own would return a fitted ``init_from`` unfitted
-
-    def __sklearn_tags__(self):
-        """What scikit-learn asks of an estimator; only called by it, so it is there to import from."""
-        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
-
-        binary = getattr(self, "task_", self.task) != "regression"
-        return Tags(
-            estimator_type="classifier" if binary else "regressor", target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(multi_class=False) if binary else None,
-            regressor_tags=None if binary else RegressorTags(),
-            input_tags=InputTags(two_d_array=True, categorical=True, string=True, allow_nan=True))
-
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "optimizer_")
-
-    @property
-    def n_features_in_(self):
-        """Number of fields that the model was fitted on."""
-        self.check_fitted()
-        return len(self.encoder_.field_names)
-
-    @property
-    def feature_names_in_(self):
-        """Names of those fields, in order."""
-        self.check_fitted()
-        return np.array(self.encoder_.field_names, dtype=object)
-
-    def __repr__(self):
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name]]
-        return f"{type(self).__name__}({', '.join(changed)})"

@@ -19,6 +19,7 @@ from ..fields import FIELD_CLASSES, Field, TableEncoder
 from ..layers import parameters, states
 from ..slots import Slots
 from .ratings import RatingData, Side, weights_of
+from .registry import MODELS
 
 FORMAT = 1
 
@@ -76,13 +77,11 @@ class WrongClass(Exception):
 
 
 def class_of(name, wanted):
-    """The class called ``name``, if it is ``wanted`` or a model of minictr below it."""
-    from ..models import AFM, FM, LR, AutoInt, DeepFM, Model
-
-    for known in (wanted, LR, FM, AFM, AutoInt, DeepFM):
-        if known.__name__ == name and issubclass(known, wanted) and known is not Model:
-            return known
-    raise WrongClass
+    """The class called ``name``, if it is ``wanted`` or a model below it."""
+    known = wanted if wanted.__name__ == name else MODELS.get(name)
+    if known is None or not issubclass(known, wanted):
+        raise WrongClass
+    return known
 
 
 def restore(cls, meta, arrays):

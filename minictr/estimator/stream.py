@@ -17,10 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
-from ..checks import as_table, check_rows, check_settings, check_weights, is_share, numbers
+from ..checks import as_table, check_rows, check_weights, is_share, numbers
 from ..encoding import Moments
 from ..fields import in_piece
-from ..slots import Slots
+from ..training.data import TrainingData, count_rows, cut_windows
+from .sources import Source, encoded_pair
+from .task import Task
 
 WINDOW = 250_000    # rows that are shuffled together, where the model does not say
 
@@ -111,51 +113,61 @@ def one_ahead(pieces):
             yield piece
 
 
-# ---- windows of encoded rows: tuples (Slots, y, weights or None) ---------------------------------------------
-
-def join(parts):
-    """One part from several, their rows in order."""
-    if len(parts) == 1:
-        return parts[0]
-    slots, y, c = zip(*parts, strict=True)
-    ids = np.concatenate([part.ids for part in slots])
-    x = None if slots[0].x is None else np.concatenate([part.x for part in slots])
-    weighted = None
-    if x is not None:
-        weighted = slice(min(part.weighted.start for part in slots), max(part.weighted.stop for part in slots))
-    joined = Slots.trusted(ids, x, slots[0].starts, weighted)
-    return joined, np.concatenate(y), None if c[0] is None else np.concatenate(c)
-
-
-def take(part, rows):
-    """These rows of a part, by slice or index array."""
-    slots, y, c = part
-    return slots[rows], y[rows], None if c is None else c[rows]
-
-
-def cut_windows(parts, n_rows):
-    """Join and cut parts so that each has ``n_rows`` rows, the last what is left.
-
-    >>> slots = Slots([[0], [1], [2]], None, starts=[0])
-    >>> parts = [(slots, np.array([0, 1, 2]), None), (slots, np.array([3, 4, 5]), None)]
-    >>> [y.tolist() for _, y, _ in cut_windows(parts, 4)]
-    [[0, 1, 2, 3], [4, 5]]
-    """
-    gathered, missing = [], n_rows
-    for part in parts:
-        start, length = 0, len(part[1])
-        while length - start >= missing:
-            window = join([*gathered, take(part, slice(start, start + missing))])
-            gathered, start, missing = [], start + missing, n_rows
-            yield window
-        if start < length:
-            gathered.append(take(part, slice(start, length)))
-            missing -= length - start
-    if gathered:
-        yield join(gathered)
-
-
 # ---- fitting -------------------------------------------------------------------------------------------------
+
+class StreamSource(Source):
+    """A table in pieces; see ``Model.fit`` for X, y, sample_weight and validation."""
+
+    def __init__(self, X, y, sample_weight, validation):
+        if isinstance(X, Iterator):
+            raise TypeError(
+                f"X is a {type(X).__name__}, which can be gone through only once, but fit needs one pass for the "
+                "fields and one for each epoch. Pass a function that makes a fresh one, such as "
+                "lambda: pandas.read_csv(path, chunksize=100_000); or go through it once with partial_fit")
+        if is_share(validation):
+            raise ValueError("a share of a stream cannot be held out, as its rows are not known beforehand: pass "
+                             "validation=(X, y), a table that fits into memory")
+        self.stream = Stream(X, y, sample_weight)
+        self.validation = validation
+
+    def learn(self, model, seed):
+        """The first pass: fit the encoder, look at the targets, and at how many slots each field takes."""
+        self.targets = Targets()
+        with contextlib.closing(self._tables(model)) as pieces:
+            model.fit_encoder(pieces, fields=model.fields)
+            self.widths = model.encoder_.widths
+            for X in pieces:                                # only left where the model brought its encoder along
+                starts = (slots := model.encoder_.encode(X)).starts
+                widths = np.diff(starts, append=slots.n_slots)
+                self.widths = np.maximum(widths, 1 if self.widths is None else self.widths)
+        self.targets.finish()
+        self.distinct, self.mean = self.targets.distinct, self.targets.mean
+
+    def _tables(self, model):
+        show = model.verbose and sys.stdout.isatty()
+        with contextlib.closing(one_ahead(self.stream.pieces())) as pieces:
+            for first_row, X, y, c in pieces:
+                if model.task == "binary":
+                    with in_piece(first_row):
+                        Task("binary").check_targets(y)
+                self.targets.add(y, c)
+                yield X
+                if show:
+                    print(f"\rlearning the fields: {self.targets.n_rows:,} rows ", end="", flush=True)
+        if not self.targets.n_rows:
+            raise ValueError("X gave no rows: there is nothing to learn from")
+        if show:
+            print()
+
+    def training_data(self, model):
+        """The stream itself as windows, which are encoded while the model trains on those before."""
+        validation = encoded_pair(model, self.validation)
+        mean, std = self.targets.mean, self.targets.std
+        # two targets with the mean and the spread of all have the same loss as all where one number is predicted
+        typical = np.array([mean - std, mean + std])
+        windows = Epochs(model, self.stream, self.targets, self.widths)
+        return TrainingData(windows, self.targets.n_rows, (typical, None), validation)
+
 
 class Targets:
     """What ``fit`` has to know of all targets and weights before it starts."""
@@ -184,59 +196,6 @@ class Targets:
         return self
 
 
-def fit(model, X, y, validation, sample_weight, after_epoch=None):
-    """Fit ``model`` on a table in pieces; see ``Model.fit``, which calls this."""
-    if isinstance(X, Iterator):
-        raise TypeError(f"X is a {type(X).__name__}, which can be gone through only once, but fit needs one pass for "
-                        "the fields and one for each epoch. Pass a function that makes a fresh one, such as "
-                        "lambda: pandas.read_csv(path, chunksize=100_000); or go through it once with partial_fit")
-    if is_share(validation):
-        raise ValueError("a share of a stream cannot be held out, as its rows are not known beforehand: pass "
-                         "validation=(X, y), a table that fits into memory")
-    check_settings(model)
-    if model.task != "auto":
-        model.set_task(model.task)
-    model.rating_data_ = None
-    stream = Stream(X, y, sample_weight)
-    targets, widths = learn(model, stream)
-    model.choose_task(targets.distinct)
-    validation = model.encode_validation(validation)
-    model.start(targets.mean, seeds := model.seeds())
-    # two targets with the mean and the spread of all have the same loss as all where one number is predicted
-    typical = np.array([targets.mean - targets.std, targets.mean + targets.std])
-    windows = Epochs(model, stream, targets, widths)
-    return model.train(windows, targets.n_rows, (typical, None), validation, seeds, after_epoch)
-
-
-def learn(model, stream):
-    """The first pass: fit the encoder, and look at the targets. Returns Targets, and the slots of each field."""
-    targets = Targets()
-
-    def tables():
-        show = model.verbose and sys.stdout.isatty()
-        with contextlib.closing(one_ahead(stream.pieces())) as pieces:
-            for first_row, X, y, c in pieces:
-                if model.task == "binary":
-                    with in_piece(first_row):
-                        model.check_targets(y)
-                targets.add(y, c)
-                yield X
-                if show:
-                    print(f"\rlearning the fields: {targets.n_rows:,} rows ", end="", flush=True)
-        if not targets.n_rows:
-            raise ValueError("X gave no rows: there is nothing to learn from")
-        if show:
-            print()
-
-    with contextlib.closing(tables()) as pieces:
-        model.fit_encoder(pieces, fields=model.fields)
-        widths = model.encoder_.widths
-        for X in pieces:                                    # only left where the model brought its encoder along
-            starts = (slots := model.encoder_.encode(X)).starts
-            widths = np.maximum(np.diff(starts, append=slots.n_slots), 1 if widths is None else widths)
-    return targets.finish(), widths
-
-
 class Epochs:
     """Each time it is gone through, one pass over the stream: encoded windows, made one ahead."""
 
@@ -250,7 +209,8 @@ class Epochs:
         with contextlib.closing(one_ahead(parts)) as windows:
             for slots, y, c in windows:
                 if not self.counted:
-                    self.model.row_counts_ += self.model.count_rows(slots)
+                    counts = self.model.row_counts_
+                    counts += count_rows(slots, len(counts))
                 yield slots, y, c
         self.counted = True
 
@@ -259,7 +219,7 @@ class Epochs:
         n_rows, targets = 0, self.targets
         for first_row, X, y, c in self.stream.pieces():
             with in_piece(first_row):
-                self.model.check_targets(y)
+                self.model.task_.check_targets(y)
                 slots = self.model.encoder_.encode(X, widths=self.widths)
                 if slots.n_slots > self.widths.sum():
                     raise ValueError("a row has more values in a multi-valued field than any row had in the first "
@@ -281,7 +241,7 @@ def partial_fit(model, X, y, sample_weight):
             with in_piece(first_row):
                 if not model.__sklearn_is_fitted__():
                     model.prepare(X, y, c)
-                model.check_targets(y)
+                model.task_.check_targets(y)
                 part = model.encoder_.encode(X), *model.as_dtype(y, check_weights(c, len(y)))
             yield part
 

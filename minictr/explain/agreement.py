@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table, check_rows, is_whole
-from ..layers import Layer, field_pairs, replica
-from ..models import AFM, AutoInt, Model
-from ..training import chunk_slices, evaluate
+from ..estimator import Model
+from ..estimator.registry import offers
+from ..layers import AttentionPooling, InteractingLayer, Layer, field_pairs, named_layers, replica
+from ..training import chunk_rows, chunk_slices, evaluate
 from .attention_tables import attention
+from .contribution_tables import has_pairs
 from .effects import Progress, interaction_effects
 
 TRUTH = "planted effect"
@@ -24,7 +26,7 @@ def pair_removal(model, X, y, *, how=None, sample_weight=None):
 
     Parameters
     ----------
-    model : a fitted AFM, AutoInt, FM or DeepFM, or a model of your own with ``pair_contributions``.
+    model : a fitted AFM, AutoInt, FM or DeepFM, or a model of your own with ``terms`` of pairs.
     X, y : table of the model's fields and targets.   sample_weight : one weight a row, at least 0.
     how : "attention": nothing looks at the pair, and what it got goes to the others in proportion (AFM: a_ij = 0;
         AutoInt: neither field looks at the other, in any layer and head; the attention that is left is scaled to sum
@@ -55,13 +57,13 @@ def pair_removal(model, X, y, *, how=None, sample_weight=None):
                         f"it can do {possible or 'neither'}. For any model: explain.interaction_effects")
     how = how or possible[0]
     X, y, c = check_rows(X, y, sample_weight)
-    model.check_targets(y)
+    model.task_.check_targets(y)
     slots, pairs = model.encoder_.encode(X), list(zip(*field_pairs(model.n_features_in_), strict=True))
-    if isinstance(model, AutoInt):
+    if _layers(model, InteractingLayer):
         without = np.array([evaluate(_blinded(model, *pair), slots, y, c) for pair in pairs])
     else:
         without = np.zeros(len(pairs))
-        for chunk in chunk_slices(len(y), model.chunk_rows(None)):
+        for chunk in chunk_slices(len(y), chunk_rows(model, slots)):
             logits = _without_each_pair(model, model.forward(slots[chunk]), how)
             weights = None if c is None else c[chunk]
             without += [model.loss_().forward(s, y[chunk], weights, n_rows=len(y)) for s in logits]
@@ -100,9 +102,9 @@ def pair_quantities(model, X, y, *, truth=None, background=2_000, partners=8, se
     """
     _check_model(model)
     table = _pairs_of(model)
-    if isinstance(model, (AFM, AutoInt)):
+    if offers(type(model), "attention_weights"):
         table["attention"] = _attention_of_pairs(model, X)
-    if _has_contributions(model):
+    if has_pairs(model):
         table["contribution"], table["contribution spread"] = _size_of_contributions(model, X)
     effects = interaction_effects(model, X, background=background, partners=partners, seed=seed)
     table["interaction effect"] = effects["value"]
@@ -240,26 +242,27 @@ def rank_correlation(a, b):
 
 def _removals(model):
     """The ways to remove a pair that the model has, the one to take first."""
-    if isinstance(model, AFM):
+    if _layers(model, AttentionPooling):
         return ["attention", "product"]
-    if isinstance(model, AutoInt):
+    if _layers(model, InteractingLayer):
         return ["attention"]
-    return ["product"] if _has_contributions(model) else []
+    return ["product"] if has_pairs(model) else []
 
 
-def _has_contributions(model):
-    return type(model).pair_contributions is not Model.pair_contributions
+def _layers(model, kind):
+    return [layer for _, layer in named_layers(model) if isinstance(layer, kind)]
 
 
 def _without_each_pair(model, logits, how):
     """The logits of the latest forward pass if one pair were not there, for each pair in turn: (P, B)."""
-    if not isinstance(model, AFM):
-        return (logits[:, None] - model.pair_contributions()).T
+    if not _layers(model, AttentionPooling):
+        return (logits[:, None] - model.terms()["pairs"]).T
     # a_ij = exp(a'_ij) / Z, and the pairs add up to T / Z: take one pair's part out of both sums. In float64, as what
     # is left of a sum after its largest term is gone has few digits in float32.
-    cache, params = model.attention.cache, model.attention.params
-    s = cache["s"].astype(np.float64)                             # (B, P)     a'_ij
-    value = cache["pij"] @ model.projection.params["p"]           # (B, P)     p . p_ij
+    (attention_layer,) = _layers(model, AttentionPooling)
+    params = attention_layer.params
+    s = attention_layer.cache["s"].astype(np.float64)             # (B, P)     a'_ij
+    value = model.pair_values()                                   # (B, P)     p . p_ij
     without_product = float(params["h"] @ np.maximum(params["b"], 0))         # a'_ij where p_ij = 0
     largest = np.maximum(s.max(axis=1, keepdims=True), without_product)
     e = np.exp(s - largest)
@@ -290,9 +293,9 @@ class _Blindfold(Layer):
 
 
 def _blinded(model, i, j):
-    """The same AutoInt, in which the fields i and j do not look at each other."""
+    """The same model, in which the fields i and j do not look at each other."""
     copied = replica(model)
-    for layer in copied.interacting:
+    for layer in _layers(copied, InteractingLayer):
         layer.dropout = _Blindfold(i, j)
     return copied
 
@@ -310,7 +313,7 @@ def _pairs_of(model):
 
 def _attention_of_pairs(model, X):
     table = attention(model, X)
-    if isinstance(model, AFM):
+    if "layer" not in table:
         return table["value"].to_numpy()
     M = model.n_features_in_
     a = table["value"].to_numpy().reshape(-1, M, M).mean(axis=0)              # over layers and heads
@@ -321,9 +324,9 @@ def _size_of_contributions(model, X):
     """Mean absolute value and standard deviation over rows of each pair's contribution."""
     slots = model.encoder_.encode(as_table(X))
     sums = np.zeros((3, len(_pairs_of(model))))
-    for chunk in chunk_slices(len(slots), model.chunk_rows(None)):
+    for chunk in chunk_slices(len(slots), chunk_rows(model, slots)):
         model.forward(slots[chunk])
-        terms = model.pair_contributions().astype(np.float64)
+        terms = model.terms()["pairs"].astype(np.float64)
         sums += np.abs(terms).sum(axis=0), terms.sum(axis=0), (terms ** 2).sum(axis=0)
     size, mean, square = sums / len(slots)
     return size, np.sqrt(np.maximum(square - mean ** 2, 0))

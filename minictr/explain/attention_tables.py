@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table, is_whole
-from ..models import AFM, AutoInt
-from .summaries import _forward_chunks, _pairs_of_fields, _summary_table
+from ..estimator.registry import offers
+from ..layers import named_layers
+from .summaries import _forward_chunks, _pairs_of_fields, _summary_table, after_one_row
 
 MAX_LINES = 1_000_000       # of a table of single rows
 UNIFORM_WITHIN = 0.01       # attention that differs from the uniform one by less than this share of it prefers nothing
@@ -47,7 +48,7 @@ def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
     Raises: TypeError for a model without attention. ValueError for a column, layer or head that is not there, labels
     of another length than X, more than 50 groups, or more lines than ``per_row`` gives.
 
-    >>> from minictr import datasets
+    >>> from minictr import AFM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
     >>> model = AFM(epochs=1).fit(clicks.X, clicks.y)
     >>> table = attention(model, clicks.X)
@@ -56,17 +57,16 @@ def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
     >>> attention(model, clicks.X, by=clicks.y)["group"].unique().tolist()
     [0, 1]
     """
-    if isinstance(model, AFM):
-        if (layers, heads) != ("all", "all"):
-            raise ValueError("layers= and heads= choose among AutoInt's; an AFM has one attention, over pairs")
-        what = _AFMAttention
-    elif isinstance(model, AutoInt):
-        what = _AutoIntAttention
-    else:
-        raise TypeError(f"{type(model).__name__} has no attention; AFM and AutoInt do. For what each pair adds to the "
-                        "prediction of an FM, use explain.contributions")
+    if not offers(type(model), "attention_weights"):
+        model.attention_weights()                                 # raises, and says why
     model.check_fitted()
-    what = what(model, layers, heads)
+    if not looks_at_pairs(model):
+        what = _FieldAttention(model, layers, heads)
+    elif (layers, heads) == ("all", "all"):
+        what = _PairAttention(model)
+    else:
+        raise ValueError(f"layers= and heads= choose among several; {type(model).__name__} has one attention, over "
+                         "pairs")
     if per_row and by is not None:
         raise ValueError("per_row=True gives every row by itself, by= puts rows together: choose one")
     if per_row:
@@ -81,19 +81,24 @@ def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
     return table
 
 
-class _AFMAttention:
-    """How to read the attention of an AFM: ``values`` are those of the latest forward pass, (B, P)."""
+def looks_at_pairs(model):
+    """Whether the attention of a fitted model is one weight for each pair, and not one of field by field."""
+    return "pairs" in after_one_row(model).attention_weights()
+
+
+class _PairAttention:
+    """How to read an attention over pairs: ``values`` are those of the latest forward pass, (B, P)."""
 
     alone = "there is one pair, and its attention is always 1: it says nothing"
     evenly = "no pair is preferred"
 
-    def __init__(self, model, layers, heads):
+    def __init__(self, model):
         self.model, self.attrs = model, {}
         self.lines = _pairs_of_fields(list(model.feature_names_in_))
         self.uniform = np.full(len(self.lines), 1 / len(self.lines))
 
     def values(self):
-        return self.model.attention.cache["aij"]
+        return self.model.attention_weights()["pairs"]
 
     def collapsed(self, lines):
         """What the attention of nearly all rows is on, in words; None if there is no such pair."""
@@ -101,15 +106,17 @@ class _AFMAttention:
         return f"on {one['field_i'].iloc[0]} × {one['field_j'].iloc[0]}" if len(one) else None
 
 
-class _AutoIntAttention:
-    """How to read the attention of an AutoInt: (B, layers * heads * M * M), after aggregation."""
+class _FieldAttention:
+    """How to read an attention of fields over fields: (B, layers * heads * M * M), after aggregation."""
 
     alone = "there is one field, and its attention to itself is always 1: it says nothing"
     evenly = "no field is preferred"
 
     def __init__(self, model, layers, heads):
         self.model, self.layers, self.heads = model, layers, heads
-        L, H, fields = model.num_layers, model.num_heads, list(model.feature_names_in_)
+        weights = list(after_one_row(model).attention_weights().values())     # (1, H, M, M) each
+        L, H, fields = len(weights), weights[0].shape[1], list(model.feature_names_in_)
+        self.residual = any(getattr(layer, "residual", False) for _, layer in named_layers(model))
         for name, chosen, n, words in (("layers", layers, L, ("all", "mean", "rollout")),
                                        ("heads", heads, H, ("all", "mean"))):
             if not (chosen in words if isinstance(chosen, str) else is_whole(chosen) and chosen <= n):
@@ -124,13 +131,13 @@ class _AutoIntAttention:
         M = len(fields)
         self.uniform = self.aggregate([np.full((1, H, M, M), 1 / M)] * L)[0]
         said = {"all": "each {} by itself", "mean": "mean over all {}s", "rollout": "attention rollout through all {}s"}
-        if layers == "rollout" and model.residual:
+        if layers == "rollout" and self.residual:
             said["rollout"] += ", residuals counted as half"
         self.attrs = {"aggregation": "; ".join(said.get(chosen, f"{{}} {chosen}").format(name)
                                                for name, chosen in (("layer", layers), ("head", heads)))}
 
     def values(self):
-        return self.aggregate([layer.cache["a"] for layer in self.model.interacting])
+        return self.aggregate(list(self.model.attention_weights().values()))
 
     def aggregate(self, a):
         """From the (B, H, M, M) of each layer to (B, layers * heads * M * M), with what was asked for."""
@@ -141,7 +148,7 @@ class _AutoIntAttention:
         if self.layers == "mean":
             a = [sum(a) / len(a)]
         elif self.layers == "rollout":
-            a = [_rollout(a, self.model.residual)]
+            a = [_rollout(a, self.residual)]
         elif self.layers != "all":
             a = [a[self.layers - 1]]
         return np.stack(a, axis=1).reshape(len(a[0]), -1)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
-from ..models import Model
-from .summaries import _forward_chunks, _pairs_of_fields, _summary_table, _unit
+from ..estimator.registry import offers
+from .summaries import _forward_chunks, _pairs_of_fields, _summary_table, _unit, after_one_row
 
 
 def contributions(model, X, *, wide=False):
@@ -15,8 +15,7 @@ def contributions(model, X, *, wide=False):
 
     Parameters
     ----------
-    model : a fitted LR, FM, AFM or DeepFM, or a model of your own with ``field_contributions`` and
-        ``pair_contributions``.   X : table of its fields.
+    model : a fitted LR, FM, AFM or DeepFM, or a model of your own with ``terms``.   X : table of its fields.
     wide : one line for each row of X and one column for each term, for many rows: 739,012 rows of 9 fields are 136 MB
         instead of 1.4 GB.
 
@@ -32,7 +31,8 @@ def contributions(model, X, *, wide=False):
     ``model.decision_function(X)``. If ``wide``, columns (term, field_i, field_j) of three levels, "" where there is no
     field; ``.sum(axis=1)`` gives the same.
 
-    Raises: TypeError for a model whose logit is no such sum (AutoInt).
+    Raises: TypeError for a model whose logit is no such sum (AutoInt); ValueError where the terms that a model gives do
+    not add up to its logit.
 
     >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
@@ -78,44 +78,62 @@ def pair_importance(model, X, *, by=None):
     >>> pair_importance(FM(epochs=1).fit(clicks.X, clicks.y), clicks.X).columns.tolist()
     ['field_i', 'field_j', 'value', 'low', 'high']
     """
-    _check_additive(model)
-    if type(model).pair_contributions is Model.pair_contributions:
-        raise TypeError(f"{type(model).__name__} has no pairs: its logit is a sum over fields. FM and AFM have pairs")
+    model.check_fitted()
+    if not offers(type(model), "terms"):
+        model.terms()                                             # raises, and says why
+    names = _names_of_terms(model)
+    if not has_pairs(model):
+        raise TypeError(f"{type(model).__name__} has no terms of pairs. For what pairs of fields do in any model use "
+                        "explain.interaction_effects")
     lines = _pairs_of_fields(list(model.feature_names_in_))
-    table = _summary_table(model, X, lambda: np.abs(model.pair_contributions()), lines, by)
-    partly = type(model).deep_contributions is not Model.deep_contributions
+    table = _summary_table(model, X, lambda: np.abs(model.terms()["pairs"]), lines, by)
+    others = [term for term, _, _ in names if term not in ("bias", "field", "pair")]
     table.attrs |= {"quantity": "contribution",
-                    "unit": f"mean |contribution|{' in the FM part' * partly} ({_unit(model)})",
-                    "note": "of the FM part alone: what the deep part makes of a pair is not in it" if partly else None}
+                    "unit": f"mean |contribution|{' in the terms of pairs' * bool(others)} ({_unit(model)})",
+                    "note": f"of the terms of pairs alone: what the {others[0]} makes of a pair is not in it"
+                            if others else None}
     return table
 
 
-def _check_additive(model):
-    model.check_fitted()
-    if type(model).field_contributions is Model.field_contributions:
-        model.field_contributions()         # raises, and says why
+def has_pairs(model):
+    """Whether the terms of a fitted model have some for pairs of fields."""
+    return any(term == "pair" for term, _, _ in _names_of_terms(model)) if offers(type(model), "terms") else False
+
+
+def _names_of_terms(model):
+    """(term, field_i, field_j) of the bias and each of the terms, in order; None where there is no field."""
+    fields, names = list(model.feature_names_in_), [("bias", None, None)]
+    for block, values in after_one_row(model).terms().items():
+        if block == "fields":
+            names += [("field", name, None) for name in fields]
+        elif block == "pairs":
+            names += [("pair", *pair) for pair in _pairs_of_fields(fields).itertuples(index=False)]
+        else:
+            n = values.shape[1]
+            names += [(block if n == 1 else f"{block} {number}", None, None) for number in range(1, n + 1)]
+    return names
 
 
 def _all_terms(model, X):
     """The terms, one line each: term, field_i, field_j (None where there is none); their values (N, terms)."""
-    _check_additive(model)
-    fields = list(model.feature_names_in_)
-    names = [("bias", None, None)] + [("field", name, None) for name in fields]
-    if type(model).pair_contributions is not Model.pair_contributions:
-        names += [("pair", *pair) for pair in _pairs_of_fields(fields).itertuples(index=False)]
-    if type(model).deep_contributions is not Model.deep_contributions:
-        names.append(("deep part", None, None))
+    model.check_fitted()
+    if not offers(type(model), "terms"):
+        model.terms()                                             # raises, and says why
+    names = _names_of_terms(model)
     values = np.empty((len(as_table(X)), len(names)), model.dtype)
-    for first in _forward_chunks(model, X):
-        terms = _terms(model)
+    for first, s in _forward_chunks(model, X):
+        terms = np.concatenate([np.repeat(model.bias(), len(s))[:, None], *model.terms().values()], axis=1)
+        _check_sum(model, terms, s)
         values[first:first + len(terms)] = terms
     return pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object), values
 
 
-def _terms(model):
-    """The terms of the latest forward pass side by side: bias, fields, pairs, and perhaps a deep part."""
-    fields = model.field_contributions()                          # (B, M)
-    parts = [np.repeat(model.bias(), len(fields))[:, None], fields, model.pair_contributions()]
-    if (deep := model.deep_contributions()) is not None:
-        parts.append(deep[:, None])
-    return np.concatenate(parts, axis=1)
+def _check_sum(model, terms, s):
+    """Raise ValueError unless the bias and all terms add up to the logits, to rounding."""
+    size = np.abs(terms).sum(axis=1, dtype=np.float64)
+    gap = np.abs(terms.sum(axis=1, dtype=np.float64) - s)
+    allowed = 1e-8 + 100 * np.finfo(terms.dtype).eps * size
+    if (gap > allowed).any():
+        row = int(np.argmax(gap - allowed))
+        raise ValueError(f"the bias and the terms of {type(model).__name__} add up to {terms[row].sum():.6g} in a row "
+                         f"whose logit is {s[row]:.6g}: its terms() leaves something out, or counts it twice")

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table, check_rows, is_whole
+from ..estimator import Model
 from ..layers import field_pairs
 from ..losses import LogLoss, SquaredLoss
-from ..models import Model
 from ..slots import Slots
 from ..training import duration
 
@@ -338,7 +338,7 @@ def _loss_of(model, y, loss):
         if loss not in (None, model.loss_.name):
             raise ValueError(f"this {type(model).__name__} is measured by its own loss, the {model.loss_.name}; leave "
                              "loss out")
-        model.check_targets(y)
+        model.task_.check_targets(y)
         return model.loss_
     if loss not in LOSSES:
         raise TypeError(f"say with loss= how to measure the scores of a function, one of {list(LOSSES)}; got {loss!r}")

@@ -5,11 +5,11 @@ import pandas as pd
 
 from ..checks import as_table
 from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
+from ..estimator.registry import offers
 from ..layers import sigmoid
-from ..models import AFM, AutoInt, Model
 from ..report import as_text, text_table
 from ..slots import Slots
-from .attention_tables import attention
+from .attention_tables import attention, looks_at_pairs
 from .contribution_tables import _all_terms
 from .summaries import _unit
 
@@ -144,13 +144,13 @@ def one_prediction(model, X, *, background, threshold=0.5):
     (prediction,) = _predictions(model, model.decision_function(X))
     average = _predictions(model, model.decision_function(background)).mean(dtype=np.float64)
     values = {name: _text(X[name].iloc[0]) for name in model.feature_names_in_}
-    exact = type(model).field_contributions is not Model.field_contributions
+    exact = offers(type(model), "terms")
     terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background)
     terms.attrs = {"quantity": "contribution", "unit": _unit(model), "fields": list(values), "task": model.task_,
                    "exact": exact, "values": values}
     looks = None
-    if isinstance(model, (AFM, AutoInt)):
-        looks = attention(model, X, per_row=True, layers="rollout" if isinstance(model, AutoInt) else "all")
+    if offers(type(model), "attention_weights"):
+        looks = attention(model, X, per_row=True, layers="all" if looks_at_pairs(model) else "rollout")
         looks = looks.drop(columns="row")
     return OnePrediction(float(prediction), float(average), values, terms,
                          _counterfactuals(model, X, background, values, prediction, threshold), looks)

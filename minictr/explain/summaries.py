@@ -5,7 +5,9 @@ import pandas as pd
 
 from ..checks import as_table
 from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder
-from ..layers import field_pairs
+from ..layers import field_pairs, replica
+from ..slots import Slots
+from ..training import chunk_rows
 
 # Means are over all rows. An interval needs its values all at once, so it is taken over evenly spaced rows: at most
 # INTERVAL_ROWS of each group, fewer where their values would be more than INTERVAL_NUMBERS numbers (64 MB as float32).
@@ -100,7 +102,7 @@ def _summary_table(model, X, values_of, lines, by=None):
     G = len(groups.labels)
     sampled = groups.evenly_spaced(max(1, min(INTERVAL_ROWS, INTERVAL_NUMBERS // max(1, len(lines) * G))))
     total, sample = np.zeros((G, len(lines))), []
-    for first in _forward_chunks(model, X):
+    for first, _ in _forward_chunks(model, X):
         values = values_of()                                                  # (B, C)
         here = slice(*np.searchsorted(groups.row, [first, first + len(values)]))
         row, group, chosen = groups.row[here] - first, groups.group[here], sampled[here]
@@ -124,10 +126,19 @@ def _summary_table(model, X, values_of, lines, by=None):
     return table
 
 
+def after_one_row(model):
+    """A replica of a fitted model that has gone forward over one row: what it offers can be looked at there."""
+    plain, M = replica(model), len(model.feature_names_in_)
+    plain.forward(Slots(np.array(model.encoder_.offsets)[None, :M], None, np.arange(M)))
+    return plain
+
+
 def _forward_chunks(model, X):
-    """Run the model over X chunk by chunk, so that its caches hold one chunk after the other; yields its first row."""
+    """Run the model over X chunk by chunk, so that its caches hold one chunk after the other.
+
+    Yields: the number of the chunk's first row, and its logits.
+    """
     slots = model.encoder_.encode(as_table(X))
-    size = model.chunk_rows(None)
+    size = chunk_rows(model, slots) if len(slots) else 1
     for first in range(0, len(slots), size):
-        model.forward(slots[first:first + size])
-        yield first
+        yield first, model.forward(slots[first:first + size])

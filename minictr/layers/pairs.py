@@ -19,6 +19,16 @@ def field_pairs(M):
     return i, j
 
 
+def inner_products(E):
+    """<e_i, e_j> of every pair of fields, (B, M, k) -> (B, P), in the order of ``field_pairs``.
+
+    >>> inner_products(np.array([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]))
+    array([[11., 17., 39.]])
+    """
+    i, j = field_pairs(E.shape[1])
+    return (E @ E.swapaxes(1, 2))[:, i, j]
+
+
 class PairProduct(Layer):
     """Multiply every two fields' vectors, number by number.
 

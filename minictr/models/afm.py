@@ -3,7 +3,7 @@
 import dataclasses
 
 from ..checks import warn
-from ..estimator import Model
+from ..estimator import Model, Paper
 from ..layers import AttentionPooling, Dropout, Embedding, Linear, PairProduct, Readout, parameters
 from .fm import FM
 
@@ -52,6 +52,11 @@ class AFM(Model):
     dropout: float = 0.0
     attention_dropout: float = 0.0
     init_from: FM | None = None
+
+    paper = Paper("Xiao et al.", 2017, "IJCAI", "https://arxiv.org/abs/1708.04617")
+    equation = "y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij (e_i * e_j)"
+    tiny = {"embedding_dim": 2, "attention_dim": 2}
+    variants = {"AFM-k1-t1": {"embedding_dim": 1, "attention_dim": 1}}
 
     regularized = ("attention.W",)
 
@@ -116,23 +121,25 @@ class AFM(Model):
         pooled = self.pooled_dropout.forward(pooled)
         return first_order + self.projection.forward(pooled)      # (B,)       ... + p . pooled
 
-    def backward(self, dlogit):
-        dpooled = self.projection.backward(dlogit)                # (B, k)     y = ... + p . pooled
+    def backward(self, ds):
+        dpooled = self.projection.backward(ds)                    # (B, k)     y = ... + p . pooled
         dpooled = self.pooled_dropout.backward(dpooled)
         dpij = self.attention.backward(dpooled)                   # (B, P, k)
         dE = self.pairs.backward(dpij)                            # (B, M, k)
         self.embedding.backward(dE)
-        self.linear.backward(dlogit)                              # y = first_order + ...
-
-    def pair_contributions(self):
-        pij, aij = self.attention.cache["pij"], self.attention.cache["aij"]
-        return aij * (pij @ self.projection.params["p"])          # (B, P)     a_ij p . p_ij
+        self.linear.backward(ds)                                  # y = first_order + ...
 
     def bias(self):
         return self.linear.params["w0"]
 
-    def field_contributions(self):
-        return self.linear.field_terms()                          # (B, M)     w_i x_i
+    def terms(self):
+        aij = self.attention.cache["aij"]
+        return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
+                "pairs": aij * self.pair_values()}                # (B, P)     a_ij p . p_ij
 
-    def numbers_per_row(self, M):
-        return M * (M - 1) // 2 * max(self.attention_dim, self.embedding_dim)
+    def pair_values(self):
+        """What each pair of the latest forward pass would add if it had all of the attention: (B, P)."""
+        return self.attention.cache["pij"] @ self.projection.params["p"]      # p . p_ij
+
+    def attention_weights(self):
+        return {"pairs": self.attention.cache["aij"]}             # (B, P)     a_ij

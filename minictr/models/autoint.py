@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..estimator import Model
+from ..estimator import Model, Paper
 from ..layers import MLP, Dropout, Embedding, InteractingLayer, Linear, Readout
 from ..layers.base import glorot_normal
 
@@ -58,6 +58,22 @@ class AutoInt(Model):
     deep_dropout: float = 0.0
     use_bn: bool = False
 
+    paper = Paper("Song et al.", 2019, "CIKM", "https://arxiv.org/abs/1810.11921")
+    equation = "y = w . relu(heads(E) + E W_Res) + b, several layers of it"
+    tiny = {"embedding_dim": 2, "attention_dim": 2, "num_heads": 2, "num_layers": 1}
+    variants = {
+        "AutoInt-one-head-of-1": {"embedding_dim": 1, "attention_dim": 1, "num_heads": 1, "num_layers": 1},
+        "AutoInt-no-residual": {"embedding_dim": 3, "attention_dim": 2, "num_layers": 1, "residual": False},
+        "AutoInt-scale": {"embedding_dim": 2, "attention_dim": 3, "num_layers": 1, "scale": True},
+        "AutoInt-layer-norm": {"embedding_dim": 2, "attention_dim": 2, "num_layers": 1, "layer_norm": True},
+        "AutoInt-relu": {"embedding_dim": 2, "attention_dim": 2, "num_layers": 1, "qkv_activation": "relu"},
+        "AutoInt-first-order": {"embedding_dim": 2, "attention_dim": 2, "num_layers": 1, "first_order": True},
+        "AutoInt-official": {"embedding_dim": 2, "attention_dim": 2, "num_layers": 2, "scale": True,
+                             "layer_norm": True, "qkv_activation": "relu"},
+        "AutoInt+": {"embedding_dim": 3, "attention_dim": 2, "num_layers": 1, "deep_layers": (4, 3)},
+        "AutoInt+-bn": {"embedding_dim": 2, "attention_dim": 2, "num_layers": 1, "first_order": True,
+                        "deep_layers": (4,), "use_bn": True}}
+
     @classmethod
     def official_code(cls, **params):
         """AutoInt as the authors' program computes it, not as their paper writes it; see the class."""
@@ -95,27 +111,27 @@ class AutoInt(Model):
         e = E
         for layer in self.interacting:
             e = layer.forward(e)                                  # (B, M, H d')  E^l
-        logit = self.readout.forward(e.reshape(B, -1))            # (B,)          w . [e^L_1; ...] + b
+        s = self.readout.forward(e.reshape(B, -1))                # (B,)          w . [e^L_1; ...] + b
         if self.linear:
-            logit += self.linear.forward(slots)                   #               + sum_i w_i x_i
+            s = s + self.linear.forward(slots)                    #               + sum_i w_i x_i
         if self.mlp:
-            logit += self.mlp.forward(E.reshape(B, -1))           #               + MLP([e_1; ...; e_M])
-        return logit
+            s = s + self.mlp.forward(E.reshape(B, -1))            #               + MLP([e_1; ...; e_M])
+        return s
 
-    def backward(self, dlogit):
-        B, M, k = len(dlogit), self.interacting[0].cache["E"].shape[1], self.embedding_dim
-        de = self.readout.backward(dlogit).reshape(B, M, -1)      # (B, M, H d')
+    def backward(self, ds):
+        B, M, k = len(ds), self.interacting[0].cache["E"].shape[1], self.embedding_dim
+        de = self.readout.backward(ds).reshape(B, M, -1)          # (B, M, H d')
         for layer in reversed(self.interacting):
             de = layer.backward(de)
         dE = de                                                   # (B, M, k)
         if self.mlp:
-            dE = dE + self.mlp.backward(dlogit).reshape(B, M, k)  # E feeds both: add
+            dE = dE + self.mlp.backward(ds).reshape(B, M, k)      # E feeds both: add
         if self.linear:
-            self.linear.backward(dlogit)
+            self.linear.backward(ds)
         self.embedding.backward(self.vector_dropout.backward(dE))
 
     def bias(self):
         return self.readout.params["b"]
 
-    def numbers_per_row(self, M):
-        return M * self.num_heads * max(4 * self.attention_dim, M) + sum(self.deep_layers)
+    def attention_weights(self):
+        return {f"layer {number}": layer.cache["a"] for number, layer in enumerate(self.interacting, 1)}  # (B, H, M, M)

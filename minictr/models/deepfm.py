@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from ..estimator import Model
-from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, field_pairs
+from ..estimator import Model, Paper
+from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, inner_products
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -42,6 +42,12 @@ class DeepFM(Model):
     dropout: float = 0.0
     use_bn: bool = False
 
+    paper = Paper("Guo et al.", 2017, "IJCAI", "https://arxiv.org/abs/1703.04247")
+    equation = "y = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j + MLP([e_1; ...; e_M])"
+    tiny = {"embedding_dim": 2, "deep_layers": (2,)}
+    variants = {"DeepFM-bn": {"embedding_dim": 2, "deep_layers": (4, 3), "use_bn": True},
+                "DeepFM-no-hidden-layer": {"embedding_dim": 2, "deep_layers": ()}}
+
     @property
     def regularized(self):
         """The weights that ``reg`` is for: those of the hidden layers."""
@@ -67,26 +73,18 @@ class DeepFM(Model):
         y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       MLP([e_1; ...; e_M])
         return y_FM + y_DNN
 
-    def backward(self, dlogit):
-        da0 = self.mlp.backward(dlogit)                           # (B, M k)   y = y_FM + y_DNN
-        dpooled = self.factor_sum.backward(dlogit)                # (B, k)     y_FM = ... + sum_f pooled_f
+    def backward(self, ds):
+        da0 = self.mlp.backward(ds)                               # (B, M k)   y = y_FM + y_DNN
+        dpooled = self.factor_sum.backward(ds)                    # (B, k)     y_FM = ... + sum_f pooled_f
         dE_FM = self.pooling.backward(dpooled)                    # (B, M, k)
         self.embedding.backward(dE_FM + da0.reshape(dE_FM.shape))             # E feeds two towers: add
-        self.linear.backward(dlogit)
+        self.linear.backward(ds)
 
     def bias(self):
         return self.mlp.out.params["b"]
 
-    def field_contributions(self):
-        return self.linear.field_terms()                          # (B, M)     w_i x_i
-
-    def pair_contributions(self):
-        E = self.pooling.cache["E"]
-        i, j = field_pairs(E.shape[1])
-        return (E @ E.swapaxes(1, 2))[:, i, j]                    # (B, P)     <v_i, v_j> x_i x_j
-
-    def deep_contributions(self):
-        return self.mlp.out.cache["x"] @ self.mlp.out.params["w"]             # (B,)   w . a^L, without b
-
-    def numbers_per_row(self, M):
-        return M * self.embedding_dim + sum(self.deep_layers)
+    def terms(self):
+        w_aL = self.mlp.out.cache["x"] @ self.mlp.out.params["w"] # (B,)       w . a^L, without b
+        return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
+                "pairs": inner_products(self.pooling.cache["E"]), # (B, P)     <v_i, v_j> x_i x_j
+                "deep part": w_aL[:, None]}                       # (B, 1)

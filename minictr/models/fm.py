@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from ..estimator import Model
-from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, field_pairs
+from ..estimator import Model, Paper
+from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, inner_products
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -36,6 +36,11 @@ class FM(Model):
     embedding_dim: int = 8
     dropout: float = 0.0
 
+    paper = Paper("Rendle", 2010, "ICDM", "https://doi.org/10.1109/ICDM.2010.127")
+    equation = "y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j"
+    tiny = {"embedding_dim": 2}
+    variants = {"FM-k1": {"embedding_dim": 1}}
+
     regularized = ("linear.w", "embedding.V")
 
     def build(self, n, M, rng):
@@ -52,23 +57,16 @@ class FM(Model):
         pooled = self.pooled_dropout.forward(pooled)
         return first_order + self.factor_sum.forward(pooled)      # (B,)       <v_i, v_j> = sum_f v_if v_jf
 
-    def backward(self, dlogit):
-        dpooled = self.factor_sum.backward(dlogit)                # (B, k)     y = ... + sum_f pooled_f
+    def backward(self, ds):
+        dpooled = self.factor_sum.backward(ds)                    # (B, k)     y = ... + sum_f pooled_f
         dpooled = self.pooled_dropout.backward(dpooled)
         dE = self.pooling.backward(dpooled)                       # (B, M, k)
         self.embedding.backward(dE)
-        self.linear.backward(dlogit)                              # y = first_order + ...
-
-    def pair_contributions(self):
-        E = self.pooling.cache["E"]
-        i, j = field_pairs(E.shape[1])
-        return (E @ E.swapaxes(1, 2))[:, i, j]                    # (B, P)     <v_i, v_j> x_i x_j
+        self.linear.backward(ds)                                  # y = first_order + ...
 
     def bias(self):
         return self.linear.params["w0"]
 
-    def field_contributions(self):
-        return self.linear.field_terms()                          # (B, M)     w_i x_i
-
-    def numbers_per_row(self, M):
-        return M * self.embedding_dim
+    def terms(self):
+        return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
+                "pairs": inner_products(self.pooling.cache["E"])}           # (B, P)     <v_i, v_j> x_i x_j

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..estimator import Model
+from ..estimator import Model, Paper
 from ..layers import Linear
 
 
@@ -28,6 +28,9 @@ class LR(Model):
     (2000, 2)
     """
 
+    paper = Paper("Rendle", 2010, "ICDM", "https://doi.org/10.1109/ICDM.2010.127")
+    equation = "y = w_0 + sum_i w_i x_i"
+
     regularized = ("linear.w",)
 
     def build(self, n, M, rng):
@@ -36,14 +39,11 @@ class LR(Model):
     def forward(self, slots):
         return self.linear.forward(slots)                         # (B,)   w_0 + sum_i w_i x_i
 
-    def backward(self, dlogit):
-        self.linear.backward(dlogit)
+    def backward(self, ds):
+        self.linear.backward(ds)
 
     def bias(self):
         return self.linear.params["w0"]
 
-    def field_contributions(self):
-        return self.linear.field_terms()                          # (B, M)     w_i x_i
-
-    def numbers_per_row(self, M):
-        return M
+    def terms(self):
+        return {"fields": self.linear.field_terms()}              # (B, M)     w_i x_i

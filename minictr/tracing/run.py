@@ -3,8 +3,8 @@
 import copy
 
 from ..checks import check_rows
+from ..estimator import Model
 from ..layers import named_layers
-from ..models import Model
 from ..training import step, training_mode
 from .recorder import Recorder
 from .results import Trace
@@ -48,7 +48,7 @@ def trace(model, X, y, *, detail="lines"):
         raise ValueError(f"detail must be 'lines' or 'all', got {detail!r}")
     model.check_fitted()
     X, y, _ = check_rows(X, y)
-    model.check_targets(y)
+    model.task_.check_targets(y)
     if len(y) > MOST_ROWS:
         raise ValueError(f"a trace is to be read, and takes at most {MOST_ROWS} rows, got {len(y)}: pass some of them, "
                          "such as X[:1], y[:1]")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..estimator import Model
 from ..layers import RowGradient
-from ..models import Model
 from .source import comment_of, computes, equations_of, statements_of, targets_of
 
 PHASES = ("forward", "loss", "backward", "update")
@@ -293,6 +293,8 @@ class Reader:
 
 def _notation(symbol, owner):
     """How the papers write a name; v_i and w_i are the rows of a layer that looks them up."""
+    if symbol == "s" and isinstance(owner, Model):
+        return "y"                                                # a model's logit; in AFM's attention s is a'_ij
     names = TABLE_NOTATION if symbol in getattr(owner, "tables", ()) else NOTATION
     return names.get(symbol, symbol)
 

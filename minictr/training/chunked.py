@@ -19,31 +19,44 @@ from .fast_updates import update_in_parts
 from .step import check_complete, check_finite, set_training, step, training_mode, with_l2
 from .threads import Threads, n_cores, one_blas_thread
 
-# The largest array of a chunk should stay in a core's cache: 2^19 numbers of 4 bytes are 2 MB.
-CHUNK_NUMBERS = 2 ** 19
-# A batch whose widest array is smaller is not cut for the threads' sake: handing work over costs some 50 microseconds.
-WORTH_SHARING = 2 ** 18
+# What the widest layer keeps for a chunk should stay in a core's cache: 2^20 numbers of 4 bytes are 4 MB, of which the
+# larger half is in use at a time.
+CHUNK_NUMBERS = 2 ** 20
+# A batch for which that layer keeps less is not cut for the threads' sake: handing work over costs some 50 us.
+WORTH_SHARING = 2 ** 19
+MEASURED_ROWS = 8
 
 
-def chunk_rows(numbers_per_row, batch_rows=None, whole_batch_only=False):
-    """How many rows to process at once, so that the widest array of a chunk stays in the cache.
+def chunk_rows(model, slots, training=False):
+    """How many rows of ``slots`` to process at once, so that what the widest layer keeps stays in the cache.
 
     Parameters
     ----------
-    numbers_per_row : the size of that array for one row.   batch_rows : the rows of a batch; None when predicting.
-    whole_batch_only : whether a batch must not be cut.
-
-    >>> chunk_rows(1024), chunk_rows(1024, 400), chunk_rows(1024, 400, whole_batch_only=True), chunk_rows(10, 400)
-    (512, 200, 400, 52428)
+    model : a model after ``start``.   slots : Slots of a batch, or of all rows to predict for.
+    training : whether they are a batch: it is cut for each of two cores at least if that pays, and not at all where a
+        row's output depends on the rest of its batch.
     """
-    rows = max(8, CHUNK_NUMBERS // numbers_per_row)
-    if batch_rows is None:
-        return rows
-    if whole_batch_only:
-        return batch_rows
-    if batch_rows * numbers_per_row >= WORTH_SHARING:             # a chunk for each of two cores, at least
-        return min(rows, -(-batch_rows // 2))
+    if training and model.whole_batch_only:
+        return len(slots)
+    rows = max(8, CHUNK_NUMBERS // numbers_per_row(model, slots))
+    if training and len(slots) * numbers_per_row(model, slots) >= WORTH_SHARING:
+        return min(rows, -(-len(slots) // 2))
     return rows
+
+
+def numbers_per_row(model, slots):
+    """How many numbers the widest layer, with the layers in it, keeps of one row: measured once, on 8 rows."""
+    if not hasattr(model, "numbers_per_row_"):
+        plain, rows = replica(model), slots[:MEASURED_ROWS]
+        with np.errstate(all="ignore"):
+            plain.forward(rows)
+        kept = {}
+        for name, layer in named_layers(plain):
+            arrays = [array for array in layer.cache.values() if isinstance(array, np.ndarray)]
+            widest = name.partition(".")[0]
+            kept[widest] = kept.get(widest, 0) + sum(array.size for array in arrays)
+        model.numbers_per_row_ = max(1, max(kept.values(), default=1) // max(1, len(rows)))
+    return model.numbers_per_row_
 
 
 def chunk_slices(n_rows, chunk_rows):
@@ -95,7 +108,7 @@ class ChunkedTrainer:
 
         Returns: their part of the batch's mean loss, and {parameter name: gradient}, without what is frozen.
         """
-        cuts = chunk_slices(len(slots), self.model.chunk_rows(len(slots)))
+        cuts = chunk_slices(len(slots), chunk_rows(self.model, slots, training=True))
         chunks = [slots] if len(cuts) == 1 else [slots[cut] for cut in cuts]
         while len(self.replicas) < len(cuts):
             self._add_replica()
@@ -184,7 +197,7 @@ def add_up(parts, chunks, places):
 def predict_logits(model, slots):
     """The model's output for every row, in chunks on threads: (N,)."""
     logits = np.empty(len(slots), model.dtype)
-    chunks = chunk_slices(len(slots), model.chunk_rows(None)) if len(slots) else []
+    chunks = chunk_slices(len(slots), chunk_rows(model, slots)) if len(slots) else []
     n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(chunks), 1))
     idle = [replica(model) for _ in range(n_threads)]
     if not model.plain:

@@ -7,24 +7,21 @@ import numpy as np
 import pandas as pd
 
 from ..checks import warn
-from ..estimator.stream import join, take
 from ..layers import parameters, states
 from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
+from .data import join, take
 from .progress import Progress
 from .step import TrainingDiverged
 from .threads import Threads, n_cores, one_blas_thread
 
 
-def fit(model, windows, n_rows, targets, validation, seeds, trainer=None, after_epoch=None):
+def fit(model, data, seeds, trainer=None, after_epoch=None):
     """Train for ``model.epochs`` epochs, or until the validation loss stops falling; returns the history.
 
     Parameters
     ----------
     model : a built Model with ``optimizer_`` and ``loss_``; its settings say how to train.
-    windows : iterable of (Slots, y, weights or None), gone through once an epoch: rows that are shuffled together.
-    n_rows : how many rows these are in all.
-    targets : (y, weights or None) of all rows, or of some with the same mean and spread.
-    validation : (Slots, y, weights or None), or None.
+    data : TrainingData.
     seeds : dict of SeedSequences "order" and "dropout".
     trainer : what makes the steps; by default a ``ChunkedTrainer`` on threads.
     after_epoch : None, or a function of (model, line of the history as a dict), called after each epoch.
@@ -33,17 +30,17 @@ def fit(model, windows, n_rows, targets, validation, seeds, trainer=None, after_
     the name of the loss, the loss of always predicting the training mean, the best epoch, and whether Ctrl-C ended it.
     """
     rng = np.random.default_rng(seeds["order"])
-    progress, best = Progress(model, n_rows), Best(model)
+    progress, best = Progress(model, data.n_rows), Best(model)
     lines, interrupted = [], False
     own = trainer_on_threads(model, seeds["dropout"]) if trainer is None else contextlib.nullcontext(trainer)
     with own as trainer:
         for epoch in range(1, model.epochs + 1):
             start = time.perf_counter()
             try:
-                line = {"epoch": epoch, "train_loss": run_epoch(trainer, windows, rng, epoch, progress),
+                line = {"epoch": epoch, "train_loss": run_epoch(trainer, data.windows, rng, epoch, progress),
                         "val_loss": np.nan}
-                if validation is not None:
-                    line["val_loss"] = evaluate(model, *validation)
+                if data.validation is not None:
+                    line["val_loss"] = evaluate(model, *data.validation)
                     best.update(epoch, line["val_loss"])
                 line["seconds"] = time.perf_counter() - start
                 lines.append(line)
@@ -54,10 +51,11 @@ def fit(model, windows, n_rows, targets, validation, seeds, trainer=None, after_
                 model.fill_untrained_rows()
                 interrupted = True
                 break
-            if validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
+            if data.validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
                 break
     best.restore()
-    base_loss = constant_loss(model.loss_, *targets, *(targets if validation is None else validation[1:]))
+    measured = data.targets if data.validation is None else data.validation[1:]
+    base_loss = constant_loss(model.loss_, *data.targets, *measured)
     if best.epoch and best.loss > 2 * base_loss:
         warn(f"even in its best epoch the model's validation loss, {best.loss:.4g}, is far above {base_loss:.4g}, that "
              f"of always predicting the mean: training diverged. Lower learning_rate (now {model.learning_rate})")

@@ -14,7 +14,9 @@ from minictr.encoding import Moments
 from minictr.estimator import stream as streaming
 from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder
 from minictr.layers import parameters
+from minictr.slots import Slots
 from minictr.training import TrainingDiverged
+from minictr.training import data as encoded_rows
 
 N = 257
 FIELDS = [Categorical("user", min_count=2), Categorical("shop", buckets=7), MultiValued("tags"),
@@ -185,9 +187,9 @@ def test_rows_stay_within_their_window(monkeypatch):
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 18, 25, 26])
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_batches_of_windows_are_those_of_all_rows(n, batch_size):
-    slots = streaming.Slots(np.arange(n)[:, None], None, starts=[0])
+    slots = Slots(np.arange(n)[:, None], None, starts=[0])
     for window in (1, 3, 8, 9, n):
-        windows = streaming.cut_windows([(slots, np.arange(n), None)], window)
+        windows = encoded_rows.cut_windows([(slots, np.arange(n), None)], window)
         found = [y.tolist() for _, y, _ in training.loop.window_batches(windows, batch_size)]
         assert found == [rows.tolist() for rows in training.loop.batches(np.arange(n), batch_size)]
 
@@ -195,12 +197,12 @@ def test_batches_of_windows_are_those_of_all_rows(n, batch_size):
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12))
 def test_windows_do_not_depend_on_the_parts(sizes, n_rows):
     n = sum(sizes)
-    slots, y = streaming.Slots(np.arange(2 * n).reshape(n, 2), np.arange(2.0 * n).reshape(n, 2), [0, 1]), np.arange(n)
+    slots, y = Slots(np.arange(2 * n).reshape(n, 2), np.arange(2.0 * n).reshape(n, 2), [0, 1]), np.arange(n)
     bounds = [0, *np.cumsum(sizes).tolist()]
-    parts = (streaming.take((slots, y, y), slice(*ends)) for ends in itertools.pairwise(bounds))
-    windows = list(streaming.cut_windows(parts, n_rows))
+    parts = (encoded_rows.take((slots, y, y), slice(*ends)) for ends in itertools.pairwise(bounds))
+    windows = list(encoded_rows.cut_windows(parts, n_rows))
     assert [len(part[1]) for part in windows[:-1]] == [n_rows] * (len(windows) - 1)
-    found, y_found, c_found = streaming.join(windows)
+    found, y_found, c_found = encoded_rows.join(windows)
     assert np.array_equal(found.ids, slots.ids) and np.array_equal(found.x, slots.x)
     assert y_found.tolist() == c_found.tolist() == list(range(n))
 

@@ -79,7 +79,7 @@ def afm_attention_by_brute_force(model, X):
 @pytest.mark.parametrize("n_rows", [1, 33, 300])
 def test_afm_attention_is_the_mean_over_all_rows(n_rows, afm, small_chunks):
     X, _ = table(n_rows, seed=1)
-    assert afm.chunk_rows(None) == 8
+    assert training.chunk_rows(afm, afm.encoder_.encode(X)) == 8
     result = explain.attention(afm, X)
     a = afm_attention_by_brute_force(afm, X)
     assert list(zip(result["field_i"], result["field_j"], strict=True)) == PAIRS
@@ -305,13 +305,13 @@ def test_models_without_attention_say_so():
 @pytest.mark.parametrize("function", [explain.contributions, explain.pair_importance])
 def test_models_that_are_no_sums_over_pairs_say_so(function):
     X, y = table(50)
-    with pytest.raises(TypeError, match=r"AutoInt is not a sum over fields and pairs.*LR, FM and AFM"):
+    with pytest.raises(TypeError, match=r"AutoInt is not a sum of terms.*; .* and .* have them"):
         function(AutoInt(fields=FIELDS, epochs=1).fit(X, y), X)
 
 
 def test_lr_has_no_pairs():
     X, y = table(50)
-    with pytest.raises(TypeError, match="LR has no pairs"):
+    with pytest.raises(TypeError, match="LR has no terms of pairs"):
         explain.pair_importance(LR(fields=FIELDS, epochs=1).fit(X, y), X)
 
 
@@ -368,21 +368,42 @@ def test_the_planted_pair_has_most_attention_and_contributes_most_in_an_afm(plan
     assert ("hour", "device") in top(importance, 3)     # the second of the planted pairs
 
 
-def test_a_model_of_ones_own_is_explained_through_its_hooks():
+def test_a_model_of_ones_own_is_explained_through_its_terms(monkeypatch):
     class Halved(FM):
         """An FM whose pairs count half."""
 
         def forward(self, slots):
             return 0.5 * super().forward(slots) + 0.5 * self.linear.forward(slots)
 
-        def pair_contributions(self):
-            return 0.5 * super().pair_contributions()
+        def terms(self):
+            return {name: values * (0.5 if name == "pairs" else 1) for name, values in super().terms().items()}
 
     X, y = table()
     model = Halved(fields=FIELDS, epochs=2).fit(X, y)
     sums = explain.contributions(model, X[:20]).groupby("row")["value"].sum()
     np.testing.assert_allclose(sums, model.decision_function(X[:20]), atol=1e-5)
     assert len(explain.pair_importance(model, X)) == 6
+    monkeypatch.setattr(Halved, "terms", FM.terms)                # of which the sum is another logit
+    with pytest.raises(ValueError, match=r"terms of Halved add up to .* leaves something out, or counts it twice"):
+        explain.contributions(model, X[:20])
+
+
+def test_other_terms_than_fields_and_pairs_are_called_by_their_name():
+    class Lifted(FM):
+        """An FM with two numbers added to each logit."""
+
+        def forward(self, slots):
+            s = super().forward(slots)
+            self.lifted = np.stack([np.full_like(s, 2), np.arange(len(s), dtype=s.dtype)], axis=1)
+            return s + self.lifted.sum(axis=1)
+
+        def terms(self):
+            return {**super().terms(), "lift": self.lifted}
+
+    X, y = table()
+    table_of_terms = explain.contributions(Lifted(fields=FIELDS, epochs=1).fit(X, y), X[:3])
+    assert table_of_terms["term"].tolist()[-2:] == ["lift 1", "lift 2"]
+    assert table_of_terms["value"].tolist()[-2:] == [2, 2]
 
 
 # ---------------------------------------------------------------------------------- attention: groups and rows
@@ -536,7 +557,7 @@ def test_layers_and_heads_that_are_not_there(autoint, options):
 
 
 def test_an_afm_has_neither_layers_nor_heads(afm):
-    with pytest.raises(ValueError, match="AutoInt's; an AFM has one attention"):
+    with pytest.raises(ValueError, match="AFM has one attention, over pairs"):
         explain.attention(afm, table(5)[0], layers=1)
 
 
@@ -626,7 +647,8 @@ def test_pair_importance_of_a_deepfm_says_what_it_leaves_out():
     terms = explain.contributions(model, X)
     size = terms[terms["term"] == "pair"]["value"].abs().to_numpy().reshape(60, 6)
     np.testing.assert_allclose(result["value"], size.mean(axis=0), rtol=1e-5)
-    assert "FM part alone" in result.attrs["note"] and "in the FM part" in result.attrs["unit"]
+    assert "what the deep part makes of a pair is not in it" in result.attrs["note"]
+    assert "in the terms of pairs" in result.attrs["unit"]
     assert explain.pair_importance(shaken(FM(embedding_dim=3)), X).attrs["note"] is None
 
 

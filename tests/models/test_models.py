@@ -813,23 +813,30 @@ def test_the_base_class_alone_says_what_to_write():
 
 
 def test_a_model_whose_logit_is_no_sum_has_no_contributions():
-    model = AutoInt()
-    for contributions in (model.field_contributions, model.pair_contributions):
-        with pytest.raises(TypeError, match="not a sum over fields and pairs"):
-            contributions()
+    with pytest.raises(TypeError, match=r"AutoInt is not a sum of terms, .*; .* and .* have them"):
+        AutoInt().terms()
 
 
-def test_a_model_of_fields_alone_has_no_pairs():
+def test_a_model_without_attention_says_so():
+    with pytest.raises(TypeError, match="FM has no attention; AFM and AutoInt do"):
+        FM().attention_weights()
+
+
+@pytest.mark.parametrize("model", [LR(), FM(), AFM(), DeepFM()], ids=lambda model: type(model).__name__)
+def test_the_bias_and_all_terms_add_up_to_the_logit(model):
     X, y = mixed_table(30)
-    model = LR(epochs=1).fit(X, y)
-    model.forward(model.encoder_.encode(X))
-    assert model.field_contributions().shape == (30, 4) and model.pair_contributions().shape == (30, 0)
+    model = model.clone().set_params(epochs=1, dtype="float64").fit(X, y)
+    s = model.forward(model.encoder_.encode(X))
+    terms = model.terms()
+    np.testing.assert_allclose(model.bias() + sum(block.sum(axis=1) for block in terms.values()), s, rtol=1e-12)
+    assert terms["fields"].shape == (30, 4)
+    assert ("pairs" in terms) == (not isinstance(model, LR)) and ("deep part" in terms) == isinstance(model, DeepFM)
 
 
 def test_a_forgotten_backward_is_named():
     class Forgetful(FM):
-        def backward(self, dlogit):
-            self.linear.backward(dlogit)
+        def backward(self, ds):
+            self.linear.backward(ds)
 
     X, y = mixed_table(30)
     with pytest.raises(TypeError, match=r"Forgetful.backward left no gradient for embedding\.V"):

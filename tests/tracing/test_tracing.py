@@ -33,6 +33,7 @@ from minictr.tracing.page import ABOVE, BELOW, _numbers_html
 from minictr.tracing.source import comment_of, equations_of
 from minictr.tracing.steps import PHASES
 from minictr.tracing.text import numbers_text
+from minictr.training import chunked
 
 plt.switch_backend("Agg")
 X, Y = mixed_table(40)
@@ -150,7 +151,7 @@ def test_where_in_the_source_is_equation_5_of_afm():
     ("AutoInt", "Song et al. 2019, eq. 2-4", "embedding.out AutoInt.E"),
     ("AutoInt", "part of Song et al. 2019, eq. 2-4", "embedding.E"),
     ("AutoInt", "Song et al. 2019, eq. 5", "a"), ("AutoInt", "Song et al. 2019, eq. 6", "e"),
-    ("AutoInt", "Song et al. 2019, eq. 7, 8", "out"), ("AutoInt", "Song et al. 2019, eq. 9", "AutoInt.logit"),
+    ("AutoInt", "Song et al. 2019, eq. 7, 8", "out"), ("AutoInt", "Song et al. 2019, eq. 9", "AutoInt.s"),
     ("AutoInt", "part of Song et al. 2019, eq. 5", "Q K S"), ("AutoInt", "part of Song et al. 2019, eq. 6", "V"),
     ("AutoInt", "part of Song et al. 2019, eq. 7, 8", "z"),
     ("AutoInt", "derivative of Song et al. 2019, eq. 5", "dS dQ dK dE"),
@@ -477,7 +478,7 @@ def test_settings_of_training_are_those_of_the_step(options, y):
 def test_64_rows_are_one_batch_and_65_too_many():
     X, y = mixed_table(65)
     model = AFM(embedding_dim=40, attention_dim=700, fields=FIELDS).prepare(X, y)   # in chunks otherwise
-    assert model.chunk_rows(64) < 64
+    assert chunked.chunk_rows(model, model.encoder_.encode(X[:64]), training=True) < 64
     assert minictr.trace(model, X[:64], y[:64]).arrays["AFM.logit"].shape == (64,)
     with pytest.raises(ValueError, match=r"at most 64 rows, got 65: .*X\[:1\]"):
         minictr.trace(model, X, y)
@@ -534,9 +535,6 @@ class NFM(Model):
 
     def bias(self):
         return self.linear.params["w0"]
-
-    def numbers_per_row(self, M):
-        return 3 * M
 
 
 def nfm_with(layer):

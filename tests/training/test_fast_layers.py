@@ -260,7 +260,7 @@ def test_the_chunked_step_is_the_plain_step(name, rows_of_a_chunk, monkeypatch):
     plain, slots = started(name, seed=1, optimizer="sgd", learning_rate=0.05, reg=reg)
     in_chunks = copy.deepcopy(plain)
     if not plain.whole_batch_only:
-        monkeypatch.setattr(type(plain), "chunk_rows", lambda self, batch_rows: rows_of_a_chunk)
+        monkeypatch.setattr(chunked, "chunk_rows", lambda *args, **options: rows_of_a_chunk)
     trainer = ChunkedTrainer(in_chunks, np.random.SeedSequence(0))
     set_training(plain, True)
     for _ in range(3):
