@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM
+from minictr.estimator.registry import library_models
 from minictr.layers import (
     MLP,
     AttentionPooling,
@@ -558,27 +558,8 @@ CASES = [
     mlp_case(3, 4, [5, 3], dropout=0.4, training=True), mlp_case(4, 3, [4, 3], 0.3, use_bn=True, training=True),
 ]
 
-MODEL_SETTINGS = {
-    "LR": partial(LR),
-    "FM": partial(FM, embedding_dim=3),
-    "FM-k1": partial(FM, embedding_dim=1),
-    "AFM": partial(AFM, embedding_dim=3, attention_dim=4),
-    "AFM-k1-t1": partial(AFM, embedding_dim=1, attention_dim=1),
-    "AutoInt": partial(AutoInt, embedding_dim=3, attention_dim=2, num_heads=2, num_layers=2),
-    "AutoInt-one-head-of-1": partial(AutoInt, embedding_dim=1, attention_dim=1, num_heads=1, num_layers=1),
-    "AutoInt-no-residual": partial(AutoInt, embedding_dim=3, attention_dim=2, num_layers=1, residual=False),
-    "AutoInt-scale": partial(AutoInt, embedding_dim=2, attention_dim=3, num_layers=1, scale=True),
-    "AutoInt-layer-norm": partial(AutoInt, embedding_dim=2, attention_dim=2, num_layers=1, layer_norm=True),
-    "AutoInt-relu": partial(AutoInt, embedding_dim=2, attention_dim=2, num_layers=1, qkv_activation="relu"),
-    "AutoInt-first-order": partial(AutoInt, embedding_dim=2, attention_dim=2, num_layers=1, first_order=True),
-    "AutoInt-official": partial(AutoInt.official_code, embedding_dim=2, attention_dim=2, num_layers=2),
-    "AutoInt+": partial(AutoInt, embedding_dim=3, attention_dim=2, num_layers=1, deep_layers=(4, 3)),
-    "AutoInt+-bn": partial(AutoInt, embedding_dim=2, attention_dim=2, num_layers=1, first_order=True,
-                           deep_layers=(4,), use_bn=True),
-    "DeepFM": partial(DeepFM, embedding_dim=3, deep_layers=(4, 3)),
-    "DeepFM-bn": partial(DeepFM, embedding_dim=2, deep_layers=(4, 3), use_bn=True),
-    "DeepFM-no-hidden-layer": partial(DeepFM, embedding_dim=2, deep_layers=()),
-}
+MODEL_SETTINGS = {name: partial(cls, **settings) for cls in library_models().values()
+                  for name, settings in cls.variants.items()}
 
 
 def built_model(name, rng, M, **changed):

@@ -56,7 +56,7 @@ class AFM(Model):
     paper = Paper("Xiao et al.", 2017, "IJCAI", "https://arxiv.org/abs/1708.04617")
     equation = "y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij (e_i * e_j)"
     tiny = {"embedding_dim": 2, "attention_dim": 2}
-    variants = {"AFM-k1-t1": {"embedding_dim": 1, "attention_dim": 1}}
+    variants = {"AFM": {"embedding_dim": 3, "attention_dim": 4}, "AFM-k1-t1": {"embedding_dim": 1, "attention_dim": 1}}
 
     regularized = ("attention.W",)
 

@@ -62,6 +62,7 @@ class AutoInt(Model):
     equation = "y = w . relu(heads(E) + E W_Res) + b, several layers of it"
     tiny = {"embedding_dim": 2, "attention_dim": 2, "num_heads": 2, "num_layers": 1}
     variants = {
+        "AutoInt": {"embedding_dim": 3, "attention_dim": 2, "num_heads": 2, "num_layers": 2},
         "AutoInt-one-head-of-1": {"embedding_dim": 1, "attention_dim": 1, "num_heads": 1, "num_layers": 1},
         "AutoInt-no-residual": {"embedding_dim": 3, "attention_dim": 2, "num_layers": 1, "residual": False},
         "AutoInt-scale": {"embedding_dim": 2, "attention_dim": 3, "num_layers": 1, "scale": True},

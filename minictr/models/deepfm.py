@@ -45,7 +45,8 @@ class DeepFM(Model):
     paper = Paper("Guo et al.", 2017, "IJCAI", "https://arxiv.org/abs/1703.04247")
     equation = "y = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j + MLP([e_1; ...; e_M])"
     tiny = {"embedding_dim": 2, "deep_layers": (2,)}
-    variants = {"DeepFM-bn": {"embedding_dim": 2, "deep_layers": (4, 3), "use_bn": True},
+    variants = {"DeepFM": {"embedding_dim": 3, "deep_layers": (4, 3)},
+                "DeepFM-bn": {"embedding_dim": 2, "deep_layers": (4, 3), "use_bn": True},
                 "DeepFM-no-hidden-layer": {"embedding_dim": 2, "deep_layers": ()}}
 
     @property

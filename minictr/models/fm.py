@@ -39,7 +39,7 @@ class FM(Model):
     paper = Paper("Rendle", 2010, "ICDM", "https://doi.org/10.1109/ICDM.2010.127")
     equation = "y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j"
     tiny = {"embedding_dim": 2}
-    variants = {"FM-k1": {"embedding_dim": 1}}
+    variants = {"FM": {"embedding_dim": 3}, "FM-k1": {"embedding_dim": 1}}
 
     regularized = ("linear.w", "embedding.V")
 

@@ -30,6 +30,7 @@ class LR(Model):
 
     paper = Paper("Rendle", 2010, "ICDM", "https://doi.org/10.1109/ICDM.2010.127")
     equation = "y = w_0 + sum_i w_i x_i"
+    variants = {"LR": {}}
 
     regularized = ("linear.w",)
 
