@@ -24,8 +24,9 @@ from .fields import Categorical, MultiValued, Numerical, TableEncoder, infer_fie
 from .html_report import write_report
 from .layers import parameters
 from .models import AFM, FM, LR, AutoInt, DeepFM, Model
-from .report import blank_axes, draw_waterfall, make_folder, save, score_cells, text_table, triangle_inches
+from .report import blank_axes, draw_waterfall, make_folder, save, score_cells, triangle_inches
 from .table_files import check_columns, read_numbers, read_table, read_target
+from .text import text_table
 from .tracing import trace
 from .training import TrainingDiverged
 

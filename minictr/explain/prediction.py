@@ -7,8 +7,8 @@ from ..checks import as_table
 from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
 from ..layers import sigmoid
 from ..models import AFM, AutoInt, Model
-from ..report import as_text, text_table
 from ..slots import Slots
+from ..text import as_text, text_table
 from .attention_tables import attention
 from .contribution_tables import _all_terms
 from .summaries import _unit
