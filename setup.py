@@ -24,7 +24,7 @@ setup(
         "site": ["sphinx>=9.0,<10", "myst-nb>=1.4", "furo>=2025.12.19", "latex2mathml>=3.81", "ziamath>=0.13,<0.14"],
         "benchmarks": ["torch>=2.4", "deepctr-torch>=0.3", "requests"],    # requests: deepctr-torch needs it
     },
-    entry_points={"console_scripts": ["minictr = minictr.cli:main"]},
+    entry_points={"console_scripts": ["minictr = minictr.app.cli:main"]},
     classifiers=[
         "Intended Audience :: Education",
         "Intended Audience :: Science/Research",

@@ -27,14 +27,13 @@ from minictr import (
     Model,
     MultiValued,
     Numerical,
-    cli,
     datasets,
     metrics,
-    table_files,
     training,
 )
+from minictr.app import cli, table_files
+from minictr.app.cli import main
 from minictr.checks import split_rows
-from minictr.cli import main
 
 
 def run(*arguments):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import explain, metrics, plots
-from .checks import as_table
-from .layers import parameters
-from .models import AFM, FM, AutoInt, DeepFM, Model
-from .report import blank_axes, triangle_inches
+from .. import explain, metrics, plots
+from ..checks import as_table
+from ..layers import parameters
+from ..models import AFM, FM, AutoInt, DeepFM, Model
+from .pictures import blank_axes, triangle_inches
 
 DPI, SHOWN = 110, 82          # pixels to an inch of a picture: drawn, and on the page, where print stays sharp
 RESAMPLES, SEED = 200, 0        # of the bootstrap

@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import explain, metrics, plots
-from .checks import split_rows
-from .demo import run_demo
-from .fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field
-from .html_report import write_report
-from .layers import parameters
-from .models import AFM, FM, LR, AutoInt, DeepFM, Model
-from .report import blank_axes, draw_waterfall, make_folder, save, score_cells, triangle_inches
+from .. import explain, metrics, plots
+from ..checks import split_rows
+from ..demo import run_demo
+from ..fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field
+from ..layers import parameters
+from ..models import AFM, FM, LR, AutoInt, DeepFM, Model
+from ..text import text_table
+from ..tracing import trace
+from ..training import TrainingDiverged
+from .pictures import blank_axes, draw_waterfall, make_folder, save, score_cells, triangle_inches
+from .report import write_report
 from .table_files import check_columns, read_numbers, read_table, read_target
-from .text import text_table
-from .tracing import trace
-from .training import TrainingDiverged
 
 MODELS = {"lr": LR, "fm": FM, "afm": AFM, "autoint": AutoInt, "deepfm": DeepFM}
 EXPECTED_ERRORS = (ValueError, TypeError, OSError, TrainingDiverged)    # what minictr raises for what a user gave it
@@ -77,7 +77,7 @@ def main(argv=None):
 
 def build_parser():
     """The parser of the whole command line."""
-    from . import __version__
+    from .. import __version__
 
     parser = argparse.ArgumentParser(
         prog="minictr", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,

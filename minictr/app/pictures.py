@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import metrics, plots
-from .text import as_text
+from .. import metrics, plots
+from ..text import as_text
 
 
 def score_cells(y, p):
