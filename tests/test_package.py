@@ -78,7 +78,7 @@ def test_only_the_standard_library_and_three_packages_are_imported(path):
 def public_modules():
     yield minictr
     for found in pkgutil.walk_packages(minictr.__path__, "minictr."):
-        if found.name == "minictr.torch_modules" and importlib.util.find_spec("torch") is None:
+        if found.name == "minictr.bridges.torch_modules" and importlib.util.find_spec("torch") is None:
             continue
         if not found.name.rsplit(".", 1)[1].startswith("_"):
             yield importlib.import_module(found.name)

@@ -1,6 +1,6 @@
 """From a fitted model to a torch.nn.Module. torch is imported when it is asked for, never before."""
 
-from .models import AFM, FM, LR, AutoInt, DeepFM, Model
+from ..models import AFM, FM, LR, AutoInt, DeepFM, Model
 
 
 def to_torch(model):
@@ -26,7 +26,7 @@ def to_torch(model):
     ----------
     model : a fitted LR, FM, AFM, AutoInt or DeepFM, with any options; after ``prepare`` will do too.
 
-    Returns: a module of minictr/torch_modules.py, of the model's name and dtype, on the processor.
+    Returns: a module of minictr/bridges/torch_modules.py, of the model's name and dtype, on the processor.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def to_torch(model):
         raise TypeError(f"to_torch takes a model, such as AFM().fit(X, y); got {type(model).__name__}")
     if type(model) not in (LR, FM, AFM, AutoInt, DeepFM):       # not isinstance: a subclass may have another forward
         raise TypeError(f"there is no torch module for a {type(model).__name__}, only for LR, FM, AFM, AutoInt and "
-                        "DeepFM; write its forward in torch: the layers of minictr.torch_modules may serve")
+                        "DeepFM; write its forward in torch: the layers of minictr.bridges.torch_modules may serve")
     model.check_fitted()
     try:
         from . import torch_modules

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from .checks import as_table
+from ..checks import as_table
 
 
 class Copy(nn.Module):

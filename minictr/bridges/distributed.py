@@ -17,14 +17,14 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pandas as pd
 
-from . import training
-from .checks import check_rows, is_share
-from .layers import RowGradient, parameters, replica
-from .models import Model
-from .slots import Slots
-from .training.fast_updates import update_in_parts
-from .training.loop import trainer_on_threads
-from .training.step import with_l2
+from .. import training
+from ..checks import check_rows, is_share
+from ..layers import RowGradient, parameters, replica
+from ..models import Model
+from ..slots import Slots
+from ..training.fast_updates import update_in_parts
+from ..training.loop import trainer_on_threads
+from ..training.step import with_l2
 
 ATTEMPTS, WAIT_SECONDS = 5, 60          # tries of a step before fit gives up; wait for a worker where none is left
 LOCK = threading.Lock()                 # in a worker's process: one at a time uses the replica and all its threads
