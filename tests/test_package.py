@@ -98,6 +98,14 @@ def test_the_names_of_the_readme_are_there():
     assert re.fullmatch(r"\d+\.\d+\.\d+", minictr.__version__)
 
 
+@pytest.mark.parametrize("before, now", [("cli", "app.cli"), ("html_report", "app.report"),
+                                         ("threads", "training.threads"), ("distributed", "bridges.distributed")])
+def test_what_moved_can_be_imported_from_where_it_was(before, now):
+    before, now = (importlib.import_module(f"minictr.{name}") for name in (before, now))
+    assert before.__all__
+    assert all(getattr(before, name) is getattr(now, name) for name in before.__all__)
+
+
 @every_source
 def test_every_module_is_documented(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

@@ -1,0 +1,5 @@
+"""Scoring and training with Dask: see ``minictr.bridges.distributed``, where this now is."""
+
+from .bridges.distributed import decision_function, fit, predict_proba
+
+__all__ = ["decision_function", "fit", "predict_proba"]
