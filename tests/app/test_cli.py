@@ -513,7 +513,7 @@ def test_lines_are_counted_as_an_editor_counts_them(rows, newline):
 @pytest.fixture
 def ctrl_c(monkeypatch):
     """Press Ctrl-C in a given epoch."""
-    run_epoch = training.run_epoch
+    run_epoch = training.loop.run_epoch
 
     def press_in(epoch):
         epochs = []
@@ -523,7 +523,7 @@ def ctrl_c(monkeypatch):
             if len(epochs) == epoch:
                 raise KeyboardInterrupt
             return run_epoch(*arguments, **options)
-        monkeypatch.setattr(training, "run_epoch", pressed)
+        monkeypatch.setattr(training.loop, "run_epoch", pressed)
     return press_in
 
 
