@@ -8,7 +8,8 @@ import time
 import numpy as np
 
 from . import datasets, explain, plots
-from .app.pictures import blank_axes, draw_waterfall, make_folder, save, score_cells, triangle_inches
+from .app.pictures import blank_axes, draw_waterfall, make_folder, save, triangle_inches
+from .app.scores import score_cells
 from .layers import parameters
 from .models import AFM, FM, LR, AutoInt, DeepFM
 from .text import text_table

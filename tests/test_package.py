@@ -73,6 +73,19 @@ def test_only_the_standard_library_and_three_packages_are_imported(path):
             assert top != "matplotlib" or node in lazily, f"line {node.lineno} imports matplotlib at once"
 
 
+# ------------------------------------------------------------------------------------------- what is installed
+
+def test_what_is_read_at_run_time_is_installed():
+    """Every file of the package that is no module is named in setup.py's package_data."""
+    [call] = [node for node in ast.walk(ast.parse((FOLDER.parent / "setup.py").read_text(encoding="utf-8")))
+              if isinstance(node, ast.Call) and ast.unparse(node.func) == "setup"]
+    patterns = ast.literal_eval(next(keyword.value for keyword in call.keywords if keyword.arg == "package_data"))
+    named = {path for package, names in patterns.items() for name in names
+             for path in (FOLDER.parent / package.replace(".", "/")).glob(name)}
+    files = {path for path in FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert named == files and {path.name for path in files} >= {"page.css", "page.js"}
+
+
 # ---------------------------------------------------------------------------------------------------- names
 
 def public_modules():

@@ -1,17 +1,12 @@
-"""What the commands write: scores, and pictures on figures that need no display."""
+"""What the commands write: pictures, on figures that need no display, into a folder."""
 
 import textwrap
 from pathlib import Path
 
 import numpy as np
 
-from .. import metrics, plots
+from .. import plots
 from ..text import as_text
-
-
-def score_cells(y, p):
-    """AUC and log loss as text; no AUC where y has one class only."""
-    return [f"{metrics.auc(y, p):.4f}" if 0 < y.sum() < len(y) else "-", f"{metrics.log_loss(y, p):.4f}"]
 
 
 def blank_axes(rows, columns, width, height):

@@ -4,23 +4,19 @@ One file: pictures are inline PNGs, the style and the few lines of script too. W
 ``html.escape``; and the page's own policy lets a browser run that one script and load nothing.
 """
 
-import base64
 import dataclasses
-import hashlib
-import html
-import io
 from pathlib import Path
 
 import numpy as np
 
-from .. import explain, metrics, plots
+from .. import explain, plots
 from ..checks import as_table
 from ..layers import parameters
 from ..models import AFM, FM, AutoInt, DeepFM, Model
+from .page import escape, html_table, number, page, paragraph, picture, share
 from .pictures import blank_axes, triangle_inches
+from .scores import RESAMPLES, SEED, bootstrap, predictions
 
-DPI, SHOWN = 110, 82          # pixels to an inch of a picture: drawn, and on the page, where print stays sharp
-RESAMPLES, SEED = 200, 0        # of the bootstrap
 BACKGROUND, PARTNERS = 500, 8   # of the interaction effects, at most
 SHUFFLED_ROWS = 5_000           # of the permutation importance, at most
 SCORES = 400_000                # about so many are computed for either, so that many fields do not take minutes
@@ -47,96 +43,6 @@ HOW_TO_READ = {     # of each quantity: what its picture shows, and what it does
         "0 is a pair whose fields merely add up.",
         "It is estimated by putting fields of different rows together, also in ways that never occur."),
 }
-
-STYLE = """
-:root {color-scheme: light}
-* {box-sizing: border-box}
-body {margin: 0 auto; max-width: 72rem; padding: 1rem; background: #fff; color: #1a1a1a; line-height: 1.5;
-  font-family: system-ui, sans-serif; overflow-wrap: anywhere}
-h1 {font-size: 1.7rem; line-height: 1.25; margin: 0.5rem 0}
-h2 {font-size: 1.3rem; margin: 2.5rem 0 0.5rem; padding-top: 0.8rem; border-top: 1px solid #c8c8c8}
-h3 {font-size: 1.05rem; margin: 1.5rem 0 0.5rem}
-p, ul {max-width: 46rem}
-nav a {margin-right: 1rem; white-space: nowrap}
-a {color: #005a8f}
-dl {display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.2rem; max-width: 46rem}
-dt {color: #555}
-dd {margin: 0}
-.scroll {overflow-x: auto; max-width: 100%}
-table {border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal}
-.caption, figcaption {color: #444; max-width: 46rem; margin: 0; padding: 0.3rem 0}
-th, td {text-align: left; padding: 0.3rem 0.9rem 0.3rem 0; border-bottom: 1px solid #ddd; vertical-align: top}
-th {border-bottom: 2px solid #888; vertical-align: bottom}
-td {min-width: 4rem; max-width: 22rem}
-.n {text-align: right; white-space: nowrap}
-th.n {white-space: normal}
-th button {all: unset; cursor: pointer; font-weight: bold; text-decoration: underline dotted}
-th button:focus-visible {outline: 2px solid #005a8f}
-th[aria-sort=ascending] button::after {content: " \\25B2"}
-th[aria-sort=descending] button::after {content: " \\25BC"}
-input {font: inherit; padding: 0.25rem 0.5rem; max-width: 100%}
-.pictures {display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start}
-figure {margin: 0.5rem 0; max-width: 100%; min-width: 0}
-img {display: block; max-width: 100%; height: auto}
-pre {overflow-x: auto; background: #f5f5f5; padding: 0.8rem; font-size: 0.85rem; line-height: 1.4}
-@media (max-width: 40rem) {
-  dl {grid-template-columns: 1fr}
-  dd {margin-bottom: 0.5rem}
-  figure img.wide {max-width: none; width: 34rem}
-}
-@media print {
-  body {max-width: none; padding: 0; font-size: 10pt}
-  nav, .controls {display: none}
-  th button {text-decoration: none}
-  th[aria-sort] button::after {content: "" !important}
-  figure, tr, dl {break-inside: avoid}
-  h2, h3, .caption {break-after: avoid}
-  .scroll, pre {overflow: visible}
-  pre {white-space: pre-wrap}
-  figure img, figure img.wide {max-width: 100%; min-width: 0; max-height: 22cm; width: auto}
-}
-"""
-
-# Without script the tables are complete; what needs it (buttons, the text box) is made by it.
-SCRIPT = """
-for (const table of document.querySelectorAll("table.sortable")) {
-  const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
-  const key = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
-  heads.forEach((head, column) => {
-    const button = document.createElement("button"), number = head.classList.contains("n");
-    button.append(...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const now = head.getAttribute("aria-sort");
-      const way = now ? (now === "ascending" ? "descending" : "ascending") : number ? "descending" : "ascending";
-      heads.forEach(other => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", way);
-      const sign = way === "ascending" ? 1 : -1;
-      body.append(...rows.sort((a, b) => {
-        const p = key(a, column), q = key(b, column);
-        if (!number) return sign * p.localeCompare(q);
-        return p === "" || q === "" ? (p === "") - (q === "") : sign * (p - q);     // none at the end
-      }));
-    });
-  });
-  const box = document.createElement("input"), count = document.createElement("span");
-  const label = document.createElement("label"), line = document.createElement("p");
-  box.type = "search";
-  count.setAttribute("aria-live", "polite");
-  label.append("Show rows with: ", box);
-  line.className = "controls";
-  line.append(label, " ", count);
-  table.parentNode.before(line);
-  box.addEventListener("input", () => {
-    const words = box.value.toLowerCase().split(/\\s+/).filter(Boolean);
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every(word => text.includes(word));
-    }
-    count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length}`;
-  });
-}
-"""
 
 
 def write_report(model, X, y=None, path="index.html", *, rows=None, model_name=None, table_name="the table"):
@@ -173,7 +79,7 @@ def write_report(model, X, y=None, path="index.html", *, rows=None, model_name=N
         if y.shape != (len(X),):
             raise ValueError(f"y has shape {y.shape} and X has {len(X):,} rows: each row needs one target")
         model.check_targets(y)
-    prediction = model.predict_proba(X)[:, 1] if model.task_ == "binary" else model.predict(X)
+    prediction = predictions(model, X)
     unknown = model.encoder_.unknown_rate(X)
     tables = pair_tables(model, X)
     title = f"{type(model).__name__}: {model_name or 'what it learned'}"
@@ -187,47 +93,6 @@ def write_report(model, X, y=None, path="index.html", *, rows=None, model_name=N
     path = Path(path)
     path.write_bytes(page(title, table_name, sections).encode("utf-8", "replace"))
     return path
-
-
-# ---- numbers -----------------------------------------------------------------------------------------------
-
-def bootstrap(y, prediction, binary):
-    """Scores and their 95 % intervals, from 200 tables of as many rows drawn with replacement (percentiles).
-
-    Returns a dict: name -> (value, low, high). There is no AUC where y holds one class only, as in a drawn table
-    of one class, which is left out of its interval.
-
-    >>> scores = bootstrap(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.7, 0.9]), binary=True)
-    >>> scores["AUC"]
-    (1.0, 1.0, 1.0)
-    """
-    n, rng = len(y), np.random.default_rng(SEED)
-    p = np.asarray(prediction, np.float64)
-    if binary:
-        kept = np.clip(p, 1e-7, 1 - 1e-7)                         # as metrics.log_loss
-        of_row = {"log loss": -np.where(y == 1, np.log(kept), np.log1p(-kept)), "accuracy": (p >= 0.5) == (y == 1)}
-        place, level = np.unique(p, return_inverse=True)
-        clicks = y == 1
-    else:
-        of_row = {"RMSE": (y - p) ** 2}
-    drawn = {name: np.empty(RESAMPLES) for name in [*(["AUC"] if binary else []), *of_row]}
-    for k in range(RESAMPLES):
-        times = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
-        for name, values in of_row.items():
-            drawn[name][k] = times @ values / n
-        if binary:      # of each predicted value, how many clicks and others it was drawn with; ties count one half
-            positive = np.bincount(level, times * clicks, minlength=len(place))
-            negative = np.bincount(level, times * ~clicks, minlength=len(place))
-            below = negative.cumsum() - negative / 2
-            possible = positive.sum() * negative.sum()
-            drawn["AUC"][k] = positive @ below / possible if possible else np.nan
-    if binary:
-        values = {"log loss": metrics.log_loss(y, p), "accuracy": float(of_row["accuracy"].mean())}
-        if 0 < y.sum() < n:
-            values = {"AUC": metrics.auc(y, p), **values}
-    else:
-        values, drawn["RMSE"] = {"RMSE": metrics.rmse(y, p)}, np.sqrt(drawn["RMSE"])
-    return {name: (value, *map(float, np.nanpercentile(drawn[name], [2.5, 97.5]))) for name, value in values.items()}
 
 
 def pair_tables(model, X):
@@ -416,103 +281,3 @@ def caveats(unknown, y):
         texts.append("Scores are of this table alone. On rows that the model was trained on, or was stopped by, they "
                      "are better than on new ones.")
     return ["<ul>", *(f"<li>{escape(text)}</li>" for text in texts), "</ul>"]
-
-
-# ---- HTML --------------------------------------------------------------------------------------------------
-
-def page(title, table_name, sections):
-    """The whole document, from (anchor, heading, list of HTML) of each section."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    links = "\n".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading, _ in sections)
-    body = "\n".join(f'<section id="{anchor}">\n<h2>{heading}</h2>\n' + "\n".join(parts) + "\n</section>"
-                     for anchor, heading, parts in sections)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<p>On the rows of {escape(table_name)}.</p>
-<nav aria-label="Sections">
-{links}
-</nav>
-</header>
-<main>
-{body}
-</main>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
-
-
-def escape(text):
-    """Text as HTML shows it, markup and quotes included.
-
-    >>> escape("<script>")
-    '&lt;script&gt;'
-    """
-    return html.escape(str(text))
-
-
-def paragraph(text):
-    """One paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
-
-
-def html_table(heads, rows, caption, numbers=(), sortable=False):
-    """A table of texts and numbers; the columns ``numbers`` stand to the right."""
-    def cell(column, value):
-        if column not in numbers:
-            return f"<td>{escape(value)}</td>"
-        if isinstance(value, str):
-            return f'<td class="n">{escape(value)}</td>'
-        sort_by = "" if np.isnan(value) else repr(float(value))
-        return f'<td class="n" data-value="{sort_by}">{number(value)}</td>'
-
-    head = "".join(f'<th scope="col"{" class=n" * (column in numbers)}>{escape(name)}</th>'
-                   for column, name in enumerate(heads))
-    lines = ("".join(cell(column, value) for column, value in enumerate(row)) for row in rows)
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    # The caption stands outside the box that scrolls: on a phone it would be cut off in there.
-    return (f'<p class="caption">{escape(caption)}</p>\n<div class="scroll" tabindex="0" role="region" '
-            f'aria-label="table">\n<table{" class=sortable" * sortable}>\n<thead><tr>{head}</tr></thead>\n'
-            f"<tbody>\n{body}\n</tbody></table>\n</div>")
-
-
-def number(value):
-    """A number with 4 digits, whole ones with separators; a dash for none.
-
-    >>> number(1234), number(0.12345), number(float("nan"))
-    ('1,234', '0.1235', '–')
-    """
-    if isinstance(value, (int, np.integer)):
-        return f"{value:,}"
-    return "–" if np.isnan(value) else f"{value:.4g}"
-
-
-def share(value):
-    """A share of 1 as percents.
-
-    >>> share(0.0), share(0.1234)
-    ('0 %', '12.3 %')
-    """
-    return f"{100 * value:.3g} %"
-
-
-def picture(axes, description, caption):
-    """The figure of the Axes as an inline PNG, with what it shows and how to read it."""
-    figure, file = axes.flat[0].figure, io.BytesIO()
-    figure.savefig(file, dpi=DPI, format="png", metadata={"Software": None})      # else it names the version
-    width, height = (round(SHOWN * inches) for inches in figure.get_size_inches())
-    data = base64.b64encode(file.getvalue()).decode()
-    return (f'<figure><div class="scroll" tabindex="0" role="region" aria-label="picture"><img '
-            f'{"class=wide " * (width > 500)}width="{width}" height="{height}" alt="{escape(description)}" '
-            f'src="data:image/png;base64,{data}"></div><figcaption>{escape(caption)}</figcaption></figure>')
