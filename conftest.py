@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("torch") else ["minictr/torch_export.py", "minictr/torch_modules.py"]
+collect_ignore = [] if find_spec("torch") else ["minictr/bridges/torch_export.py", "minictr/bridges/torch_modules.py"]

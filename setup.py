@@ -14,6 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["minictr", "minictr.*"]),
+    package_data={"minictr.app": ["*.css", "*.js"]},
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "pandas>=2.1", "matplotlib>=3.8"],
     extras_require={
@@ -24,7 +25,7 @@ setup(
         "site": ["sphinx>=9.0,<10", "myst-nb>=1.4", "furo>=2025.12.19", "latex2mathml>=3.81", "ziamath>=0.13,<0.14"],
         "benchmarks": ["torch>=2.4", "deepctr-torch>=0.3", "requests"],    # requests: deepctr-torch needs it
     },
-    entry_points={"console_scripts": ["minictr = minictr.cli:main"]},
+    entry_points={"console_scripts": ["minictr = minictr.app.cli:main"]},
     classifiers=[
         "Intended Audience :: Education",
         "Intended Audience :: Science/Research",

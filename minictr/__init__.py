@@ -5,11 +5,11 @@ of what they learned. Start with ``datasets.make_clicks``, ``FM(...).fit(X, y)``
 """
 
 from . import datasets, explain, layers, losses, metrics, optim, plots
+from .bridges.torch_export import to_torch
 from .estimator import ModelFileError
 from .fields import Categorical, MultiValued, Numerical
 from .gradcheck import check_gradients
 from .models import AFM, FM, LR, AutoInt, DeepFM, Model, NotFittedError
-from .torch_export import to_torch
 from .tracing import Trace, trace
 from .training import TrainingDiverged
 

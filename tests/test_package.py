@@ -73,12 +73,25 @@ def test_only_the_standard_library_and_three_packages_are_imported(path):
             assert top != "matplotlib" or node in lazily, f"line {node.lineno} imports matplotlib at once"
 
 
+# ------------------------------------------------------------------------------------------- what is installed
+
+def test_what_is_read_at_run_time_is_installed():
+    """Every file of the package that is no module is named in setup.py's package_data."""
+    [call] = [node for node in ast.walk(ast.parse((FOLDER.parent / "setup.py").read_text(encoding="utf-8")))
+              if isinstance(node, ast.Call) and ast.unparse(node.func) == "setup"]
+    patterns = ast.literal_eval(next(keyword.value for keyword in call.keywords if keyword.arg == "package_data"))
+    named = {path for package, names in patterns.items() for name in names
+             for path in (FOLDER.parent / package.replace(".", "/")).glob(name)}
+    files = {path for path in FOLDER.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert named == files and {path.name for path in files} >= {"page.css", "page.js"}
+
+
 # ---------------------------------------------------------------------------------------------------- names
 
 def public_modules():
     yield minictr
     for found in pkgutil.walk_packages(minictr.__path__, "minictr."):
-        if found.name == "minictr.torch_modules" and importlib.util.find_spec("torch") is None:
+        if found.name == "minictr.bridges.torch_modules" and importlib.util.find_spec("torch") is None:
             continue
         if not found.name.rsplit(".", 1)[1].startswith("_"):
             yield importlib.import_module(found.name)
@@ -96,6 +109,14 @@ def test_the_names_of_the_readme_are_there():
             "plots", "check_gradients"} <= set(minictr.__all__)
     assert list(minictr.__all__) == list(dict.fromkeys(minictr.__all__))
     assert re.fullmatch(r"\d+\.\d+\.\d+", minictr.__version__)
+
+
+@pytest.mark.parametrize("before, now", [("cli", "app.cli"), ("html_report", "app.report"),
+                                         ("threads", "training.threads"), ("distributed", "bridges.distributed")])
+def test_what_moved_can_be_imported_from_where_it_was(before, now):
+    before, now = (importlib.import_module(f"minictr.{name}") for name in (before, now))
+    assert before.__all__
+    assert all(getattr(before, name) is getattr(now, name) for name in before.__all__)
 
 
 @every_source

@@ -509,8 +509,8 @@ legend = axes[0].legend()
 # ## All five models by `to_torch`
 #
 # You have written two of them. `to_torch` has all five, with their options; open
-# [torch_modules.py](../minictr/torch_modules.py) beside [layers/](../minictr/layers/__init__.py): it is what you
-# wrote, with dropout, batch norm and any number of slots.
+# [torch_modules.py](../minictr/bridges/torch_modules.py) beside [layers/](../minictr/layers/__init__.py): it is what
+# you wrote, with dropout, batch norm and any number of slots.
 
 # %%
 lines = []

@@ -100,6 +100,11 @@ def has_pairs(model):
     return any(term == "pair" for term, _, _ in _names_of_terms(model)) if offers(type(model), "terms") else False
 
 
+def is_sum_of_fields_and_pairs(model):
+    """Whether the logit of a fitted model is the sum of terms of single fields and of pairs, and of nothing else."""
+    return offers(type(model), "terms") and {term for term, _, _ in _names_of_terms(model)} <= {"bias", "field", "pair"}
+
+
 def _names_of_terms(model):
     """(term, field_i, field_j) of the bias and each of the terms, in order; None where there is no field."""
     fields, names = list(model.feature_names_in_), [("bias", None, None)]

@@ -7,8 +7,8 @@ from ..checks import as_table
 from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
 from ..estimator.registry import offers
 from ..layers import sigmoid
-from ..report import as_text, text_table
 from ..slots import Slots
+from ..text import as_text, text_table
 from .attention_tables import attention, looks_at_pairs
 from .contribution_tables import _all_terms
 from .summaries import _unit

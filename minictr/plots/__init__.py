@@ -11,21 +11,17 @@ together move the prediction). Each table names its own in ``table.attrs``; each
 """
 
 from .agreement import truthfulness
+from .attention_grids import attention_grid
+from .calibration_curves import calibration
 from .embedding_maps import embeddings
 from .gradient_reports import gradient_check
+from .pairs import pair_heatmap, pair_ranking, truth_vs_learned
 from .predictions import counterfactuals, one_prediction
 from .scatter import attention_vs_contribution, pair_groups
-from .tables import (
-    attention_grid,
-    calibration,
-    history,
-    pair_heatmap,
-    pair_ranking,
-    truth_vs_learned,
-    waterfall,
-)
 from .trace_flow import flow
+from .training_curves import history
 from .watching import attention_animation, attention_over_epochs
+from .waterfalls import waterfall
 
 __all__ = ["attention_animation", "attention_grid", "attention_over_epochs", "attention_vs_contribution",
            "calibration", "counterfactuals", "embeddings", "flow", "gradient_check", "history", "one_prediction",

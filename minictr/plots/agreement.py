@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from .tables import GREY, _check_table, _colour_bar, _draw_matrix, _fields, _numbers, _panels, _positions
+from .shared import GREY, as_numbers, as_panels, check_table, draw_colour_bar, draw_matrix, field_names, positions
 
 _SOURCE = "explain.truthfulness(model, train, test)"
 
@@ -44,23 +44,23 @@ def truthfulness(table, *, ax=None, cmap=None):
     from matplotlib.patches import Rectangle
 
     numbers = ["value", "low", "high", "noise"]
-    _check_table(table, ["quantity_a", "quantity_b", *numbers, "beyond_noise"], _SOURCE)
+    check_table(table, ["quantity_a", "quantity_b", *numbers, "beyond_noise"], _SOURCE)
     ends = table.rename(columns={"quantity_a": "field_i", "quantity_b": "field_j"})
-    ends.attrs = {"fields": table.attrs.get("quantities", _fields(ends)), "unit": table.attrs.get(
+    ends.attrs = {"fields": table.attrs.get("quantities", field_names(ends)), "unit": table.attrs.get(
         "unit", "rank correlation")}
     names = ends.attrs["fields"]
-    columns, rows = np.sort(_positions(ends, names), axis=0)
+    columns, rows = np.sort(positions(ends, names), axis=0)
     matrix = np.full((len(names), len(names)), np.nan)
     matrix[rows, columns] = table["value"]
 
-    ax = _panels(ax, 1, 1, (1.05 * len(names) + 1.2, 0.75 * len(names) + 1.6))[0, 0]
+    ax = as_panels(ax, 1, 1, (1.05 * len(names) + 1.2, 0.75 * len(names) + 1.6))[0, 0]
     scale = {"cmap": cmap or "RdBu_r", "vmin": -1, "vmax": 1}
-    image = _draw_matrix(ax, matrix, np.zeros_like(matrix, bool), names, scale)
+    image = draw_matrix(ax, matrix, np.zeros_like(matrix, bool), names, scale)
     labels = [textwrap.fill(str(name), 12) for name in names]     # in full: two of them differ in their last word
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_ticks(range(len(names)), labels, rotation=0, fontsize=9, parse_math=False)
     for row, column, beyond, (value, low, high, noise) in zip(
-            rows, columns, table["beyond_noise"], _numbers(table, numbers).T, strict=True):
+            rows, columns, table["beyond_noise"], as_numbers(table, numbers).T, strict=True):
         if np.isnan(value):
             continue
         red, green, blue, _ = image.to_rgba(value)
@@ -72,7 +72,7 @@ def truthfulness(table, *, ax=None, cmap=None):
                 fontsize=8, color="white" if dark else "black",
                 bbox={"facecolor": image.to_rgba(value), "edgecolor": "none", "pad": 1})
     ax.spines[:].set_visible(False)
-    _colour_bar(image, ax, [0.45, 0.84, 0.53, 0.035], ends, "horizontal")
+    draw_colour_bar(image, ax, [0.45, 0.84, 0.53, 0.035], ends, "horizontal")
     ax.set_title("agreement of what is said about pairs of fields")
     if "runs" in table.attrs:
         ax.set_xlabel(f"mean and range over {table.attrs['runs']} runs; diagonal: two runs with each other\n"

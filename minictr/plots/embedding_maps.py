@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .tables import BLUE, _check_table, _name_points, _panels, _short_names
+from .shared import BLUE, as_panels, check_table, name_points, short_names
 
 _SOURCE = "explain.embeddings(model, field)"
 
@@ -37,7 +37,7 @@ def embeddings(table, *, label=20, ax=None):
     >>> [text.get_text() for text in ax.texts]
     ['Action', 'Drama', 'War']
     """
-    _check_table(table, ["value", "count", "v1"], _SOURCE, value="v1")
+    check_table(table, ["value", "count", "v1"], _SOURCE, value="v1")
     if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
         raise ValueError(f"label must be a whole number of at least 0, got {label!r}")
     if len(table) < 2:
@@ -52,10 +52,10 @@ def embeddings(table, *, label=20, ax=None):
     plane[:, :len(directions[:2])] = centred @ directions[:2].T
     share = np.append(share, [0.0, 0.0])[:2]
 
-    ax = _panels(ax, 1, 1, (6.8, 5.6))[0, 0]
+    ax = as_panels(ax, 1, 1, (6.8, 5.6))[0, 0]
     ax.scatter(*plane.T, s=12 + 250 * count / max(count.max(), 1), color=BLUE, alpha=0.45, edgecolor="none")
     frequent = np.argsort(-count, kind="stable")[:label]
-    names = _short_names(table["value"].astype(str))
+    names = short_names(table["value"].astype(str))
     ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)
     ax.axvline(0, color="0.85", linewidth=0.8, zorder=0)
     ax.margins(0.12)
@@ -64,5 +64,5 @@ def embeddings(table, *, label=20, ax=None):
            ylabel=f"second principal component ({share[1]:.0%})")
     ax.set_title(f"{table.attrs.get('field', 'field')}: vectors of {len(table)} values", fontsize=10,
                  parse_math=False)
-    _name_points(ax, plane[frequent], [names[str(table["value"].iloc[k])] for k in frequent])
+    name_points(ax, plane[frequent], [names[str(table["value"].iloc[k])] for k in frequent])
     return ax

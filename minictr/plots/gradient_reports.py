@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .tables import BLUE, GREY, VERMILLION, _label_inches, _panels, _short_names
+from .shared import BLUE, GREY, VERMILLION, as_panels, label_inches, short_names
 
 SMALLEST = 1e-6     # of the allowance: below it all is well, and the logarithm of 0 has no place
 
@@ -39,10 +39,10 @@ def gradient_check(report, *, ax=None):
     lines = report.arrays
     allowance = np.array([line["allowance"] for line in lines], float)
     x = np.clip(allowance, SMALLEST, 1e6)
-    labels = list(_short_names([line["name"] for line in lines], limit=28).values())
+    labels = list(short_names([line["name"] for line in lines], limit=28).values())
     failed, rows = allowance > 1, np.arange(len(lines))
 
-    ax = _panels(ax, 1, 1, (4.6 + _label_inches(labels), 1.6 + 0.28 * len(labels)))[0, 0]
+    ax = as_panels(ax, 1, 1, (4.6 + label_inches(labels), 1.6 + 0.28 * len(labels)))[0, 0]
     ax.hlines(rows, SMALLEST / 2, x, color="0.85", linewidth=1, zorder=0)
     ax.plot(x[~failed], rows[~failed], "o", color=BLUE)
     ax.plot(x[failed], rows[failed], "X", color=VERMILLION, markersize=9)

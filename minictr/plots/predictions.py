@@ -2,24 +2,24 @@
 
 import numpy as np
 
-from .tables import (
+from .attention_grids import attention_grid
+from .pairs import pair_ranking
+from .shared import (
     BLUE,
     GREY,
     VERMILLION,
-    _bars_size,
-    _check_count,
-    _check_table,
-    _label_inches,
-    _number_format,
-    _numbers,
-    _panels,
-    _short_names,
-    _unit,
-    _with_value,
-    attention_grid,
-    pair_ranking,
-    waterfall,
+    as_numbers,
+    as_panels,
+    bars_size,
+    check_count,
+    check_table,
+    label_inches,
+    number_format,
+    short_names,
+    unit_of,
+    with_value,
 )
+from .waterfalls import waterfall
 
 _SOURCE = "explain.one_prediction(model, X[:1], background=X).counterfactuals"
 
@@ -56,9 +56,9 @@ def counterfactuals(table, *, top=10, ax=None):
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['hour = 9', 'ad = toy']
     """
-    _check_table(table, ["field", "now", "instead", "prediction", "change"], _SOURCE, value="prediction")
-    _check_count("top", top)
-    predictions, changes = _numbers(table, ["prediction", "change"])
+    check_table(table, ["field", "now", "instead", "prediction", "change"], _SOURCE, value="prediction")
+    check_count("top", top)
+    predictions, changes = as_numbers(table, ["prediction", "change"])
     prediction = table.attrs.get("prediction", predictions[0] - changes[0])
     threshold = table.attrs.get("threshold")
     rows = {}
@@ -66,11 +66,11 @@ def counterfactuals(table, *, top=10, ax=None):
         rows.setdefault(field, []).append(k)
     fields = sorted(rows, key=lambda field: -np.nanmax(np.abs(changes[rows[field]]), initial=0))[:top]
     now = table["now"].to_numpy()
-    names = _short_names(fields)
-    labels = [_with_value(names[field], now[rows[field][0]]) for field in fields]
-    written = _number_format(predictions)
+    names = short_names(fields)
+    labels = [with_value(names[field], now[rows[field][0]]) for field in fields]
+    written = number_format(predictions)
 
-    ax = _panels(ax, 1, 1, _bars_size(labels))[0, 0]
+    ax = as_panels(ax, 1, 1, bars_size(labels))[0, 0]
     texts = {-1: [""], 1: [""]}                                   # at the left and at the right ends
     for y, field in enumerate(fields):
         ends = [rows[field][pick(predictions[rows[field]])] for pick in (np.nanargmin, np.nanargmax)]
@@ -78,12 +78,12 @@ def counterfactuals(table, *, top=10, ax=None):
             if side * (predictions[k] - prediction) <= 0:
                 continue                # no value of the field leads there
             ax.barh(y, predictions[k] - prediction, left=prediction, color=colour, height=0.55)
-            (value,) = _short_names([table["instead"].iloc[k]], limit=14).values()
+            (value,) = short_names([table["instead"].iloc[k]], limit=14).values()
             texts[side].append(f"{value}: {written(predictions[k])}")
             ax.annotate(texts[side][-1], (predictions[k], y), xytext=(4 * side, 0), textcoords="offset points",
                         fontsize=8, va="center", parse_math=False, ha="left" if side == 1 else "right")
     ax.axvline(prediction, color="black", linewidth=1.2)
-    notes = [f"predicted {_unit(table)}", f"solid line: as it is, {written(prediction)}"]
+    notes = [f"predicted {unit_of(table)}", f"solid line: as it is, {written(prediction)}"]
     if threshold is not None:
         ax.axvline(threshold, color=GREY, linestyle=":", linewidth=1.2)
         notes.append(f"dotted line: threshold {threshold:g}")
@@ -105,7 +105,7 @@ def _leave_room(ax, drawn, texts, labels):
     box = ax.get_window_extent()
     points = box.width * 72 / ax.figure.dpi
     if ax.figure.get_layout_engine() is not None:                 # the names will take their part of the width
-        points -= 72 * _label_inches(labels)
+        points -= 72 * label_inches(labels)
     room = np.array([8 + 4.8 * max(map(len, texts[side])) for side in (-1, 1)])
     room = room / max(points, room.sum() / 0.7) * span / (1 - room.sum() / max(points, room.sum() / 0.7))
     ax.set_xlim(low - room[0], high + room[1])
@@ -147,7 +147,7 @@ def one_prediction(explanation, *, top=8, axes=None):
                         f" {type(explanation).__name__} without {missing}")
     panels = 2 if explanation.attention is None else 3
     new = axes is None
-    axes = _panels(axes, 1, panels, (8.0 * panels, 2.4 + 0.36 * (top + 3)))[0]
+    axes = as_panels(axes, 1, panels, (8.0 * panels, 2.4 + 0.36 * (top + 3)))[0]
     waterfall(explanation.terms, top=top, ax=axes[0])
     if not explanation.terms.attrs.get("exact", True):
         axes[0].set_xlabel(axes[0].get_xlabel() + '\neach field alone changed; "together": the rest')
@@ -162,6 +162,6 @@ def one_prediction(explanation, *, top=8, axes=None):
         pair_ranking(explanation.attention, top=top, ax=axes[2])
     if new:
         labels = [[label.get_text() for label in ax.get_yticklabels()] or [""] for ax in axes]
-        width = sum(4.2 + _label_inches(of_one) for of_one in labels)
+        width = sum(4.2 + label_inches(of_one) for of_one in labels)
         axes[0].figure.set_size_inches(width, axes[0].figure.get_figheight())
     return axes

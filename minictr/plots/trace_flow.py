@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from .tables import BLUE, GREY, VERMILLION, _panels
+from .shared import BLUE, GREY, VERMILLION, as_panels
 
 WIDTH, HEIGHT = 0.8, 0.62               # of a box, where each layer has a room of 1 by 1
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -49,7 +49,7 @@ def flow(trace, *, ax=None):
     edges = list(edges.itertuples(index=False))
     places = _places(edges)
     columns, rows = (1 + max(numbers) for numbers in zip(*places.values(), strict=True))
-    ax = _panels(ax, 1, 1, (0.4 + 2.6 * columns, 0.9 + 1.3 * rows))[0, 0]
+    ax = as_panels(ax, 1, 1, (0.4 + 2.6 * columns, 0.9 + 1.3 * rows))[0, 0]
     for name, (column, row) in places.items():
         ax.add_patch(Rectangle((column - WIDTH / 2, row - HEIGHT / 2), WIDTH, HEIGHT, facecolor="white",
                                edgecolor=GREY, zorder=3))

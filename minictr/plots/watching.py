@@ -3,22 +3,22 @@
 import numpy as np
 import pandas as pd
 
-from .tables import (
+from .shared import (
     GREEN,
-    _check_count,
-    _check_table,
-    _colour_bar,
-    _colour_scale,
-    _draw_matrix,
-    _fields,
-    _label_inches,
-    _numbers,
-    _panels,
-    _positions,
-    _refuse,
-    _relative_to_uniform,
-    _short_names,
-    _uniform,
+    as_numbers,
+    as_panels,
+    check_count,
+    check_table,
+    colour_scale,
+    draw_colour_bar,
+    draw_matrix,
+    field_names,
+    label_inches,
+    positions,
+    refuse,
+    relative_to_uniform,
+    short_names,
+    uniform_weight,
 )
 
 _SOURCE = "watch = explain.AttentionOverEpochs(X); model.fit(X, y, after_epoch=watch); watch.table"
@@ -59,7 +59,7 @@ def attention_over_epochs(table, *, outline=None, panels=12, axes=None, cmap=Non
     ['epoch 1', 'epoch 2']
     """
     film = _Film(table, outline, cmap)
-    _check_count("panels", panels)
+    check_count("panels", panels)
     epochs = film.epochs
     if len(epochs) > panels:
         epochs = epochs[np.unique(np.linspace(0, len(epochs) - 1, panels).round().astype(int))]
@@ -68,13 +68,13 @@ def attention_over_epochs(table, *, outline=None, panels=12, axes=None, cmap=Non
     columns = -(-n // rows)
     if axes is None:
         width, height = film.inches()
-        names = _label_inches(_short_names(film.fields).values())
-        axes = _panels(None, rows, columns, (columns * width + names + 1.3, rows * height + names)).ravel()
+        names = label_inches(short_names(film.fields).values())
+        axes = as_panels(None, rows, columns, (columns * width + names + 1.3, rows * height + names)).ravel()
         for unused in axes[n:]:
             unused.remove()
         axes = axes[:n]
     else:
-        rows, columns, axes = 1, n, _panels(axes, 1, n, None)[0]
+        rows, columns, axes = 1, n, as_panels(axes, 1, n, None)[0]
     for k, ax in enumerate(axes):
         image = film.draw(epochs[k], ax)
         ax.tick_params(labelleft=k % columns == 0, labelbottom=k + columns >= n)
@@ -120,7 +120,7 @@ def attention_animation(table, path, *, outline=None, frames_per_second=2, cmap=
     if not frames_per_second > 0:
         raise ValueError(f"frames_per_second must be a number above 0, got {frames_per_second!r}")
     width, height = film.inches()
-    names = _label_inches(_short_names(film.fields).values())
+    names = label_inches(short_names(film.fields).values())
     figure = Figure(figsize=(1.4 * width + names + 1.6, 1.4 * height + names), layout="constrained")
     FigureCanvasAgg(figure)
     writer = PillowWriter(fps=frames_per_second)
@@ -138,23 +138,23 @@ class _Film:
     """Attention of several epochs, checked, with all that their pictures share."""
 
     def __init__(self, table, outline, cmap):
-        _check_table(table, ["epoch", "field_i", "field_j", "value"], _SOURCE)
+        check_table(table, ["epoch", "field_i", "field_j", "value"], _SOURCE)
         self.square = "layer" in table.columns
         keys = ["epoch", "field_i", "field_j"]
         if self.square and len(table[["layer", "head"]].drop_duplicates()) > 1:
             raise ValueError("the table holds several layers or heads; watch one, explain.AttentionOverEpochs(X, "
                              "layers=1, heads=1), or a summary of all, layers=\"rollout\"")
-        _refuse(table, table.duplicated(keys), f"one row for each of {keys}, as {_SOURCE} returns")
-        table = _relative_to_uniform(table)
-        self.table, self.fields = table, _fields(table)
+        refuse(table, table.duplicated(keys), f"one row for each of {keys}, as {_SOURCE} returns")
+        table = relative_to_uniform(table)
+        self.table, self.fields = table, field_names(table)
         self.epochs = np.array(sorted(table["epoch"].unique()))
-        (self.values,), self.ends = _numbers(table, ["value"]), np.array(_positions(table, self.fields))
-        self.scale = _colour_scale(self.values, cmap, _uniform(table))
+        (self.values,), self.ends = as_numbers(table, ["value"]), np.array(positions(table, self.fields))
+        self.scale = colour_scale(self.values, cmap, uniform_weight(table))
         self.outline = np.empty((2, 0), int)
         if outline is not None:
             pairs = outline if isinstance(outline, pd.DataFrame) else pd.DataFrame(
                 list(outline), columns=["field_i", "field_j"])
-            self.outline = np.array(_positions(pairs, self.fields)).reshape(2, -1)
+            self.outline = np.array(positions(pairs, self.fields)).reshape(2, -1)
         if self.square:                 # a pair appears twice: asking and answering
             self.outline = np.concatenate([self.outline, self.outline[::-1]], axis=1)
         else:                           # the lower triangle: it appears once
@@ -173,7 +173,7 @@ class _Film:
         matrix = np.full((M, M), np.nan)
         matrix[tuple(self.ends[:, here])] = self.values[here]
         missing = np.isnan(matrix) & (True if self.square else np.tri(M, k=-1, dtype=bool))
-        image = _draw_matrix(ax, matrix, missing, self.fields, self.scale)
+        image = draw_matrix(ax, matrix, missing, self.fields, self.scale)
         for row, column in self.outline.T:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=GREEN, linewidth=2))
         ax.set_title(f"epoch {epoch}", fontsize=10)
@@ -183,7 +183,7 @@ class _Film:
 
     def colour_bar(self, image, ax):
         """Draw the colour bar beside ``ax``."""
-        _colour_bar(image, ax, [1.06, 0, 0.07, 1], self.table, "vertical")
+        draw_colour_bar(image, ax, [1.06, 0, 0.07, 1], self.table, "vertical")
         if self.outline.size:
             bar = ax.child_axes[-1]
             bar.set_ylabel(bar.get_ylabel() + "\ngreen frames: outlined pairs")

@@ -27,14 +27,14 @@ from minictr import (
     Model,
     MultiValued,
     Numerical,
-    cli,
     datasets,
     metrics,
-    table_files,
     training,
 )
+from minictr.app import table_files, train_command
+from minictr.app.cli import main
+from minictr.app.options import MODELS
 from minictr.checks import split_rows
-from minictr.cli import main
 
 
 def run(*arguments):
@@ -73,7 +73,7 @@ def trained(tmp_path_factory):
     """Train each model once: the folder of clicks.csv and of afm.npz, fm.npz, ..."""
     folder = tmp_path_factory.mktemp("trained")
     clicks_table().to_csv(folder / "clicks.csv", index=False)
-    for name in cli.MODELS:
+    for name in MODELS:
         result = run("train", folder / "clicks.csv", "--target", "click", "--model", name, "--epochs", 2,
                      "--save", folder / f"{name}.npz", "--multi-valued", "interests:|", "--learning-rate", 0.01)
         assert result.code == 0, result.err
@@ -136,7 +136,7 @@ def test_what_nobody_expects_keeps_its_traceback(folder, monkeypatch):
     def broken(*arguments, **options):
         raise KeyError("a defect")
 
-    monkeypatch.setattr(cli, "read_table", broken)
+    monkeypatch.setattr(train_command, "read_table", broken)
     with pytest.raises(KeyError, match="a defect"):
         run("train", "clicks.csv", "--target", "click", "--model", "fm", "--save", "m.npz")
 
@@ -222,10 +222,10 @@ def test_demo_needs_a_folder(tmp_path):
 # ---- train ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", cli.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_train_saves_a_model_that_predicts(trained, name):
     model = Model.load(trained / f"{name}.npz")
-    assert type(model) is cli.MODELS[name]
+    assert type(model) is MODELS[name]
     X = clicks_table()
     p = model.predict_proba(X)[:, 1]
     assert p.std() > 0.001 and 0 < p.min() < p.max() < 1
@@ -502,7 +502,7 @@ def test_lines_are_counted_as_an_editor_counts_them(rows, newline):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.csv"
         path.write_bytes(text.encode())
-        assert cli.read_table(path)["number"].tolist() == list(range(len(rows)))
+        assert table_files.read_table(path)["number"].tolist() == list(range(len(rows)))
         lines = path.read_bytes().decode().split("\n")
         for row in range(len(rows)):
             assert lines[table_files.line_of_row(path, row) - 1].rstrip("\r").endswith(f",{row}")
@@ -514,7 +514,7 @@ def test_lines_are_counted_as_an_editor_counts_them(rows, newline):
 @pytest.fixture
 def ctrl_c(monkeypatch):
     """Press Ctrl-C in a given epoch."""
-    run_epoch = training.run_epoch
+    run_epoch = training.loop.run_epoch
 
     def press_in(epoch):
         epochs = []
@@ -524,7 +524,7 @@ def ctrl_c(monkeypatch):
             if len(epochs) == epoch:
                 raise KeyboardInterrupt
             return run_epoch(*arguments, **options)
-        monkeypatch.setattr(training, "run_epoch", pressed)
+        monkeypatch.setattr(training.loop, "run_epoch", pressed)
     return press_in
 
 

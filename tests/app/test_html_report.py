@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from tables import FIELDS, mixed_table
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, cli, explain, metrics
-from minictr.html_report import SCRIPT, bootstrap, write_report
-from minictr.table_files import read_table
+from minictr import AFM, FM, LR, AutoInt, DeepFM, explain, metrics
+from minictr.app import cli
+from minictr.app.page import SCRIPT
+from minictr.app.report import write_report
+from minictr.app.scores import bootstrap
+from minictr.app.table_files import read_table
 
 MODELS = {"LR": LR(), "FM": FM(embedding_dim=3), "AFM": AFM(embedding_dim=3, attention_dim=4),
           "DeepFM": DeepFM(embedding_dim=3, deep_layers=(5,)),

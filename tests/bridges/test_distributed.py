@@ -10,7 +10,7 @@ import pytest
 from tables import FIELDS, mixed_table
 
 from minictr import AFM, FM, LR, Categorical, DeepFM, MultiValued, NotFittedError, Numerical, TrainingDiverged
-from minictr import distributed as minictr_distributed
+from minictr.bridges import distributed as minictr_distributed
 from minictr.layers import parameters
 
 NEEDED = "needs Dask: pip install \"minictr[dask]\""

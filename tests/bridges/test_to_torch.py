@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, Model, MultiValued, NotFittedError, Numerical, datasets, to_torch
-from minictr.layers import Dropout, RowGradient, gradients, named_layers, parameters, states
+from minictr import AFM, FM, LR, AutoInt, DeepFM, MultiValued, NotFittedError, Numerical, datasets, to_torch
+from minictr.layers import MLP, Dropout, Layer, ReLU, RowGradient, gradients, named_layers, parameters, states
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
@@ -369,18 +369,58 @@ def test_what_is_no_model():
 
 
 class Shifted(FM):
+    """A model of one's own by inheritance."""
+
     def forward(self, slots):
-        return super().forward(slots) + 1
+        return super().forward(slots) + self.shift()
+
+    def shift(self):
+        return 1
 
 
-class Own(Model):
-    pass
+class NFM(FM):
+    """A model of one's own from layers that there are: pooled pairs, then a multi-layer perceptron."""
+
+    def build(self, n, M, rng):
+        super().build(n, M, rng)
+        self.mlp = MLP(self.embedding_dim, [4], rng, dtype=self.dtype)
+        self.more = [ReLU(), Dropout(0.5, rng)]
+
+    def forward(self, slots):
+        pooled = self.pooling.forward(self.embedding.forward(slots))
+        for layer in self.more:
+            pooled = layer.forward(pooled)
+        return self.linear.forward(slots) + self.mlp.forward(pooled)
 
 
-@pytest.mark.parametrize("template", [Shifted(), Own()], ids=["of an FM", "of Model"])
-def test_a_subclass_has_no_counterpart(template):
-    with pytest.raises(TypeError, match=rf"no torch module for a {type(template).__name__}"):
-        to_torch(template)
+@each_kind
+@pytest.mark.parametrize("template", [Shifted(**SMALL), NFM(**SMALL)], ids=["Shifted", "NFM"])
+def test_a_model_of_ones_own_runs_its_own_forward_on_counterparts_of_its_layers(template, kind):
+    model, X, _ = made(template, kind)
+    module = to_torch(model)
+    np.testing.assert_allclose(logits(module, X), model.decision_function(X), rtol=1e-12, atol=1e-12)
+    assert type(template).__name__ in repr(module)
+    before = parameters(model)["embedding.V"].copy()
+    module(*module.inputs(X)).sum().backward()
+    assert module.embedding.V.weight.grad.abs().sum() > 0
+    np.testing.assert_array_equal(parameters(model)["embedding.V"], before)
+
+
+class Twice(Layer):
+    """A layer that torch has no counterpart of."""
+
+    def forward(self, x):
+        return 2 * x
+
+    def backward(self, dout):
+        return 2 * dout
+
+
+def test_a_layer_without_a_counterpart_is_named():
+    model, _, _ = made(FM(**SMALL))
+    model.pooling = Twice()
+    with pytest.raises(TypeError, match=r"no torch counterpart of pooling, a Twice: .*COUNTERPARTS\[Twice\]"):
+        to_torch(model)
 
 
 @pytest.mark.parametrize("template", [LR(), FM(), AFM(), AutoInt(), DeepFM()], ids=lambda model: type(model).__name__)

@@ -93,7 +93,7 @@ def documented():
     """Every module, class, function and method of the package with a docstring of its own."""
     for found in [None, *pkgutil.walk_packages(minictr.__path__, "minictr.")]:
         name = found.name if found else "minictr"
-        if name in ("minictr.__main__", "minictr.torch_modules"):     # the latter needs PyTorch
+        if name in ("minictr.__main__", "minictr.bridges.torch_modules"):     # the latter needs PyTorch
             continue
         module = importlib.import_module(name)
         yield name, module.__doc__

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from minictr import plots
-from minictr.plots import tables
+from minictr.plots import shared
 
 plt.switch_backend("Agg")
 few_examples = settings(max_examples=12, deadline=None)  # each draws a plot or several
@@ -477,7 +477,7 @@ def test_names_may_be_numbers_or_hold_dollars_and_line_breaks():
 
 @given(st.lists(st.text("ab_", min_size=1, max_size=60), min_size=1, max_size=12, unique=True))
 def test_short_names_stay_different(names):
-    short = tables._short_names(names)
+    short = shared.short_names(names)
     assert list(short) == names and len(set(short.values())) == len(names)
     if all(len(name) <= 18 for name in names):
         assert list(short.values()) == names
@@ -485,7 +485,7 @@ def test_short_names_stay_different(names):
 
 def test_long_names_with_equal_ends_are_told_apart():
     names = [f"count_of_clicks_{kind}_by_this_user_today" for kind in ("item", "shop", "page")]
-    short = list(tables._short_names(names).values())
+    short = list(shared.short_names(names).values())
     assert len(set(short)) == 3 and all("…" in name and len(name) < 35 for name in short)
 
 

@@ -27,7 +27,7 @@ from tables import FIELDS, mixed_table
 
 import minictr
 from minictr import AFM, FM, LR, AutoInt, DeepFM, Model, MultiValued, NotFittedError, plots
-from minictr.cli import main
+from minictr.app.cli import main
 from minictr.layers import MLP, Embedding, FMPooling, Layer, Linear, RowGradient, gradients, named_layers, parameters
 from minictr.tracing.page import ABOVE, BELOW, _numbers_html
 from minictr.tracing.source import comment_of, equations_of

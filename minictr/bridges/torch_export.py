@@ -1,6 +1,6 @@
 """From a fitted model to a torch.nn.Module. torch is imported when it is asked for, never before."""
 
-from .models import AFM, FM, LR, AutoInt, DeepFM, Model
+from ..estimator import Model
 
 
 def to_torch(model):
@@ -24,18 +24,20 @@ def to_torch(model):
 
     Parameters
     ----------
-    model : a fitted LR, FM, AFM, AutoInt or DeepFM, with any options; after ``prepare`` will do too.
+    model : a fitted model, with any options; after ``prepare`` will do too. The ``forward`` of a model of your own must
+        do with what tensors and arrays have in common, beside the layers: +, *, @, reshape, sum.
 
-    Returns: a module of minictr/torch_modules.py, of the model's name and dtype, on the processor.
+    Returns: a module of the model's name and dtype, on the processor.
 
     Raises
     ------
-    TypeError : for what is no model, and for a model of your own: write its ``forward`` in torch yourself.
+    TypeError : for what is no model, and for a layer of your own that has no counterpart in
+        ``minictr.bridges.torch_modules.COUNTERPARTS``.
     NotFittedError : before ``fit``.
     ImportError : if PyTorch is not installed.
 
     >>> import torch
-    >>> from minictr import datasets
+    >>> from minictr import AFM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
     >>> model = AFM(epochs=1).fit(clicks.X, clicks.y)
     >>> module = to_torch(model)
@@ -48,9 +50,6 @@ def to_torch(model):
     """
     if not isinstance(model, Model):
         raise TypeError(f"to_torch takes a model, such as AFM().fit(X, y); got {type(model).__name__}")
-    if type(model) not in (LR, FM, AFM, AutoInt, DeepFM):       # not isinstance: a subclass may have another forward
-        raise TypeError(f"there is no torch module for a {type(model).__name__}, only for LR, FM, AFM, AutoInt and "
-                        "DeepFM; write its forward in torch: the layers of minictr.torch_modules may serve")
     model.check_fitted()
     try:
         from . import torch_modules
@@ -59,4 +58,4 @@ def to_torch(model):
             raise
         raise ImportError("to_torch needs PyTorch, which is not installed (minictr itself does without it): "
                           "pip install torch") from None
-    return getattr(torch_modules, type(model).__name__)(model).eval()
+    return torch_modules.TorchModel(model).eval()

@@ -1,16 +1,20 @@
-"""The models in PyTorch: the same equations, with copies of a fitted model's weights. Only ``to_torch`` imports this.
+"""minictr's layers in PyTorch, with copies of their weights, and models made of them. Only ``to_torch`` imports this.
 
-Beside each minictr layer put the class of the same name: ``forward`` is the same maths, and there is no ``backward``,
-because autograd derives it. Parameters have minictr's shapes and its names, which are the papers' symbols; only torch's
-own layers (nn.Embedding, nn.BatchNorm1d, nn.LayerNorm) call theirs weight, bias, running_mean and running_var.
+Each counterpart of a layer has the layer's name: ``forward`` is the same maths, and there is no ``backward``, because
+autograd derives it. A model has none: its own ``forward`` runs, on counterparts of its layers. Parameters have
+minictr's shapes and its names, which are the papers' symbols; only torch's own layers (nn.Embedding, nn.BatchNorm1d,
+nn.LayerNorm) call theirs weight, bias, running_mean and running_var.
 """
 
+import copy
+import dataclasses
 from collections import OrderedDict
 
 import torch
 from torch import nn
 
-from .checks import as_table
+from .. import layers
+from ..checks import as_table
 
 
 class Copy(nn.Module):
@@ -34,6 +38,11 @@ def copied_norm(norm, layer):
     return norm
 
 
+def batch_norm(layer):
+    """torch's own, with copies of scale, shift and running means."""
+    return copied_norm(nn.BatchNorm1d(len(layer.params["gamma"]), eps=layer.eps, momentum=layer.momentum), layer)
+
+
 def table(array):
     """An nn.Embedding with a copy of a table: one row for every value of every field."""
     return nn.Embedding.from_pretrained(torch.tensor(array), freeze=False)
@@ -49,10 +58,10 @@ class Linear(nn.Module):
         self.w = table(layer.params["w"][:, None])                # (n, 1)
         self.w0 = nn.Parameter(torch.tensor(layer.params["w0"])) if "w0" in layer.params else None
 
-    def forward(self, ids, x=None):
-        wx = self.w(ids).squeeze(2)                               # (B, S)     w_s
-        if x is not None:
-            wx = wx * x                                           #            w_s x_s
+    def forward(self, slots):
+        wx = self.w(slots.ids).squeeze(2)                         # (B, S)     w_s
+        if slots.x is not None:
+            wx = wx * slots.x                                     #            w_s x_s
         out = wx.sum(dim=1)                                       # (B,)
         return out if self.w0 is None else out + self.w0
 
@@ -61,23 +70,22 @@ class Embedding(nn.Module):
     """The vectors:  e_i = sum over the slots s of field i of  V[id_s] x_s.
 
     A table of more values a cell has more slots. Which field a slot belongs to follows from its id, because each field
-    has its own stretch of ids: ``offsets`` (M,) holds the first of each.
+    has its own stretch of ids: ``slots.offsets`` (M,) holds the first of each.
     """
 
-    def __init__(self, layer, offsets):
+    def __init__(self, layer):
         super().__init__()
         self.V = table(layer.params["V"])                         # (n, k)
-        self.register_buffer("offsets", torch.tensor(offsets), persistent=False)
 
-    def forward(self, ids, x=None):
-        v = self.V(ids)                                           # (B, S, k)  v_s
-        if x is not None:
-            v = v * x.unsqueeze(2)                                #            v_s x_s
+    def forward(self, slots):
+        v = self.V(slots.ids)                                     # (B, S, k)  v_s
+        if slots.x is not None:
+            v = v * slots.x.unsqueeze(2)                          #            v_s x_s
         B, S, k = v.shape
-        M = len(self.offsets)
+        M = len(slots.offsets)
         if S == M:                                                # one slot a field
             return v
-        field = torch.bucketize(ids, self.offsets, right=True) - 1            # (B, S)
+        field = torch.bucketize(slots.ids, slots.offsets, right=True) - 1     # (B, S)
         return v.new_zeros(B, M, k).scatter_add(1, field.unsqueeze(2).expand(B, S, k), v)      # (B, M, k)
 
 
@@ -86,6 +94,13 @@ class FMPooling(nn.Module):
 
     def forward(self, E):
         return 0.5 * (E.sum(dim=1).square() - E.square().sum(dim=1))          # (B, k)
+
+
+class FactorSum(nn.Module):
+    """The sum of a pooled vector's k numbers:  out = sum_f x_f."""
+
+    def forward(self, x):
+        return x.sum(dim=1)                                       # (B,)
 
 
 class PairProduct(nn.Module):
@@ -162,23 +177,73 @@ def mlp(layer):
     for i, dense in enumerate(layer.dense):
         steps[f"dense_{i + 1}"] = Dense(dense)
         if layer.norm:
-            norm = layer.norm[i]
-            steps[f"norm_{i + 1}"] = copied_norm(
-                nn.BatchNorm1d(len(norm.params["gamma"]), eps=norm.eps, momentum=norm.momentum), norm)
+            steps[f"norm_{i + 1}"] = batch_norm(layer.norm[i])
         steps[f"relu_{i + 1}"] = nn.ReLU()
         steps[f"dropout_{i + 1}"] = nn.Dropout(layer.dropout[i].rate)
     steps["out"] = Readout(layer.out)
     return nn.Sequential(steps)
 
 
+def dropout(layer):
+    """torch's own, of the same rate."""
+    return nn.Dropout(layer.rate)
+
+
+COUNTERPARTS = {        # {class of a layer: what makes its counterpart of it}; put a layer of your own in here
+    layers.Linear: Linear, layers.Embedding: Embedding, layers.FMPooling: lambda layer: FMPooling(),
+    layers.FactorSum: lambda layer: FactorSum(), layers.PairProduct: lambda layer: PairProduct(),
+    layers.AttentionPooling: AttentionPooling, layers.InteractingLayer: InteractingLayer, layers.Dense: Dense,
+    layers.Readout: Readout, layers.MLP: mlp, layers.ReLU: lambda layer: nn.ReLU(), layers.Dropout: dropout,
+    layers.LayerNorm: lambda layer: copied_norm(nn.LayerNorm(len(layer.params["gamma"]), eps=layer.eps), layer),
+    layers.BatchNorm: batch_norm,
+}
+
+
+def counterpart(name, layer):
+    """The torch module of a layer, by its exact class: a subclass may have another forward."""
+    if type(layer) not in COUNTERPARTS:
+        raise TypeError(f"there is no torch counterpart of {name}, a {type(layer).__name__}: write its forward as a "
+                        "torch.nn.Module made from the layer, and enter it as minictr.bridges.torch_modules."
+                        f"COUNTERPARTS[{type(layer).__name__}]")
+    return COUNTERPARTS[type(layer)](layer)
+
+
 # ---- models ----------------------------------------------------------------------------------------------
 
+@dataclasses.dataclass
+class TensorSlots:
+    """Slots as tensors: ids and x (N, S), x None where all are 1; offsets (M,), the first id of each field."""
+
+    ids: torch.Tensor
+    x: torch.Tensor | None
+    offsets: torch.Tensor
+
+    def __len__(self):
+        return len(self.ids)
+
+
 class TorchModel(nn.Module):
-    """What the models share: the way from a table to tensors."""
+    """A fitted model whose own ``forward`` runs on torch counterparts of its layers."""
 
     def __init__(self, model):
         super().__init__()
         self.encoder = model.encoder_
+        self.register_buffer("offsets", torch.tensor(model.encoder_.offsets), persistent=False)
+        # an unfitted copy of the model, with its settings, and torch modules in the place of layers
+        self.equations = copy.copy(model)
+        self.equations.forget()
+        for name, value in vars(model).items():
+            if isinstance(value, layers.Layer):
+                module = counterpart(name, value)
+            elif isinstance(value, list) and value and isinstance(value[0], layers.Layer):
+                module = nn.ModuleList(counterpart(f"{name}_{i}", layer) for i, layer in enumerate(value, 1))
+            else:
+                continue
+            setattr(self, name, module)
+            setattr(self.equations, name, module)
+
+    def forward(self, ids, x=None):
+        return self.equations.forward(TensorSlots(ids, x, self.offsets))      # (N,)
 
     def inputs(self, X):
         """The tensors of a table's rows, to call the module with: ``module(*module.inputs(X))``.
@@ -195,87 +260,5 @@ class TorchModel(nn.Module):
         x = None if slots.x is None else torch.tensor(slots.x, dtype=like.dtype, device=like.device)
         return torch.tensor(slots.ids, dtype=torch.int64, device=like.device), x
 
-
-class LR(TorchModel):
-    """y = w_0 + sum_i w_i x_i."""
-
-    def __init__(self, model):
-        super().__init__(model)
-        self.linear = Linear(model.linear)
-
-    def forward(self, ids, x=None):
-        return self.linear(ids, x)                                # (B,)
-
-
-class FM(TorchModel):
-    """y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j             (Rendle 2010, eq. 1)."""
-
-    def __init__(self, model):
-        super().__init__(model)
-        self.linear = Linear(model.linear)
-        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
-        self.pooling = FMPooling()
-        self.pooled_dropout = nn.Dropout(model.pooled_dropout.rate)
-
-    def forward(self, ids, x=None):
-        E = self.embedding(ids, x)                                # (B, M, k)  e_i = v_i x_i
-        pooled = self.pooled_dropout(self.pooling(E))             # (B, k)     sum_{i<j} e_i * e_j
-        return self.linear(ids, x) + pooled.sum(dim=1)            # (B,)
-
-
-class AFM(TorchModel):
-    """y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij p_ij                  (Xiao et al. 2017, eq. 6)."""
-
-    def __init__(self, model):
-        super().__init__(model)
-        self.linear = Linear(model.linear)
-        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
-        self.pairs = PairProduct()
-        self.attention = AttentionPooling(model.attention)
-        self.pooled_dropout = nn.Dropout(model.pooled_dropout.rate)
-        self.projection = Readout(model.projection)
-
-    def forward(self, ids, x=None):
-        E = self.embedding(ids, x)                                # (B, M, k)  e_i = v_i x_i
-        pij = self.pairs(E)                                       # (B, P, k)  e_i * e_j
-        pooled = self.pooled_dropout(self.attention(pij))         # (B, k)     sum_{i<j} a_ij p_ij
-        return self.linear(ids, x) + self.projection(pooled)      # (B,)       ... + p . pooled
-
-
-class AutoInt(TorchModel):
-    """y = w . [e^L_1; ...; e^L_M] + b, and what the options add         (Song et al. 2019, eq. 9)."""
-
-    def __init__(self, model):
-        super().__init__(model)
-        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
-        self.vector_dropout = nn.Dropout(model.vector_dropout.rate)
-        self.interacting = nn.Sequential(*map(InteractingLayer, model.interacting))
-        self.readout = Readout(model.readout)
-        self.linear = Linear(model.linear) if model.linear else None
-        self.mlp = mlp(model.mlp) if model.mlp else None
-
-    def forward(self, ids, x=None):
-        E = self.vector_dropout(self.embedding(ids, x))           # (B, M, k)     E^0
-        logit = self.readout(self.interacting(E).flatten(1))      # (B,)          w . [e^L_1; ...] + b
-        if self.linear is not None:
-            logit = logit + self.linear(ids, x)                   #               + sum_i w_i x_i
-        if self.mlp is not None:
-            logit = logit + self.mlp(E.flatten(1))                #               + MLP([e_1; ...; e_M])
-        return logit
-
-
-class DeepFM(TorchModel):
-    """y = y_FM + y_DNN                                                   (Guo et al. 2017, eq. 1)."""
-
-    def __init__(self, model):
-        super().__init__(model)
-        self.linear = Linear(model.linear)
-        self.embedding = Embedding(model.embedding, model.encoder_.offsets)
-        self.pooling = FMPooling()
-        self.mlp = mlp(model.mlp)
-
-    def forward(self, ids, x=None):
-        E = self.embedding(ids, x)                                # (B, M, k)  e_i = v_i x_i
-        y_FM = self.linear(ids, x) + self.pooling(E).sum(dim=1)   # (B,)
-        y_DNN = self.mlp(E.flatten(1))                            # (B,)       MLP([e_1; ...; e_M])
-        return y_FM + y_DNN
+    def _get_name(self):
+        return type(self.equations).__name__                      # what ``print`` calls it

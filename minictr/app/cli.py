@@ -1,0 +1,61 @@
+"""The command line: ``minictr demo``, ``minictr train``, ``minictr explain`` and ``minictr trace``.
+
+Errors of which a user can do something end in one line on stderr and exit code 1 (2 for a wrong command); anything
+else is a defect of minictr and shows its traceback.
+"""
+
+import argparse
+import sys
+import warnings
+
+from .. import __version__
+from ..training import TrainingDiverged
+from .demo_command import add_demo
+from .explain_command import add_explain
+from .trace_command import add_trace
+from .train_command import add_train
+
+EXPECTED_ERRORS = (ValueError, TypeError, OSError, TrainingDiverged)    # what minictr raises for what a user gave it
+
+
+def main(argv=None):
+    """Run one command; returns the exit code: 0, 1 (bad data or files) or 130 (Ctrl-C). A wrong command exits with 2.
+
+    >>> main(["explain", "no_such_file.npz", "clicks.csv", "--out", "pics"])      # the message goes to stderr
+    1
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if not hasattr(args, "run"):
+        parser.print_help(sys.stderr)
+        return 2
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *where: print(f"minictr: warning: {message}", file=sys.stderr)
+        try:
+            return args.run(args)
+        except BrokenPipeError:     # the reader of our output, such as head, has seen enough
+            sys.stderr.close()
+            return 0
+        except KeyboardInterrupt:
+            print("\nminictr: interrupted", file=sys.stderr)
+            return 130
+        except EXPECTED_ERRORS as error:
+            system = isinstance(error, OSError) and error.strerror and error.filename
+            message = f"{error.filename}: {error.strerror}" if system else str(error)
+            print(f"minictr: error: {' '.join(message.split())}", file=sys.stderr)
+            return 1
+
+
+def build_parser():
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="minictr", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Factorization models for click prediction: train them, and look at what they learned.",
+        epilog="Start with:  minictr demo\nEach command has its own help:  minictr train --help")
+    parser.add_argument("--version", action="version", version=f"minictr {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_demo(commands)
+    add_train(commands)
+    add_explain(commands)
+    add_trace(commands)
+    return parser

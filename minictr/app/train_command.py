@@ -1,0 +1,183 @@
+"""``minictr train``: a model from a table, saved."""
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..checks import split_rows
+from ..fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field
+from ..models import FM, AutoInt, Model
+from .options import MODELS, add_command, at_least, multi_valued, names, positive, setting, share
+from .scores import score_table
+from .table_files import check_columns, read_numbers, read_table, read_target
+
+OWN_OPTIONS = ("epochs", "batch_size", "learning_rate", "embedding_dim", "seed", "task")
+
+
+def add_train(commands):
+    """``minictr train``."""
+    train = add_command(commands, "train", run_train, "train a model on a table and save it", """
+        Trains a model to predict one column of a table from the others, says how good it is on rows held out,
+        and saves it. The table is a .csv or .tsv file with a header line (also .csv.gz, .tsv.gz), or .parquet.
+
+        Each column becomes a field: text and whole numbers are categories (each value has a vector of its own),
+        numbers with a decimal point are numerical (standardised). The command says what it took each column for;
+        --categorical, --numerical, --multi-valued and --ignore correct it. Empty cells and NA are missing values.
+
+        examples:
+          minictr train clicks.csv --target click --model afm --save m.npz
+          minictr train clicks.csv --target click --model fm --save m.npz \\
+              --ignore row_id --numerical age,price --multi-valued 'genres:|' --epochs 20
+          minictr train clicks.csv --target click --model deepfm --save m.npz \\
+              --set deep_layers=[64,32] --set dropout=0.2
+          minictr train ratings.csv --target rating --task regression --model fm --save m.npz
+        """)
+    train.add_argument("table", type=Path, metavar="TABLE", help="the file with the training data")
+    train.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    train.add_argument("--model", required=True, choices=MODELS,
+                       help="lr: fields only. fm: every pair of fields, an inner product. afm: FM with attention over "
+                            "pairs. autoint: self-attention between fields. deepfm: FM plus a multi-layer perceptron")
+    train.add_argument("--save", required=True, type=Path, metavar="FILE", help="where to write the trained model")
+    train.add_argument("--task", choices=["binary", "regression"], default="binary",
+                       help="binary: the target is 0 or 1, predict its probability (default). regression: predict a "
+                            "number")
+    train.add_argument("--validation", type=share, default=0.1, metavar="SHARE",
+                       help="share of rows, drawn at random, to measure on and to stop training by (default 0.1); 0: "
+                            "train on all rows, measure nothing")
+    columns = train.add_argument_group("columns")
+    columns.add_argument("--categorical", type=names, default=[], metavar="A,B", help="columns that hold categories")
+    columns.add_argument("--numerical", type=names, default=[], metavar="C,D",
+                         help="columns that hold numbers whose size means something; they are standardised")
+    columns.add_argument("--multi-valued", type=multi_valued, action="append", default=[], metavar="COLUMN:SEP",
+                         help="column whose cells hold several categories, and what separates them, as in 'genres:|' "
+                              "(in quotes, the shell has its own use for |); give it once for each such column")
+    columns.add_argument("--ignore", type=names, default=[], metavar="X,Y",
+                         help="columns to leave out: row numbers, anything known only after the click")
+    settings = train.add_argument_group("settings of the model")
+    settings.add_argument("--epochs", type=at_least(1), metavar="N",
+                          help=f"passes over the data, at most (default {Model.epochs})")
+    settings.add_argument("--batch-size", type=at_least(1), metavar="N",
+                          help=f"rows that one update sees (default {Model.batch_size})")
+    settings.add_argument("--learning-rate", type=positive, metavar="X",
+                          help=f"the size of an update (default {Model.learning_rate})")
+    settings.add_argument("--embedding-dim", type=at_least(1), metavar="K",
+                          help=f"numbers in a value's vector (default {FM.embedding_dim}; autoint: "
+                               f"{AutoInt.embedding_dim})")
+    settings.add_argument("--seed", type=at_least(0), default=0, metavar="S",
+                          help="draws the validation rows and starts the model (default 0)")
+    settings.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
+                          help="any other argument of the model's class, the value as JSON (0.2, true, [64,32]); text "
+                               "needs no quotes. Give it once for each")
+
+
+def model_settings(args):
+    """The constructor arguments that the command line gives; exits with 2 where they do not fit the model."""
+    cls = MODELS[args.model]
+    types = {field.name: field.type for field in dataclasses.fields(cls)}
+    settings = {name: getattr(args, name) for name in OWN_OPTIONS if getattr(args, name) is not None}
+    for name, value in args.set:
+        if name in OWN_OPTIONS:
+            args.parser.error(f"--set {name}: use --{name.replace('_', '-')}")
+        if name in ("fields", "init_from", "verbose"):
+            args.parser.error(f"--set {name}: not on the command line; in Python it is an argument of {cls.__name__}")
+        value = tuple(value) if isinstance(value, list) else value
+        value = float(value) if types.get(name) is float and type(value) is int else value
+        if name in types and not isinstance(value, types[name]):
+            args.parser.error(f"--set {name}: expected {getattr(types[name], '__name__', types[name])}, got {value!r}")
+        settings[name] = value
+    unknown = [name for name in settings if name not in types]
+    if unknown:
+        args.parser.error(f"{cls.__name__} has no setting {unknown[0]!r}; it has {', '.join(types)}")
+    return settings
+
+
+def named_columns(args):
+    """{column: field, or None for one to ignore} as the options say; exits with 2 if one is named twice."""
+    columns = {}
+    for name, field in [*((name, None) for name in args.ignore), *((field.name, field) for field in args.multi_valued),
+                        *((name, Categorical(name)) for name in args.categorical),
+                        *((name, Numerical(name, transform="standard")) for name in args.numerical)]:
+        if name in columns or name == args.target:
+            args.parser.error(f"the column {name!r} is named more than once")
+        columns[name] = field
+    return columns
+
+
+def run_train(args):
+    """Train a model on a table and save it."""
+    settings, columns = model_settings(args), named_columns(args)
+    if args.save.is_dir() or not args.save.absolute().parent.is_dir():
+        raise ValueError(f"--save {args.save}: " + ("this is a folder; name a file" if args.save.is_dir() else
+                                                    f"there is no folder {args.save.parent}; make it first"))
+    table = read_table(args.table, as_text=[name for name, field in columns.items() if isinstance(field, Categorical)])
+    check_columns(table, [args.target, *columns], args.table)
+    y = read_target(table, args.target, args.task, args.table)
+    X = table.drop(columns=[args.target, *(name for name, field in columns.items() if field is None)])
+    if not len(X.columns):
+        raise ValueError(f"{args.table}: no column is left to predict {args.target!r} from")
+    fields = [columns.get(name) or infer_field(name, X[name]) for name in X]
+    for field in fields:
+        if isinstance(field, Numerical):
+            read_numbers(X, field.name, args.table)
+    print(f"{args.table}: {len(X):,} rows, target {args.target!r} with mean {y.mean():.4g}; the fields are")
+    print_fields(X, fields, columns)
+    print()
+
+    model = MODELS[args.model](fields=fields, verbose=True, **settings)
+    if args.validation:
+        train, held_out = split_rows(len(y), args.validation, args.seed)
+        model.fit(X.iloc[train], y[train], validation=(X.iloc[held_out], y[held_out]))
+    else:
+        model.fit(X, y)
+    interrupted = model.history_.attrs["interrupted"]
+    if interrupted and not len(model.history_):
+        print("minictr: interrupted before the first epoch was over: nothing is saved", file=sys.stderr)
+        return 130
+    if args.validation:
+        print(f"\nOn the {len(held_out):,} validation rows, which also chose the best epoch:")
+        print(score_table(model, X.iloc[held_out], y[held_out], y[train].mean(), "mean of the training rows"))
+    model.save(args.save)
+    command = ["minictr", "explain", str(args.save), str(args.table), "--target", args.target, "--out", "pics"]
+    print(f"\nSaved to {args.save}. To look into it:\n  {shlex.join(command)}")
+    return 130 if interrupted else 0
+
+
+def print_fields(X, fields, columns):
+    """Say what each column was taken for, with advice where that was a guess (not in ``columns``)."""
+    encoders = TableEncoder(fields).fit(X).encoders
+    width = max(map(len, encoders))
+    for name, encoder in encoders.items():
+        if isinstance(encoder.spec, Numerical):
+            text = f"numerical, from {float(X[name].min()):g} to {float(X[name].max()):g}, standardised"
+        else:
+            text = f"{encoder.text}, {encoder.n_values:,} values"
+        if isinstance(encoder.spec, MultiValued):
+            text += f", separated by {encoder.spec.sep!r}"
+        if encoder.missing:
+            text += f", missing in {encoder.missing:.1%} of rows"
+        if name not in columns:
+            text += advice(name, X[name], encoder)
+        print(f"  {name:{width}}  {text}")
+
+
+def advice(name, column, encoder):
+    """What to do if the guess was wrong: "" where there is no sign of that."""
+    if type(encoder.spec) is not Categorical:
+        return ""
+    if encoder.kind == "str":
+        number = pd.to_numeric(column, errors="coerce").notna() | column.isna()
+        if number.mean() > 0.9:
+            row = int(np.argmin(number.to_numpy()))
+            return (f" (text because of cells like row {row}'s {column.iloc[row]!r}; correct those, then --numerical "
+                    f"{shlex.quote(name)}?)")
+    if encoder.n_values > len(column) / 2:
+        return f" (hardly two rows share one: --ignore {shlex.quote(name)}?)"
+    if encoder.kind == "int":
+        return f" (whole numbers; if their size means something: --numerical {shlex.quote(name)})"
+    if encoder.kind == "str" and column.str.contains("|", regex=False, na=False).any():
+        return f" (some hold '|': --multi-valued {shlex.quote(name + ':|')}?)"
+    return ""

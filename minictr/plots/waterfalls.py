@@ -1,0 +1,123 @@
+"""How one prediction adds up."""
+
+import numpy as np
+
+from .shared import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    as_numbers,
+    as_panels,
+    bars_size,
+    check_count,
+    check_table,
+    counted,
+    draw_bars,
+    number_format,
+    refuse,
+    short_names,
+    unit_of,
+    with_value,
+)
+
+_SOURCE = "explain.contributions(model, X)"
+_TERM_ORDER = {"field": 0, "pair": 1, "deep part": 2, "together": 2}
+
+
+def waterfall(contributions, *, row=None, top=10, ax=None):
+    """Draw how one prediction adds up: bias, then fields, then pairs, and at the bottom the logit.
+
+    Each bar starts where the one above ended. The `top` largest fields and pairs get a bar each,
+    the rest are summed as "others". For clicks the upper axis reads as probabilities.
+
+    Parameters
+    ----------
+    contributions : DataFrame with columns row, term ("bias", "field", "pair", "deep part"), field_i,
+        field_j and value; or the terms of ``explain.one_prediction``, from "average" on.
+    row : which row of the data; may be left out when the table holds only one.
+    top : how many fields and pairs get a bar of their own.
+    ax : Axes to draw on; None makes a new figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError : if the table is empty or of another kind, a term is unknown or has no value, or it
+        is not clear which row is meant.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from matplotlib.figure import Figure
+    >>> table = pd.DataFrame({"row": 0, "term": ["bias", "field", "pair"],
+    ...                       "field_i": ["", "user", "user"], "field_j": ["", "", "ad"],
+    ...                       "value": [-1.0, 0.5, 0.25]})
+    >>> ax = waterfall(table, ax=Figure().subplots())
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['bias', 'user', 'user × ad', 'logit']
+    """
+    columns = ["row", "term", "field_i", "field_j", "value"]
+    check_table(contributions, columns, _SOURCE)
+    check_count("top", top)
+    rows = contributions["row"].unique().tolist()
+    chosen = rows if row is None else [row]
+    if len(chosen) > 1 or chosen[0] not in rows:
+        raise ValueError(f"choose with row= one of the {len(rows)} explained rows, {rows[:10]}"
+                         f"{' and so on' * (len(rows) > 10)}; got row={row!r}")
+    one = contributions[contributions["row"] == chosen[0]]
+    bad = ~one["term"].isin(["bias", "average", *_TERM_ORDER]) | one["value"].isna()
+    refuse(one, bad, f"a term bias, field or pair (or deep part) and its value, as {_SOURCE} returns")
+    (values,), terms = as_numbers(one, ["value"]), one["term"].to_numpy()
+    begins = np.isin(terms, ["bias", "average"])
+    labels, steps = [terms[begins][0] if begins.any() else "bias"], [values[begins].sum()]
+    named = _term_names(one)
+    ranked = np.argsort(-np.abs(values), kind="stable")
+    ranked = ranked[~begins[ranked]]
+    shown = sorted(ranked[:top], key=lambda k: _TERM_ORDER[terms[k]])  # fields first, else by size
+    labels += [named[k] for k in shown]
+    steps += [*values[shown]]
+    if len(ranked) > top:
+        labels.append(f"others ({counted(len(ranked) - top, 'term')})")
+        steps.append(values[ranked[top:]].sum())
+    binary = contributions.attrs.get("task", "binary") == "binary"
+    labels.append("logit" if binary else "prediction")
+    ends = np.cumsum(steps)
+    starts, ends, steps = [0.0, *ends[:-1], 0.0], [*ends, ends[-1]], [*steps, ends[-1]]
+    colours = [GREY, *(VERMILLION if step > 0 else BLUE for step in steps[1:-1]), GREY]
+    written = number_format(steps)
+    title = f"row {chosen[0]}: " * (labels[0] == "bias") + f"{labels[-1]} {written(steps[-1])}"
+
+    ax = as_panels(ax, 1, 1, bars_size(labels))[0, 0]
+    ax.use_sticky_edges = False  # else a bar that starts at the edge leaves a number no room there
+    texts = [("+" if step > 0 else "") + written(step) for step in steps]
+    draw_bars(ax, labels, steps, starts, colours, ends, texts)
+    ax.vlines(ends[:-1], range(len(ends) - 1), range(1, len(ends)), color=GREY, linewidth=0.8)
+    ax.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+    ax.set_xlabel("log-odds" if binary else unit_of(contributions))
+    if binary:
+        probability = ax.secondary_xaxis("top")
+        probability.xaxis.set_major_formatter(lambda logit, _: _probability(logit))
+        probability.set_xlabel("probability")
+        title += f", probability {_probability(steps[-1])}"
+    ax.set_title(title)
+    return ax
+
+
+def _term_names(terms):
+    """Return a label for each term of one prediction, with the fields' values where the table has them."""
+    pairs = terms[["field_i", "field_j"]].astype(object).to_numpy()
+    is_field = np.isin(terms["term"], ["field", "pair"])
+    fields = dict.fromkeys([*pairs[is_field, 0], *pairs[terms["term"] == "pair", 1]])
+    names = short_names(fields)
+    if (held := terms.attrs.get("values")) is not None:
+        names = {field: with_value(names[field], held[field]) for field in fields}
+    return [names[i] + (f" × {names[j]}" if term == "pair" else "") if known else term
+            for term, known, (i, j) in zip(terms["term"], is_field, pairs, strict=True)]
+
+
+def _probability(logit):
+    """Return the probability of a logit as text."""
+    p = 1 / (1 + np.exp(-np.clip(logit, -700, 700)))
+    return f"{p:.3g}" if p < 0.99 else f"{p:.5f}"
