@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from .checks import check_settings, is_whole
-from .encoding import plain
 from .fields import FIELD_CLASSES, Field, TableEncoder
+from .fields.categorical import plain
 from .layers import parameters, states
 from .ratings import RatingData, Side, weights_of
 from .slots import Slots

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from .checks import as_table, check_rows, check_settings, check_weights, is_share, numbers
-from .encoding import Moments
 from .fields import in_piece
+from .fields.categorical import Moments
 from .slots import Slots
 
 WINDOW = 250_000    # rows that are shuffled together, where the model does not say

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
-from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
+from ..fields.categorical import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
 from ..layers import sigmoid
 from ..models import AFM, AutoInt, Model
 from ..report import as_text, text_table

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, encoding, streaming, training
-from minictr.encoding import Moments
-from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder
+from minictr import AFM, FM, LR, AutoInt, DeepFM, streaming, training
+from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, categorical
+from minictr.fields.categorical import Moments
 from minictr.layers import parameters
 from minictr.training import TrainingDiverged
 
@@ -377,7 +377,7 @@ def test_moments_do_not_depend_on_the_pieces(numbers, sizes, block):
     numbers, weights = np.array(numbers), np.arange(1.0, len(numbers) + 1)
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "MOMENTS_BLOCK", block)
+        patch.setattr(categorical, "MOMENTS_BLOCK", block)
         for cut in (sizes, []):
             moments = Moments()
             for rows in pieces_of(pd.Series(np.arange(len(numbers))), cut):
@@ -398,7 +398,7 @@ def test_moments_far_from_zero():
 
 
 def test_quantiles_of_a_long_column_are_those_of_a_sample(monkeypatch):
-    monkeypatch.setattr(encoding, "SAMPLE", 2000)
+    monkeypatch.setattr(categorical, "SAMPLE", 2000)
     numbers = pd.DataFrame({"z": np.sort(np.random.default_rng(0).normal(size=20_000))})
     encoders = [TableEncoder([Numerical("z", bins=4)]).fit(iter(pieces_of(numbers, sizes)))
                 for sizes in ([], [1, 999], [300] * 60)]
@@ -422,15 +422,15 @@ def test_counting_is_exact_below_the_bound_and_bounded_above_it(monkeypatch):
     exact = TableEncoder([Categorical("c", min_count=min_count)]).fit(iter(pieces_of(table, [700] * 20)))
     assert sorted(exact.encoders["c"].values) == sorted(counts[counts >= min_count].index)
 
-    monkeypatch.setattr(encoding, "MAX_CANDIDATES", 1000)
-    held, merge = [], encoding.CategoricalLearner.merge
+    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 1000)
+    held, merge = [], categorical.CategoricalLearner.merge
 
     def watched(learner):
         merge(learner)
         held.append((len(learner.values), (learner.counts >= min_count).sum(), learner.lost))
 
-    monkeypatch.setattr(encoding.CategoricalLearner, "merge", watched)
-    monkeypatch.setattr(encoding.CategoricalLearner, "MERGE_AT", 500)
+    monkeypatch.setattr(categorical.CategoricalLearner, "merge", watched)
+    monkeypatch.setattr(categorical.CategoricalLearner, "MERGE_AT", 500)
     with pytest.warns(UserWarning, match="column 'c' has very many rare values"):
         bounded = TableEncoder([Categorical("c", min_count=min_count)]).fit(iter(pieces_of(table, [700] * 30)))
     assert len(held) > 5 and all(n - frequent <= 1000 for n, frequent, _ in held)
@@ -442,14 +442,14 @@ def test_counting_is_exact_below_the_bound_and_bounded_above_it(monkeypatch):
 
 
 def test_values_that_reached_min_count_are_never_forgotten(monkeypatch):
-    monkeypatch.setattr(encoding, "MAX_CANDIDATES", 10)
+    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 10)
     table = pd.DataFrame({"c": [f"{i}" for i in range(200) for _ in range(2)]})
     encoder = TableEncoder([Categorical("c", min_count=2)]).fit(iter(pieces_of(table, [40] * 9)))
     assert encoder.encoders["c"].n_values == 200
 
 
 def test_every_value_is_kept_where_all_are_wanted(monkeypatch):
-    monkeypatch.setattr(encoding, "MAX_CANDIDATES", 10)
+    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 10)
     table = pd.DataFrame({"c": [f"{i}" for i in range(200)]})
     assert TableEncoder(["c"]).fit(iter(pieces_of(table, [40] * 9))).encoders["c"].n_values == 200
 

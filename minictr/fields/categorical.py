@@ -8,7 +8,7 @@ A learner is fed the blocks of a training column in turn, and keeps what is need
 
 An encoder is one field, fitted to its training column. Every encoder has
 
-    spec                  the field that was asked for (see fields.py)
+    spec                  the field that was asked for (see table.py)
     n_ids, n_values       its rows of the embedding table, and how many of them are values
     labels()              the text of each id
     unknown, missing      the shares of the training column that became unknown, and were missing
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype, is_list_like, is_scalar
 
-from .checks import warn
+from ..checks import warn
 
 BLOCK = 1_000_000  # rows at a time: temporaries stay small however long the table is
 MAX_CANDIDATES = 1_000_000  # values that a field counts at a time while they are below its min_count

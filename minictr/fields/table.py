@@ -20,8 +20,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from .checks import warn
-from .encoding import (
+from ..checks import warn
+from ..slots import Slots
+from .categorical import (
     MISSING,
     UNKNOWN,
     BinnedEncoder,
@@ -34,7 +35,6 @@ from .encoding import (
     row_blocks,
     value_kind,
 )
-from .slots import Slots
 
 TRANSFORMS = (None, "standard", "minmax", "log_squared", "log2")
 
@@ -80,7 +80,7 @@ class Categorical(Field):
     name : the column.
     min_count : values that occur less often than this in training are unknown. (Of values below
         min_count at most 1,000,000 are counted at a time; a column with more of them is counted
-        approximately, and fit says so: see `minictr.encoding.CategoricalLearner`.)
+        approximately, and fit says so: see `minictr.fields.categorical.CategoricalLearner`.)
     buckets : hash the values into so many ids instead of keeping a vocabulary. The hash is the same
         in every process and for every dtype of the column. Values in one bucket share a vector.
 
@@ -387,7 +387,7 @@ class TableEncoder:
 
     @property
     def encoders(self):
-        """The fitted encoder of each field, by name (see encoding.py)."""
+        """The fitted encoder of each field, by name (see categorical.py)."""
         self._check_fitted()
         return self._encoders
 
