@@ -15,7 +15,7 @@ import pandas as pd
 
 from .checks import check_settings, is_whole
 from .fields import FIELD_CLASSES, Field, TableEncoder
-from .fields.categorical import plain
+from .fields.columns import plain
 from .layers import parameters, states
 from .ratings import RatingData, Side, weights_of
 from .slots import Slots

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
-from ..fields.categorical import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
+from ..fields.binned import BinnedEncoder
+from ..fields.multi_valued import MultiValuedEncoder, as_list
+from ..fields.numerical import NumericalEncoder
 from ..layers import sigmoid
 from ..models import AFM, AutoInt, Model
 from ..report import as_text, text_table

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
-from ..fields.categorical import BinnedEncoder, MultiValuedEncoder, NumericalEncoder
+from ..fields.binned import BinnedEncoder
+from ..fields.multi_valued import MultiValuedEncoder
+from ..fields.numerical import NumericalEncoder
 from ..layers import field_pairs
 
 # Means are over all rows. An interval needs its values all at once, so it is taken over evenly spaced rows: at most

@@ -9,6 +9,7 @@ from .. import persistence, streaming, training
 from .. import ratings as ratings_api
 from ..checks import as_table, check_rows, check_settings, check_validation, is_share, split_rows, warn
 from ..fields import TableEncoder
+from ..fields.windows import cut_windows
 from ..layers import check_layers, matches, named_layers, parameters, sigmoid
 from ..losses import LogLoss, SquaredLoss
 from ..optim import SGD, Adagrad, Adam
@@ -195,7 +196,7 @@ class Model:
     def windows(self, data):
         """Encoded rows that are in memory, as the windows that are shuffled."""
         n_rows = len(data[1])
-        return list(streaming.cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
+        return list(cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
 
     def train(self, windows, n_rows, targets, validation, seeds, after_epoch=None):
         """Train after ``start``; see ``training.fit`` for windows, n_rows and targets."""

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from ..checks import warn
+from ..fields.windows import join, take
 from ..layers import parameters, states
-from ..streaming import join, take
 from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
 from .progress import Progress
 from .step import TrainingDiverged

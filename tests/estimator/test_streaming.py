@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, streaming, training
-from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, categorical
-from minictr.fields.categorical import Moments
+from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, binned, categorical, numerical
+from minictr.fields.numerical import Moments
+from minictr.fields.windows import cut_windows, join, take
 from minictr.layers import parameters
+from minictr.slots import Slots
 from minictr.training import TrainingDiverged
 
 N = 257
@@ -184,9 +186,9 @@ def test_rows_stay_within_their_window(monkeypatch):
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 18, 25, 26])
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_batches_of_windows_are_those_of_all_rows(n, batch_size):
-    slots = streaming.Slots(np.arange(n)[:, None], None, starts=[0])
+    slots = Slots(np.arange(n)[:, None], None, starts=[0])
     for window in (1, 3, 8, 9, n):
-        windows = streaming.cut_windows([(slots, np.arange(n), None)], window)
+        windows = cut_windows([(slots, np.arange(n), None)], window)
         found = [y.tolist() for _, y, _ in training.loop.window_batches(windows, batch_size)]
         assert found == [rows.tolist() for rows in training.loop.batches(np.arange(n), batch_size)]
 
@@ -194,12 +196,12 @@ def test_batches_of_windows_are_those_of_all_rows(n, batch_size):
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12))
 def test_windows_do_not_depend_on_the_parts(sizes, n_rows):
     n = sum(sizes)
-    slots, y = streaming.Slots(np.arange(2 * n).reshape(n, 2), np.arange(2.0 * n).reshape(n, 2), [0, 1]), np.arange(n)
+    slots, y = Slots(np.arange(2 * n).reshape(n, 2), np.arange(2.0 * n).reshape(n, 2), [0, 1]), np.arange(n)
     bounds = [0, *np.cumsum(sizes).tolist()]
-    parts = (streaming.take((slots, y, y), slice(*ends)) for ends in itertools.pairwise(bounds))
-    windows = list(streaming.cut_windows(parts, n_rows))
+    parts = (take((slots, y, y), slice(*ends)) for ends in itertools.pairwise(bounds))
+    windows = list(cut_windows(parts, n_rows))
     assert [len(part[1]) for part in windows[:-1]] == [n_rows] * (len(windows) - 1)
-    found, y_found, c_found = streaming.join(windows)
+    found, y_found, c_found = join(windows)
     assert np.array_equal(found.ids, slots.ids) and np.array_equal(found.x, slots.x)
     assert y_found.tolist() == c_found.tolist() == list(range(n))
 
@@ -377,7 +379,7 @@ def test_moments_do_not_depend_on_the_pieces(numbers, sizes, block):
     numbers, weights = np.array(numbers), np.arange(1.0, len(numbers) + 1)
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(categorical, "MOMENTS_BLOCK", block)
+        patch.setattr(numerical, "MOMENTS_BLOCK", block)
         for cut in (sizes, []):
             moments = Moments()
             for rows in pieces_of(pd.Series(np.arange(len(numbers))), cut):
@@ -398,7 +400,7 @@ def test_moments_far_from_zero():
 
 
 def test_quantiles_of_a_long_column_are_those_of_a_sample(monkeypatch):
-    monkeypatch.setattr(categorical, "SAMPLE", 2000)
+    monkeypatch.setattr(binned, "SAMPLE", 2000)
     numbers = pd.DataFrame({"z": np.sort(np.random.default_rng(0).normal(size=20_000))})
     encoders = [TableEncoder([Numerical("z", bins=4)]).fit(iter(pieces_of(numbers, sizes)))
                 for sizes in ([], [1, 999], [300] * 60)]
