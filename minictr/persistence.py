@@ -93,7 +93,7 @@ def restore(cls, meta, arrays):
     if meta["task"] not in ("binary", "regression"):
         raise ModelFileError(f"task {meta['task']!r} is unknown")
     model.set_task(meta["task"])
-    n = model.encoder_.n_features
+    n = model.encoder_.n_ids
     model.build(n, len(model.encoder_.field_names), np.random.default_rng(0))
     for kind, wanted in (("params", parameters(model)), ("state", states(model))):
         copy_arrays(wanted, below(kind, arrays), kind)

@@ -49,14 +49,20 @@ class TableEncoder:
 
     Attributes
     ----------
+    encoders : the fitted encoder of each of the M fields, by name; see ``minictr.fields``.
+    field_names : their names, in order.
+    offsets : (M,) int array, the first global id of each field.
+    n_ids : n, the number of ids of all fields: the rows of the embedding table.
     widths : (M,) int array, the slots that each field takes in the training table; None in an
         encoder that was loaded.
+
+    The first four are there after ``fit``; before, to ask for one is a ValueError.
 
     Examples
     --------
     >>> from minictr import MultiValued
     >>> encoder = TableEncoder(["user", MultiValued("genres")])
-    >>> encoder.fit({"user": ["ann", "bob"], "genres": ["Action|Drama", "Drama"]}).n_features
+    >>> encoder.fit({"user": ["ann", "bob"], "genres": ["Action|Drama", "Drama"]}).n_ids
     8
     >>> encoder.feature_names("genres")
     ['(unknown)', '(missing)', 'Action', 'Drama']
@@ -72,7 +78,12 @@ class TableEncoder:
     def __init__(self, fields=None):
         self.fields = fields
         self.widths = None
-        self._encoders = self._offsets = self._n_features = None
+
+    def __getattr__(self, name):
+        """Called for an attribute that is not there: what ``fit`` has not learned yet, or a mistake."""
+        if name in ("encoders", "field_names", "offsets", "n_ids"):
+            raise ValueError("this TableEncoder has not learned a table yet: call fit first")
+        raise AttributeError(f"a TableEncoder has no attribute {name!r}")
 
     def fit(self, *tables):
         """Learn every field from its column, forgetting what an earlier fit learned.
@@ -131,51 +142,28 @@ class TableEncoder:
                                          f"out, or name the columns to use: fields=[...]")
                     first_row += learn_piece(learners, piece, own)
         self.widths = np.array([learners[name].width for name in names])
-        return self._keep({name: learners[name].encoder() for name in names})
+        return self._lay_out({name: learners[name].encoder() for name in names})
 
-    def _keep(self, encoders):
-        offsets, n_features = {}, 0
-        for name, encoder in encoders.items():
-            offsets[name] = n_features
-            n_features += encoder.n_ids
-        if n_features > np.iinfo(np.int32).max:
-            raise ValueError(f"the fields need {n_features} ids, but int32 holds 2**31 - 1; give "
+    def _lay_out(self, encoders):
+        """Lay out the ids of these fields, one field's after the other's."""
+        n_ids = [encoder.n_ids for encoder in encoders.values()]
+        if sum(n_ids) > np.iinfo(np.int32).max:
+            raise ValueError(f"the fields need {sum(n_ids)} ids, but int32 holds 2**31 - 1; give "
                              f"the largest fields buckets= or a higher min_count=")
-        self._encoders, self._offsets, self._n_features = encoders, offsets, n_features
+        self.encoders, self.field_names, self.n_ids = encoders, list(encoders), sum(n_ids)
+        self.offsets = np.cumsum(n_ids) - n_ids
         return self
-
-    def _check_fitted(self):
-        if self._encoders is None:
-            raise ValueError("this TableEncoder has not learned a table yet: call fit first")
-
-    @property
-    def encoders(self):
-        """The fitted encoder of each field, by name (see categorical.py)."""
-        self._check_fitted()
-        return self._encoders
-
-    @property
-    def field_names(self):
-        """The names of the M fields, in order."""
-        return list(self.encoders)
-
-    @property
-    def offsets(self):
-        """(M,) int array: the first global id of each field."""
-        return np.array([self._offsets[name] for name in self.encoders])
 
     @property
     def n_features(self):
-        """n, the number of ids of all fields: the rows of the embedding table."""
-        self._check_fitted()
-        return self._n_features
+        """Another name of ``n_ids``, from earlier versions."""
+        return self.n_ids
 
     def _chosen(self, fields):
         """The names of these fields, or of all (None); a ValueError if one is no field, or there are none."""
-        self._check_fitted()
-        names = list(self._encoders if fields is None else fields)
+        names = list(self.encoders if fields is None else fields)
         for name in names:
-            if name not in self._encoders:
+            if name not in self.encoders:
                 raise ValueError(f"{name!r} is not one of the fields {self.field_names}")
         if not names:
             raise ValueError(f"fields is empty; name at least one of {self.field_names}")
@@ -207,7 +195,7 @@ class TableEncoder:
         parts, weighted = [], False
         widths = [1] * len(names) if widths is None else list(widths)
         for number, name in enumerate(names):
-            encoder = self._encoders[name]
+            encoder = self.encoders[name]
             cells = itertools.starmap(encoder.encode, blocks[name])     # lazy: one block after the other
             if isinstance(encoder, MultiValuedEncoder):
                 cells = list(cells)     # all at once: the fullest cell says how many slots there are
@@ -218,8 +206,9 @@ class TableEncoder:
         ends = np.cumsum(widths)
         ids = np.empty((len(columns[names[0]]), ends[-1]), np.int32)
         x = np.ones(ids.shape, np.float32) if weighted else None
+        offsets = dict(zip(self.field_names, self.offsets.tolist(), strict=True))
         for name, part, width, end in zip(names, parts, widths, ends, strict=True):
-            offset = self._offsets[name]
+            offset = offsets[name]
             for (_, rows), (cells, cell_ids, cell_x) in zip(blocks[name], part, strict=True):
                 here = slice(rows.start, rows.stop), slice(end - width, end)
                 n_used = cell_ids.shape[1]
@@ -233,7 +222,7 @@ class TableEncoder:
     def feature_names(self, field):
         """The label of each id of a field: "(unknown)", "(missing)", then its values as text."""
         [name] = self._chosen([field])
-        return self._encoders[name].labels()
+        return self.encoders[name].labels()
 
     def describe(self):
         """What fit learned: one row a field, with its kind and the number of its values.
@@ -291,4 +280,4 @@ class TableEncoder:
             check_state(encoders, "there are no fields")
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"the saved fields are damaged: {error!r}") from error
-        return cls([encoder.spec for encoder in encoders.values()])._keep(encoders)
+        return cls([encoder.spec for encoder in encoders.values()])._lay_out(encoders)

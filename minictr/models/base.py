@@ -266,9 +266,9 @@ class Model:
         """Build the layers, let the bias predict the mean of the targets, make the optimizer."""
         M = len(self.encoder_.field_names)
         self.check_fields(M)
-        self.build(self.encoder_.n_features, M, np.random.default_rng(seeds["init"]))
+        self.build(self.encoder_.n_ids, M, np.random.default_rng(seeds["init"]))
         check_layers(self, self.get_params())
-        self.row_counts_ = np.zeros(self.encoder_.n_features, np.int64)       # training counts what it has seen
+        self.row_counts_ = np.zeros(self.encoder_.n_ids, np.int64)       # training counts what it has seen
         self.initialise(mean)
         self.new_optimizer()
 
@@ -299,7 +299,7 @@ class Model:
 
     def count_rows(self, slots):
         """How often each row of the tables is looked up, (n,); slots of weight 0 only fill up."""
-        counts = np.zeros(self.encoder_.n_features, np.int64)
+        counts = np.zeros(self.encoder_.n_ids, np.int64)
         for start in range(0, len(slots.ids), 100_000):         # np.bincount copies the ids, as larger numbers
             part = slice(start, start + 100_000)
             ids = slots.ids[part] if slots.x is None else slots.ids[part][slots.x[part] != 0]
@@ -311,7 +311,7 @@ class Model:
 
         So an unknown user is scored as an average user: with the mean of the users' weights and vectors.
         """
-        bounds = [*self.encoder_.offsets, self.encoder_.n_features]
+        bounds = [*self.encoder_.offsets, self.encoder_.n_ids]
         for start, stop in itertools.pairwise(bounds):
             counts = self.row_counts_[start:stop]
             untrained = counts == 0
