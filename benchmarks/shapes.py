@@ -72,7 +72,7 @@ class DrawnFields:
     def __init__(self, shape):
         self.field_names = [f"field_{i}" for i in range(shape.fields)]
         self.offsets = np.append(np.arange(shape.numerical), shape.first_ids)
-        self.n_features = shape.ids
+        self.n_ids = self.n_features = shape.ids        # the second: what versions before call it
 
 
 def built(model, shape):

@@ -105,7 +105,7 @@ def stream(path, vocabulary, window, rows):
     seconds, fitted = timed(lambda: model(vocabulary, window).fit(lambda: read(path), "label"))
     epoch = float(fitted.history_["seconds"].sum())
     return {"rows": rows, "seconds": seconds, "first pass": seconds - epoch, "epoch": epoch, "rows/s": rows / seconds,
-            "peak GB": peak_gb(), "ids": fitted.encoder_.n_features,
+            "peak GB": peak_gb(), "ids": fitted.encoder_.n_ids,
             "train loss": float(fitted.history_["train_loss"][0]),
             "base loss": fitted.history_.attrs["base_loss"]}
 

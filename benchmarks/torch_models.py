@@ -310,7 +310,7 @@ def like(model, slots, sparse=False, other_form=False):
     sparse : whether the gradients of the tables are sparse tensors, for SparseAdam.
     other_form : AFM with ``batched``, AutoInt with ``fused``: the same equations, another way to write them.
     """
-    n = model.encoder_.n_features
+    n = model.encoder_.n_ids
     fields = torch.repeat_interleave(torch.from_numpy(np.diff(slots.starts, append=slots.n_slots)))
     if isinstance(model, minictr.LR):
         module = LR(n, sparse)

@@ -282,11 +282,11 @@ def test_the_fm_is_that_of_the_transposed_factor_without_its_diagonal():
     X, y = table(50)
     model = make("FM", fields=["user", "hour"], dtype="float64").fit(X, y)
     rng = np.random.default_rng(0)
-    H = rng.normal(0, 1, (3, model.encoder_.n_features))                       # (k, n): one column a value
+    H = rng.normal(0, 1, (3, model.encoder_.n_ids))                       # (k, n): one column a value
     model.embedding.params["V"][...] = H.T
     w, w0 = model.linear.params["w"], model.linear.params["w0"]
     slots = model.encoder_.encode(X)
-    x = np.zeros((50, model.encoder_.n_features))
+    x = np.zeros((50, model.encoder_.n_ids))
     np.put_along_axis(x, slots.ids.astype(int), 1, axis=1)
     square = np.einsum("bi,ki,kj,bj->b", x, H, H, x)                           # x^T H^T H x
     diagonal = np.einsum("bi,ki,ki,bi->b", x, H, H, x)

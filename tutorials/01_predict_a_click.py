@@ -116,7 +116,7 @@ encoder = TableEncoder(FIELDS).fit(X)
 theirs = encoder.encode(test.X).ids - encoder.offsets                # within each field
 ours = test_ids - offsets
 assert np.array_equal(theirs, np.where(ours == 0, 0, ours + 1))
-assert encoder.n_features == n + len(FIELDS)
+assert encoder.n_ids == n + len(FIELDS)
 fridge = test.X[:1].assign(device="fridge")
 assert (encode(fridge) - offsets)[0, FIELDS.index("device")] == 0    # no error: unknown
 

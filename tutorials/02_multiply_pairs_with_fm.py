@@ -102,7 +102,7 @@ gaps.T.round(3)
 
 # %%
 encoder = lr.encoder_
-n, k = encoder.n_features, 8                                      # ids of all eight fields: 134
+n, k = encoder.n_ids, 8                                           # ids of all eight fields: 134
 sizes = np.diff([*encoder.offsets, n])                            # ids of each field, unknown and missing included
 i, j = field_pairs(len(sizes))                                    # all pairs: (0,1), (0,2), ..., (1,2), ...
 counts = pd.Series({"weights, one for each pair of values": (sizes[i] * sizes[j]).sum(),

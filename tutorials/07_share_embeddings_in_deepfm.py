@@ -342,7 +342,7 @@ for k, widths in ((8, (64, 32)), (4, (10,)), (3, (5, 6, 7))):
     built = DeepFM(embedding_dim=k, deep_layers=widths).prepare(clicks.X, clicks.y)
     counted.append(sum(array.size for array in parameters(built).values()))
     hidden_biases.append(sum(widths))
-    yours.append(count_parameters(built.encoder_.n_features, 8, k, widths))
+    yours.append(count_parameters(built.encoder_.n_ids, 8, k, widths))
 check("three counts", None if any(one is None for one in yours) else yours, counted,
       mistakes={"One too many: DeepFM has no w_0 beside the MLP's b.": np.add(counted, 1),
                 "The hidden layers' biases are missing.": np.subtract(counted, hidden_biases),

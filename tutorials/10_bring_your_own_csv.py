@@ -487,7 +487,7 @@ print("ann, zoe, missing ->", slots.ids[:, 0], "of", users.feature_names("user")
 assert users.feature_names("user")[slots.ids[1, 0]] == "(unknown)"
 assert TableEncoder([Categorical("id")]).fit({"id": ids}).encode({"id": ids}).ids.ravel().tolist() == [2, 3]
 
-embedding = Embedding(users.n_features, 2, np.random.default_rng(0), dtype="float64")
+embedding = Embedding(users.n_ids, 2, np.random.default_rng(0), dtype="float64")
 slots.ids[1] = slots.ids[0]                                         # bug (a) on purpose: zoe is ann
 assert check_gradients(embedding, slots).passed                     # and the gradient check is content
 slots.ids[1] = -1                                                   # bug (b) on purpose

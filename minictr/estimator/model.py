@@ -199,7 +199,7 @@ class Model(Conventions, Ratings):
         source.learn(self, seeds["split"])                        # calls fit_encoder
         self.set_task(Task.choose(self.task, source.distinct, ratings=source.ratings))
         self.rating_data_ = source.rating_data
-        n, M = self.encoder_.n_features, len(self.encoder_.field_names)
+        n, M = self.encoder_.n_ids, len(self.encoder_.field_names)
         self.check_fields(M)
         self.build(n, M, np.random.default_rng(seeds["init"]))
         check_layers(self, self.get_params())
@@ -279,7 +279,7 @@ class Model(Conventions, Ratings):
 
         So an unknown user is scored as an average user: with the mean of the users' weights and vectors.
         """
-        bounds = [*self.encoder_.offsets, self.encoder_.n_features]
+        bounds = [*self.encoder_.offsets, self.encoder_.n_ids]
         for start, stop in itertools.pairwise(bounds):
             counts = self.row_counts_[start:stop]
             untrained = counts == 0

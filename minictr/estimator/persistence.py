@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_settings, is_whole
-from ..encoding import plain
 from ..fields import FIELD_CLASSES, Field, TableEncoder
+from ..fields.columns import plain
 from ..layers import parameters, states
 from ..slots import Slots
 from .ratings import RatingData, Side, weights_of
@@ -92,7 +92,7 @@ def restore(cls, meta, arrays):
     if meta["task"] not in ("binary", "regression"):
         raise ModelFileError(f"task {meta['task']!r} is unknown")
     model.set_task(meta["task"])
-    n = model.encoder_.n_features
+    n = model.encoder_.n_ids
     model.build(n, len(model.encoder_.field_names), np.random.default_rng(0))
     for kind, wanted in (("params", parameters(model)), ("state", states(model))):
         copy_arrays(wanted, below(kind, arrays), kind)

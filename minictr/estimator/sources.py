@@ -7,7 +7,8 @@
 import numpy as np
 
 from ..checks import check_rows, check_validation, is_share, split_rows
-from ..training.data import TrainingData, count_rows, cut_windows, take
+from ..fields.windows import cut_windows, take
+from ..training.data import TrainingData, count_rows
 
 
 class Source:

@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table, check_rows, check_weights, is_share, numbers
-from ..encoding import Moments
-from ..fields import in_piece
-from ..training.data import TrainingData, count_rows, cut_windows
+from ..fields.numerical import Moments
+from ..fields.table import in_piece
+from ..fields.windows import cut_windows
+from ..training.data import TrainingData, count_rows
 from .sources import Source, encoded_pair
 from .task import Task
 

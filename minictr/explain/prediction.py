@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
-from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder, as_list
 from ..estimator.registry import offers
+from ..fields.binned import BinnedEncoder
+from ..fields.multi_valued import MultiValuedEncoder, as_list
+from ..fields.numerical import NumericalEncoder
 from ..layers import sigmoid
 from ..slots import Slots
 from ..text import as_text, text_table

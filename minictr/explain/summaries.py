@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
-from ..encoding import BinnedEncoder, MultiValuedEncoder, NumericalEncoder
+from ..fields.binned import BinnedEncoder
+from ..fields.multi_valued import MultiValuedEncoder
+from ..fields.numerical import NumericalEncoder
 from ..layers import field_pairs, replica
 from ..slots import Slots
 from ..training import chunk_rows

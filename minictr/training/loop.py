@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from ..checks import warn
+from ..fields.windows import join, take
 from ..layers import parameters, states
 from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
-from .data import join, take
 from .progress import Progress
 from .step import TrainingDiverged
 from .threads import Threads, n_cores, one_blas_thread

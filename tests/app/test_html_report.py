@@ -95,7 +95,7 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path, name, task):
     for word, there in (("Self-attention", name == "AutoInt"), ("Interaction effect", name in ("AutoInt", "DeepFM")),
                         ("Top pairs", name != "LR"), ("Calibration", task == "binary"),
                         ("AUC", task == "binary"), ("RMSE", task == "regression"),
-                        ("No target", task == "no target"), ("of the FM part alone", name == "DeepFM")):
+                        ("No target", task == "no target"), ("of the terms of pairs alone", name == "DeepFM")):
         assert (word in page.text) == there, word
     assert page.scripts == [SCRIPT] and "</" not in SCRIPT
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, encoding, training
-from minictr.encoding import Moments
+from minictr import AFM, FM, LR, AutoInt, DeepFM, training
 from minictr.estimator import stream as streaming
-from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder
+from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, binned, categorical, numerical
+from minictr.fields.numerical import Moments
+from minictr.fields.windows import cut_windows, join, take
 from minictr.layers import parameters
 from minictr.slots import Slots
 from minictr.training import TrainingDiverged
-from minictr.training import data as encoded_rows
 
 N = 257
 FIELDS = [Categorical("user", min_count=2), Categorical("shop", buckets=7), MultiValued("tags"),
@@ -189,7 +189,7 @@ def test_rows_stay_within_their_window(monkeypatch):
 def test_batches_of_windows_are_those_of_all_rows(n, batch_size):
     slots = Slots(np.arange(n)[:, None], None, starts=[0])
     for window in (1, 3, 8, 9, n):
-        windows = encoded_rows.cut_windows([(slots, np.arange(n), None)], window)
+        windows = cut_windows([(slots, np.arange(n), None)], window)
         found = [y.tolist() for _, y, _ in training.loop.window_batches(windows, batch_size)]
         assert found == [rows.tolist() for rows in training.loop.batches(np.arange(n), batch_size)]
 
@@ -199,10 +199,10 @@ def test_windows_do_not_depend_on_the_parts(sizes, n_rows):
     n = sum(sizes)
     slots, y = Slots(np.arange(2 * n).reshape(n, 2), np.arange(2.0 * n).reshape(n, 2), [0, 1]), np.arange(n)
     bounds = [0, *np.cumsum(sizes).tolist()]
-    parts = (encoded_rows.take((slots, y, y), slice(*ends)) for ends in itertools.pairwise(bounds))
-    windows = list(encoded_rows.cut_windows(parts, n_rows))
+    parts = (take((slots, y, y), slice(*ends)) for ends in itertools.pairwise(bounds))
+    windows = list(cut_windows(parts, n_rows))
     assert [len(part[1]) for part in windows[:-1]] == [n_rows] * (len(windows) - 1)
-    found, y_found, c_found = encoded_rows.join(windows)
+    found, y_found, c_found = join(windows)
     assert np.array_equal(found.ids, slots.ids) and np.array_equal(found.x, slots.x)
     assert y_found.tolist() == c_found.tolist() == list(range(n))
 
@@ -380,7 +380,7 @@ def test_moments_do_not_depend_on_the_pieces(numbers, sizes, block):
     numbers, weights = np.array(numbers), np.arange(1.0, len(numbers) + 1)
     results = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "MOMENTS_BLOCK", block)
+        patch.setattr(numerical, "MOMENTS_BLOCK", block)
         for cut in (sizes, []):
             moments = Moments()
             for rows in pieces_of(pd.Series(np.arange(len(numbers))), cut):
@@ -401,7 +401,7 @@ def test_moments_far_from_zero():
 
 
 def test_quantiles_of_a_long_column_are_those_of_a_sample(monkeypatch):
-    monkeypatch.setattr(encoding, "SAMPLE", 2000)
+    monkeypatch.setattr(binned, "SAMPLE", 2000)
     numbers = pd.DataFrame({"z": np.sort(np.random.default_rng(0).normal(size=20_000))})
     encoders = [TableEncoder([Numerical("z", bins=4)]).fit(iter(pieces_of(numbers, sizes)))
                 for sizes in ([], [1, 999], [300] * 60)]
@@ -425,15 +425,15 @@ def test_counting_is_exact_below_the_bound_and_bounded_above_it(monkeypatch):
     exact = TableEncoder([Categorical("c", min_count=min_count)]).fit(iter(pieces_of(table, [700] * 20)))
     assert sorted(exact.encoders["c"].values) == sorted(counts[counts >= min_count].index)
 
-    monkeypatch.setattr(encoding, "MAX_CANDIDATES", 1000)
-    held, merge = [], encoding.CategoricalLearner.merge
+    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 1000)
+    held, merge = [], categorical.CategoricalLearner.merge
 
     def watched(learner):
         merge(learner)
         held.append((len(learner.values), (learner.counts >= min_count).sum(), learner.lost))
 
-    monkeypatch.setattr(encoding.CategoricalLearner, "merge", watched)
-    monkeypatch.setattr(encoding.CategoricalLearner, "MERGE_AT", 500)
+    monkeypatch.setattr(categorical.CategoricalLearner, "merge", watched)
+    monkeypatch.setattr(categorical.CategoricalLearner, "MERGE_AT", 500)
     with pytest.warns(UserWarning, match="column 'c' has very many rare values"):
         bounded = TableEncoder([Categorical("c", min_count=min_count)]).fit(iter(pieces_of(table, [700] * 30)))
     assert len(held) > 5 and all(n - frequent <= 1000 for n, frequent, _ in held)
@@ -445,14 +445,14 @@ def test_counting_is_exact_below_the_bound_and_bounded_above_it(monkeypatch):
 
 
 def test_values_that_reached_min_count_are_never_forgotten(monkeypatch):
-    monkeypatch.setattr(encoding, "MAX_CANDIDATES", 10)
+    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 10)
     table = pd.DataFrame({"c": [f"{i}" for i in range(200) for _ in range(2)]})
     encoder = TableEncoder([Categorical("c", min_count=2)]).fit(iter(pieces_of(table, [40] * 9)))
     assert encoder.encoders["c"].n_values == 200
 
 
 def test_every_value_is_kept_where_all_are_wanted(monkeypatch):
-    monkeypatch.setattr(encoding, "MAX_CANDIDATES", 10)
+    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 10)
     table = pd.DataFrame({"c": [f"{i}" for i in range(200)]})
     assert TableEncoder(["c"]).fit(iter(pieces_of(table, [40] * 9))).encoders["c"].n_values == 200
 

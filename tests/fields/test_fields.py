@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minictr import encoding
-from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field
+from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, columns, infer_field
 
 NAN = float("nan")
 
@@ -212,7 +211,7 @@ def test_values_rarer_than_min_count_are_unknown():
     encoder = fitted(Categorical("c", min_count=2), ["a", "b", "a", "c", "c", "c"])
     assert encoder.feature_names("c") == ["(unknown)", "(missing)", "a", "c"]
     assert encode(encoder, ["a", "b", "c"]) == [2, 0, 3]
-    assert fitted(Categorical("c", min_count=9), ["a"]).n_features == 2
+    assert fitted(Categorical("c", min_count=9), ["a"]).n_ids == 2
 
 
 TEXT_COLUMNS = [
@@ -341,7 +340,7 @@ def test_infinite_categories_are_refused():
 def test_hashed_values_get_ids_of_their_buckets():
     values = [f"user {number}" for number in range(500)]
     encoder = fitted(Categorical("c", buckets=16), values)
-    assert encoder.n_features == 18
+    assert encoder.n_ids == 18
     ids = encode(encoder, [*values, "never seen", None])
     assert set(ids[:-2]) == set(range(2, 18)) and 2 <= ids[-2] < 18 and ids[-1] == 1
     assert encoder.feature_names("c")[:3] == ["(unknown)", "(missing)", "bucket 0"]
@@ -456,14 +455,14 @@ def numerical(train, here, **options):
 
 def test_a_number_is_the_weight_of_the_fields_one_vector():
     assert numerical([1.0, 2.0], [3.5, -1, 0]) == ([0, 0, 0], [3.5, -1, 0])
-    assert fitted(Numerical("c"), [1.0]).n_features == 1
+    assert fitted(Numerical("c"), [1.0]).n_ids == 1
 
 
 def test_missing_numbers_have_a_vector_only_if_fit_saw_one():
     assert numerical([1.0, 2.0], [3.5, None]) == ([0, 0], [3.5, 0])
     assert numerical([1.0, NAN], [3.5, None]) == ([0, 1], [3.5, 1])
     encoder = fitted(Numerical("c"), [1.0, NAN])
-    assert encoder.n_features == 2 and encoder.feature_names("c") == ["(number)", "(missing)"]
+    assert encoder.n_ids == 2 and encoder.feature_names("c") == ["(number)", "(missing)"]
 
 
 def test_transforms():
@@ -545,14 +544,14 @@ def test_given_edges_make_one_bin_more():
 def test_a_number_of_bins_splits_the_training_rows_evenly():
     column = np.random.default_rng(0).normal(size=1000)
     encoder = fitted(Numerical("c", bins=5), column)
-    assert encoder.n_features == 7
+    assert encoder.n_ids == 7
     assert np.bincount(encode(encoder, column)).tolist() == [0, 0, 200, 200, 200, 200, 200]
 
 
 def test_bins_that_would_be_empty_in_training_are_left_out():
     column = [0.0] * 90 + [1, 2, 3, 4, 5, 6, 7, 8, 9, NAN]
     encoder = fitted(Numerical("c", bins=20), column)
-    assert set(encode(encoder, column)) == set(range(1, encoder.n_features))
+    assert set(encode(encoder, column)) == set(range(1, encoder.n_ids))
     constant = fitted(Numerical("c", bins=4), [7.0, 7.0])
     assert constant.feature_names("c") == ["(unknown)", "(missing)", "any number"]
     assert encode(constant, [-1.0, 7, 8, None]) == [2, 2, 2, 1]
@@ -573,7 +572,7 @@ FIELDS = ["user", Categorical("hour", buckets=4), "price", MultiValued("genres")
 def test_ids_are_global_field_after_field():
     encoder = TableEncoder(FIELDS).fit(TRAIN)
     assert encoder.field_names == ["user", "hour", "price", "genres", "vip"]
-    assert encoder.offsets.tolist() == [0, 5, 11, 13, 18] and encoder.n_features == 22
+    assert encoder.offsets.tolist() == [0, 5, 11, 13, 18] and encoder.n_ids == encoder.n_features == 22
     slots = encoder.encode(TRAIN[:2])
     assert slots.starts.tolist() == [0, 1, 2, 3, 5]
     assert slots.ids[:, [0, 2, 3, 4, 5]].tolist() == [[2, 11, 15, 16, 21], [3, 11, 16, 14, 20]]
@@ -705,9 +704,11 @@ def test_tables_that_cannot_be_encoded(table, fields, error, message):
 
 
 def test_an_encoder_that_has_not_been_fitted_says_so():
-    for use in (lambda e: e.n_features, lambda e: e.encode(TRAIN), lambda e: e.get_state()):
+    for use in (lambda e: e.n_ids, lambda e: e.encoders, lambda e: e.field_names, lambda e: e.offsets,
+                lambda e: e.encode(TRAIN), lambda e: e.get_state()):
         with pytest.raises(ValueError, match="call fit first"):
             use(TableEncoder())
+    assert not hasattr(TableEncoder(), "nonsense") and copy.deepcopy(TableEncoder(FIELDS)).fields == FIELDS
     with pytest.raises(ValueError, match="'x' is not one of the fields"):
         TableEncoder(FIELDS).fit(TRAIN).feature_names("x")
 
@@ -846,7 +847,7 @@ def test_any_damage_to_a_state_raises_value_error_or_does_no_harm(data):
                              for name in loaded.field_names}).ids
     except (TypeError, ValueError):
         return
-    assert 0 <= ids.min() <= ids.max() < loaded.n_features
+    assert 0 <= ids.min() <= ids.max() < loaded.n_ids
 
 
 # --------------------------------------------------------------------------------------- properties
@@ -942,7 +943,7 @@ def test_a_row_is_encoded_the_same_alone_in_any_order_and_in_any_block(train, he
         alone = {name: column.iloc[row:row + 1] for name, column in here.items()}
         assert weights_by_id(encoder.encode(alone)) == [whole[row]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "BLOCK", 2)
+        patch.setattr(columns, "BLOCK", 2)
         in_blocks = encoder.encode(here)
         assert np.array_equal(in_blocks.ids, slots.ids) and np.array_equal(in_blocks.x, slots.x)
         assert same_state(TableEncoder(PROPERTY_FIELDS).fit(train), encoder)
@@ -964,7 +965,7 @@ def test_the_order_of_the_training_rows_does_not_matter(train, random):
 
 
 def test_blocks_of_different_types_are_still_one_column(monkeypatch):
-    monkeypatch.setattr(encoding, "BLOCK", 2)
+    monkeypatch.setattr(columns, "BLOCK", 2)
     column = pd.Series([1, 2, None, None, 2.5, 1], dtype=object)
     encoder = fitted(Categorical("c"), column)
     assert encoder.feature_names("c")[2:] == ["1.0", "2.0", "2.5"]
@@ -993,7 +994,7 @@ def test_a_reader_steps_through_few_functions_a_column():
     assert two - one <= 3 and twenty - one == 19 * (two - one)
     alone = TableEncoder(["f0"]).fit(table)
     assert calls(lambda: alone.encode(table)) == one
-    assert calls(lambda: encoder.n_features) <= 2 and calls(lambda: encoder.field_names) <= 3
+    assert calls(lambda: (encoder.n_ids, encoder.field_names, encoder.offsets, encoder.encoders)) == 0
     cells = pd.DataFrame({"m": [["a", "b"]] * 50, "few": [["a", "b"]] * 50})
     lists = TableEncoder().fit(cells)
     assert calls(lambda: lists.encode(cells)) == calls(lambda: lists.encode(cells[:2]))

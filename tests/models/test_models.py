@@ -717,7 +717,7 @@ def test_reg_of_tables_counts_every_look_up(name, tables):
     X, y = mixed_table(20)
     model, start, steps = step_of_reg(MODELS[name], 0.7, X, y)
     slots = model.encoder_.encode(X)
-    times = np.bincount(slots.ids[slots.x != 0], minlength=model.encoder_.n_features)
+    times = np.bincount(slots.ids[slots.x != 0], minlength=model.encoder_.n_ids)
     assert times.max() > 1
     for name, step in steps.items():
         expected = np.zeros_like(step)

@@ -348,7 +348,7 @@ def test_all_details_have_the_lines_inside_of_softmax():
 def dimensions(name, step, rows):
     """What the letters in the comments stand for; a dict of letter: number."""
     model, slots = build(name), build(name).encoder_.encode(X[:rows])
-    M, n = slots.n_fields, model.encoder_.n_features
+    M, n = slots.n_fields, model.encoder_.n_ids
     found = {"B": rows, "M": M, "n": n, "S": slots.n_slots, "P": M * (M - 1) // 2, "k": 3, "t": 5, "H": 4, "d": 2,
              "d'": 2, "C": 4}
     layer = dict(named_layers(model)).get(step.layer)

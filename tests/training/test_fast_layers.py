@@ -245,7 +245,7 @@ def started(name, seed, **settings):
     """A random float64 model of which training can start, and Slots of 12 rows."""
     model, slots, _ = draw_model(name, seed, B=12, M=4, kind=oracles.SLOT_KINDS[seed % 3], **settings)
     model.set_task("binary")
-    model.encoder_ = types.SimpleNamespace(field_names=list("abcd"), n_features=oracles.N_VALUES)
+    model.encoder_ = types.SimpleNamespace(field_names=list("abcd"), n_ids=oracles.N_VALUES)
     model.new_optimizer()
     return model, slots
 

@@ -770,9 +770,9 @@ def test_the_first_partial_fit_starts_at_the_weighted_base_rate():
 def test_partial_fit_keeps_the_vocabulary():
     X, y = table(100)
     model = make("FM").fit(X, y)
-    n = model.encoder_.n_features
+    n = model.encoder_.n_ids
     model.partial_fit(X.assign(user="eve"), y)
-    assert model.encoder_.n_features == n
+    assert model.encoder_.n_ids == n
 
 
 def test_steps_check_their_targets():

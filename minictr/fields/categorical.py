@@ -1,0 +1,178 @@
+"""A column of categories: its frequent values are learned, and each of them has an id."""
+
+import numpy as np
+import pandas as pd
+
+from ..checks import warn
+from .columns import DTYPES, distinct_values, value_kind
+from .saved import check_state, stored_array, stored_share, stored_text
+
+MAX_CANDIDATES = 1_000_000  # values that a field counts at a time while they are below its min_count
+UNKNOWN, MISSING, FIRST_VALUE = 0, 1, 2  # ids within every field but a plain number
+
+
+def common_kind(name, one, other):
+    """The kind of a column whose blocks are of two kinds."""
+    if {one, other} == {"int", "float"}:
+        return "float"
+    raise TypeError(f"column {name!r} mixes {' and '.join(sorted((one, other)))} values; make them "
+                    f"one type, for example with .astype(str)")
+
+
+class CategoricalLearner:
+    """Counts the values of a training column; those that are frequent enough get ids.
+
+    Memory is that of the distinct values, not of the rows. With a ``min_count`` it is bounded further, as the tail of
+    rare values may be long: a value that has reached min_count belongs to the vocabulary, and of all others at most
+    MAX_CANDIDATES are kept. When there are more, those with the lowest counts are forgotten, until at most half of
+    MAX_CANDIDATES are left (as in lossy counting: Manku & Motwani, VLDB 2002). Each time ``lost`` grows by the
+    highest count forgotten, so no count is too low by more than ``lost``: a value of the vocabulary occurs at least
+    min_count times, and a value that occurs min_count + lost times is in it. As long as only values seen once are
+    forgotten, lost is at most 2 N / MAX_CANDIDATES for N rows.
+    """
+
+    MERGE_AT = 2 ** 16      # values that may wait at least
+
+    def __init__(self, spec):
+        self.spec, self.kind, self.width = spec, "empty", 1
+        self.values = self.counts = None
+        self.waiting, self.n_waiting = [], 0    # (values, counts) of the blocks that are not in `values` yet
+        self.n_rows = self.n_missing = self.n_occurrences = self.lost = 0
+
+    def add(self, block, rows):
+        """Learn from one more block."""
+        values, kind, counts, n_missing = self.count(block, rows)
+        if self.kind == "empty":
+            self.kind = kind
+        elif kind not in ("empty", self.kind):
+            self.kind = common_kind(self.spec.name, self.kind, kind)
+        self.n_rows += len(block)
+        self.n_missing += n_missing
+        if not len(values):
+            return
+        self.n_occurrences += counts.sum()
+        self.waiting.append((values, counts))
+        self.n_waiting += len(values)
+        # not after every block: merging costs as much as there are values in all
+        if self.n_waiting > max(self.MERGE_AT, 0 if self.values is None else len(self.values)):
+            self.merge()
+
+    def count(self, block, rows):
+        """The block's distinct values, their kind, how often each occurs, how many are missing."""
+        if self.spec.buckets is not None:
+            kind, n_missing = value_kind(self.spec.name, block, rows), int(block.isna().sum())
+            return (), kind if n_missing < len(block) else "empty", None, n_missing
+        codes, values, kind = distinct_values(self.spec.name, block, rows)
+        counts = np.bincount(codes[codes >= 0], minlength=len(values))
+        return values, kind, counts, int((codes < 0).sum())
+
+    def merge(self):
+        """Add the counts that are waiting; forget rare values if there are too many."""
+        if self.values is not None:
+            self.waiting.insert(0, (self.values, self.counts))
+        values, counts = map(np.concatenate, zip(*self.waiting, strict=True))
+        codes, self.values = pd.factorize(values)
+        self.counts = np.bincount(codes, weights=counts)
+        self.waiting, self.n_waiting = [], 0
+        candidates = self.counts[self.counts < self.spec.min_count]
+        if len(candidates) > MAX_CANDIDATES:
+            place = len(candidates) - MAX_CANDIDATES // 2 - 1
+            forgotten = np.partition(candidates, place)[place]      # at most half of MAX_CANDIDATES lie above it
+            keep = self.counts > forgotten
+            self.values, self.counts = self.values[keep], self.counts[keep]
+            self.lost += int(forgotten)
+
+    def encoder(self):
+        """The encoder of all blocks so far."""
+        spec, missing = self.spec, self.n_missing / self.n_rows
+        if self.kind == "empty":
+            raise ValueError(f"column {spec.name!r} has only missing values: leave it out of the fields")
+        if spec.buckets is not None:
+            return spec.encoder_class(spec, self.kind, None, 0.0, missing)
+        self.merge()
+        if self.lost:
+            warn(f"column {spec.name!r} has very many rare values: it was counted with at most {MAX_CANDIDATES:,} of "
+                 f"them at a time, so that values which occur {spec.min_count} to {spec.min_count + self.lost - 1} "
+                 f"times may be unknown as well; with buckets= there is nothing to count")
+        frequent = self.counts >= spec.min_count
+        unknown = float((self.n_occurrences - self.counts[frequent].sum()) / self.n_occurrences)
+        return spec.encoder_class(spec, self.kind, np.sort(self.values[frequent]), unknown, missing)
+
+
+class CategoricalEncoder:
+    """Every frequent value has an id of its own, or shares one of a fixed number of buckets.
+
+    Parameters
+    ----------
+    spec : Categorical.
+    kind : "str", "int", "float" or "bool".
+    values : sorted array of the values with ids, in the dtype of their kind; None if hashed.
+    unknown, missing : shares of the training values that were too rare, and of missing rows.
+    """
+
+    text = "categorical"
+    learner_class = CategoricalLearner
+
+    def __init__(self, spec, kind, values, unknown, missing):
+        self.spec, self.kind, self.values = spec, kind, values
+        self.unknown, self.missing = unknown, missing
+        self.n_values = spec.buckets if values is None else len(values)
+        self.n_ids = FIRST_VALUE + self.n_values
+        self._index = None if values is None else pd.Index(values, dtype=values.dtype)
+
+    def encode(self, block, rows):
+        """Cells (N,), ids (C, 1), no x. The last cell is the missing one: code -1 picks it."""
+        cells, values, kind = distinct_values(self.spec.name, block, rows, self.kind)
+        return cells, np.append(self.lookup(values, kind), np.int32(MISSING))[:, None], None
+
+    def lookup(self, values, kind):
+        """The id (int32) of each value."""
+        if kind == "empty":
+            return np.empty(0, np.int32)
+        if kind == "float" and self.kind == "int":
+            # whole numbers in a float column are ints that had to live beside a NaN
+            ids = np.full(len(values), UNKNOWN, np.int32)
+            whole = (np.abs(values) < 2.0**63) & (values == np.floor(values))
+            ids[whole] = self.lookup(values[whole].astype(np.int64), "int")
+            return ids
+        values = values.astype(DTYPES[self.kind], copy=False)
+        if self.values is None:
+            # pandas' hash, because Python's own hash of a text differs from process to process
+            hashes = pd.util.hash_array(values, categorize=False)
+            return (hashes % np.uint64(self.n_values)).astype(np.int32) + np.int32(FIRST_VALUE)
+        found = self._index.get_indexer(pd.Index(values, dtype=values.dtype)).astype(np.int32)
+        return np.where(found < 0, np.int32(UNKNOWN), found + np.int32(FIRST_VALUE))
+
+    def labels(self):
+        """The text of each id."""
+        if self.values is None:
+            return ["(unknown)", "(missing)", *(f"bucket {b}" for b in range(self.n_values))]
+        return ["(unknown)", "(missing)", *map(str, self.values)]
+
+    def state(self):
+        """Everything learned: a JSON-able dict, and arrays without objects."""
+        state = {"kind": self.kind, "unknown": self.unknown, "missing": self.missing}
+        if self.values is None:
+            return state, {}
+        if self.kind != "str":
+            return state, {"values": self.values}
+        # one stretch of UTF-8, for a NumPy text array makes every value as long as the longest
+        text = "".join(self.values).encode("utf-8", "surrogatepass")
+        lengths = np.array([len(value) for value in self.values], np.int64)
+        return state, {"text": np.frombuffer(text, np.uint8), "lengths": lengths}
+
+    @classmethod
+    def from_state(cls, spec, state, arrays):
+        """Undo `state`, checking all of it."""
+        kind, values = state["kind"], None
+        check_state(kind in DTYPES, f"column {spec.name!r} has values of unknown kind {kind!r}")
+        if spec.buckets is None:
+            if kind == "str":
+                values = stored_text(arrays)
+            else:
+                values = stored_array(arrays, "values", DTYPES[kind])
+            finite = kind != "float" or np.isfinite(values).all()
+            check_state(finite and (values[1:] > values[:-1]).all(),
+                        f"the values of column {spec.name!r} must be finite, distinct and sorted")
+        unknown, missing = stored_share(state, "unknown"), stored_share(state, "missing")
+        return cls(spec, kind, values, unknown, missing)

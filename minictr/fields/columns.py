@@ -1,0 +1,154 @@
+"""A column of a table, read: what kind of values it holds, and which distinct ones."""
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import infer_dtype, is_list_like
+
+BLOCK = 1_000_000  # rows at a time: temporaries stay small however long the table is
+
+# What infer_dtype says -> the kind of the values. Only values of one kind can be equal.
+KINDS = {"string": "str", "integer": "int", "floating": "float", "mixed-integer-float": "float",
+         "boolean": "bool", "empty": "empty"}
+DTYPES = {"str": np.dtype(object), "int": np.dtype(np.int64), "float": np.dtype(np.float64),
+          "bool": np.dtype(bool)}
+
+
+def check_table(table):
+    """Raise TypeError unless this is a DataFrame or a dict of columns."""
+    if not isinstance(table, (pd.DataFrame, dict)):
+        raise TypeError(f"a table is a DataFrame or a dict of columns, got {type(table).__name__}; "
+                        f"an array needs names: pd.DataFrame(array, columns=[...])")
+
+
+def read_columns(table, names):
+    """These columns of a DataFrame or dict, by name; all must be there, and equally long."""
+    columns, names = {}, list(names)
+    for name in names:
+        if name not in table:
+            raise ValueError(f"column {name!r} was in fit but is missing here; got {list(table)}")
+    for name in names:
+        column = table[name]    # a DataFrame's column is a Series already, unless its name is there twice
+        columns[name] = column if isinstance(column, pd.Series) else read_column(name, column)
+    for name, column in columns.items():
+        if len(column) != len(columns[names[0]]):
+            raise ValueError(f"the columns of a table must be equally long: {names[0]!r} has "
+                             f"{len(columns[names[0]])} rows, {name!r} has {len(column)}")
+    return columns
+
+
+def read_column(name, values):
+    """One column of a table as a Series, from a list, array, Series or pandas array."""
+    if isinstance(values, pd.DataFrame):
+        raise ValueError(f"column {name!r} is in the table {values.shape[1]} times; give every "
+                         f"column a name of its own")
+    if not is_list_like(values) or isinstance(values, (dict, set, frozenset)):
+        raise TypeError(f"column {name!r} must be a list, array or Series with one value a row, "
+                        f"got {type(values).__name__}")
+    if getattr(values, "ndim", 1) != 1:
+        raise ValueError(f"column {name!r} has shape {values.shape}; a column has one dimension")
+    return pd.Series(values)
+
+
+def row_blocks(columns):
+    """Cut columns, given by name, into blocks: {name: [(block, the numbers of its rows), ...]}."""
+    blocks = {}
+    for name, column in columns.items():
+        blocks[name] = []
+        for first in range(0, len(column), BLOCK):
+            block = column.iloc[first:first + BLOCK]
+            blocks[name].append((block, range(first, first + len(block))))
+    return blocks
+
+
+def plain(value):
+    """The value without NumPy types and tuples, to be compared, shown, or stored as JSON."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def shown(value):
+    """The value as text for an error message, not too long."""
+    return f"{plain(value)!r:.60}"
+
+
+def value_kind(name, column, rows):
+    """What the values are in whatever dtype: "str", "int", "float", "bool", or "empty" if none."""
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    inferred = infer_dtype(values, skipna=True)
+    if inferred not in KINDS and column.dtype == object:
+        inferred = infer_dtype(column.dropna(), skipna=True)  # a NaT among others misleads it
+    if inferred in KINDS:
+        return KINDS[inferred]
+    present = column.notna().to_numpy()
+    examples = {}
+    for row, value in zip(np.asarray(rows)[present], column[present], strict=True):
+        examples.setdefault(type(value).__name__, f"row {row}: {shown(value)}")
+    if "date" in inferred or inferred in ("timedelta64", "timedelta", "period", "time"):
+        advice = "derive columns from it, for example .dt.hour and .dt.dayofweek"
+    elif examples.keys() & {"list", "tuple", "set", "frozenset", "ndarray"}:
+        advice = "a field whose rows hold several values is a MultiValued"
+    elif "bytes" in examples:
+        advice = "turn them into text with .str.decode('utf-8')"
+    else:
+        advice = "turn all into one of these, for example with .astype(str) or .astype(float)"
+    found = " and ".join(f"{kind} ({where})" for kind, where in list(examples.items())[:2])
+    raise TypeError(f"column {name!r} holds {found or inferred}, but a field holds text, whole "
+                    f"numbers, floats or True/False; {advice}")
+
+
+def read_numbers(name, block, rows):
+    """The block as float64, NaN where missing; refuses infinities and text that is no number."""
+    if isinstance(block.dtype, pd.CategoricalDtype):
+        block = block.astype(object)
+    if block.dtype != object:
+        value_kind(name, block, rows)  # refuses dates, which to_numeric would convert
+    try:
+        numbers = pd.to_numeric(block, errors="coerce")
+        if numbers.dtype.kind == "c":
+            raise TypeError("some are complex; make the real and the imaginary part two columns")
+        numbers = numbers.to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"column {name!r}, rows {rows[0]} to {rows[-1]}, cannot be read as "
+                        f"numbers: {error}") from error
+    if block.dtype.kind == "O":
+        refuse(name, block, rows, np.isnan(numbers) & block.notna().to_numpy(),
+               "is not a number; correct it, or make the field a Categorical")
+    refuse(name, block, rows, np.isinf(numbers), "is infinite; replace it, or mark it as missing")
+    return numbers
+
+
+def refuse(name, block, rows, bad, problem):
+    """Raise a ValueError that names the first bad row, if any row is bad."""
+    if bad.any():
+        first = int(np.argmax(bad))
+        value = shown(block.iloc[first])
+        raise ValueError(f"column {name!r}, row {rows[first]}: {value} {problem}")
+
+
+def distinct_values(name, block, rows, expected=None):
+    """Which distinct value each row holds (-1: missing), these values, and their kind.
+
+    The values have the dtype of their kind (DTYPES), so that 3 equals 3 whether it was stored as
+    int8, as nullable Int64 or as an object. With `expected`, the kind of the training column,
+    values of another kind raise TypeError: silently, all of them would be unknown.
+    """
+    kind = KINDS.get(infer_dtype(block, skipna=True)) or value_kind(name, block, rows)  # most are plain to see
+    if kind == "float":
+        block = read_numbers(name, block, rows)
+    codes, values = pd.factorize(block)
+    if not len(values):
+        return codes, np.empty(0, object), "empty"
+    values = np.asarray(values)
+    if kind == "int" and not -2**63 <= int(values.min()) <= int(values.max()) < 2**63:
+        raise ValueError(f"column {name!r} holds whole numbers beyond 64 bits, {values.min()} to "
+                         f"{values.max()}; store them as text: .astype(str)")
+    if expected not in (None, kind) and {expected, kind} != {"int", "float"}:
+        row = rows[int(np.argmax(codes >= 0))]
+        raise TypeError(f"column {name!r} held {expected} values in fit but holds {kind} values "
+                        f"here (row {row}: {shown(values[0])}); convert it as it was for fit, for "
+                        f"example with .astype({expected})")
+    values = values.astype(DTYPES[kind])
+    return codes, (values + 0.0 if kind == "float" else values), kind  # -0.0 + 0.0 is 0.0
