@@ -236,7 +236,7 @@ def test_the_table_sorts_and_filters_in_a_browser(tmp_path):
         [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--dump-dom",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=500,900",
          f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "copy.html").as_uri()],
-        capture_output=True, text=True, timeout=60, check=True).stdout
+        capture_output=True, text=True, check=True).stdout
     seen = json.loads(re.search(r"<pre>(.*?)</pre>", dom)[1])
     values = explain.pair_importance(model, X)["value"].sort_values()
     assert seen["text"] == sorted(seen["text"]) and len(seen["text"]) == 6

@@ -36,6 +36,7 @@ def make_table(n=N, seed=0):
 TABLE = make_table()
 X, Y = TABLE.drop(columns=["click", "weight"]), TABLE["click"]
 PLAIN = TABLE.drop(columns="weight")
+GIVE_UP = 600            # seconds: only a guard against waiting forever for a thread that never comes
 
 
 def pieces_of(table, sizes):
@@ -223,7 +224,7 @@ def test_pieces_are_read_while_the_model_trains(monkeypatch):
     step = training.Trainer.step
 
     def wait_for_the_next_piece(trainer, slots, y, c=None):
-        assert asked.wait(timeout=30)
+        assert asked.wait(GIVE_UP)
         return step(trainer, slots, y, c)
 
     def pieces():
@@ -305,13 +306,13 @@ def test_closing_waits_for_the_piece_that_is_being_read():
         try:
             yield 0
             reading.set()
-            assert go_on.wait(timeout=30)
+            assert go_on.wait(GIVE_UP)
             yield 1
         finally:
             ended.append(1)
 
     ahead = streaming.one_ahead(pieces())
-    assert next(ahead) == 0 and reading.wait(timeout=30)
+    assert next(ahead) == 0 and reading.wait(GIVE_UP)
     timer = threading.Timer(0.05, go_on.set)
     timer.start()
     ahead.close()

@@ -893,7 +893,7 @@ def test_a_fresh_partial_fit_counts_each_row_once():
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_threads_map_gives_the_results_in_order_and_shares_the_work(n):
-    both_started = threading.Barrier(n, timeout=20)
+    both_started = threading.Barrier(n, timeout=600)     # only a guard: with too few threads it would wait forever
 
     def square(i):
         if i < n:
