@@ -237,8 +237,9 @@ def test_rank_correlation_is_that_of_ranks_counted_by_hand(values):
 
 # ------------------------------------------------------------------------------- does it tell the truth?
 
-def worlds(n_rows, seed=0):
-    return (datasets.make_clicks(n_rows, seed=seed, rows_seed=rows_seed) for rows_seed in (0, 1))
+def worlds(train_rows, test_rows=None):
+    return (datasets.make_clicks(rows, seed=0, rows_seed=rows_seed)
+            for rows_seed, rows in enumerate((train_rows, test_rows or train_rows)))
 
 
 SMALL = {"background": 100, "partners": 4}
@@ -246,7 +247,7 @@ SMALL = {"background": 100, "partners": 4}
 
 @pytest.fixture(scope="module")
 def told():
-    train, test = worlds(20_000)
+    train, test = worlds(20_000, 2_000)
     model = AFM(epochs=6, learning_rate=0.01, seed=4).fit(train.X, train.y, validation=0.1)
     return model, train, test, explain.truthfulness(
         model, (train.X, train.y), (test.X, test.y), truth=train.planted_pairs, seeds=3, validation=0.1, **SMALL)
