@@ -1,11 +1,69 @@
-"""The suite itself: no test is up against the clock."""
+"""The suite itself: what is left out on most days, how all of it is run, and that no test is up against the clock."""
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 WITH_A_CLOCK = [*sorted((ROOT / "tests").rglob("*.py")), ROOT / "tutorials" / "build.py"]
 FOREVER = 600           # seconds: longer than anything takes that has not hung, on the slowest machine
+
+LONG_AND_SHORT = """
+import pytest
+from hypothesis import settings
+
+@pytest.mark.long
+def test_long(): print(settings().max_examples, "examples")
+
+def test_short(): print(settings().max_examples, "examples")
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run pytest with this repository's settings on a long and a short test; what it says."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_few.py").write_text(LONG_AND_SHORT)
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    def pytest_says(*arguments, variable=""):
+        command = [sys.executable, "-m", "pytest", "-rP", "-p", "no:cacheprovider", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTEST_ADDOPTS": variable},
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+    return pytest_says
+
+
+@pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.long), 2])
+def test_long_tests_are_left_out_and_the_end_says_so(run, processes):
+    said = run("-n", str(processes))
+    assert "1 passed" in said and "\n20 examples\n" in said
+    assert "\n1 long test" in said and "pytest --all" in said
+    assert ("2 workers" in said) == (processes == 2)
+
+
+def test_the_switch_in_the_environment_runs_all(run):
+    said = run(variable="--all --numprocesses=2")
+    assert "2 passed" in said and "\n100 examples\n" in said and "left out" not in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("chosen", [["-m", "long"], ["tests/test_few.py::test_long"], ["--all", "tests/test_few.py"]])
+def test_a_long_test_that_is_asked_for_runs_and_in_one_process(run, chosen):
+    said = run(*chosen)
+    assert f"{2 if '--all' in chosen else 1} passed" in said and "workers" not in said and "left out" not in said
+
+
+@pytest.mark.long
+def test_processes_that_are_asked_for_are_started(run):
+    assert "workers" in run("tests/test_few.py", "-n", "logical")
 
 
 def time_limits(code):

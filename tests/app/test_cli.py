@@ -16,7 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import minictr
@@ -500,7 +501,7 @@ def test_training_that_diverges_says_what_to_do(folder):
 cells = st.sampled_from(["a", "", " ", '"b\nc"', '"d\n\ne"', '"say ""x"""', '"f,g"'])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(cells, st.integers(0, 2)), min_size=1, max_size=12), st.sampled_from(["\n", "\r\n"]))
 def test_lines_are_counted_as_an_editor_counts_them(rows, newline):
     """Also among blank lines and cells of several lines: the row's number stands at the end of its line."""
@@ -571,11 +572,11 @@ ROW = ["contributions_of_row_3.csv", "contributions_of_row_3.png"]
 
 
 @pytest.mark.parametrize(("name", "files", "absent"), [
-    ("lr", ROW, ["LR has no attention", "LR has no pairs"]),
-    ("fm", [*PAIRS, *ROW], ["FM has no attention"]),
+    pytest.param("lr", ROW, ["LR has no attention", "LR has no pairs"], marks=pytest.mark.long),
+    pytest.param("fm", [*PAIRS, *ROW], ["FM has no attention"], marks=pytest.mark.long),
     ("afm", [*PAIRS, *ROW, "attention.csv", "attention_heatmap.png", "attention_ranking.png"], []),
     ("autoint", ["attention.csv", "attention_grid.png"], ["the logit of AutoInt is not a sum"]),
-    ("deepfm", [*PAIRS, *ROW], ["DeepFM has no attention"])])
+    pytest.param("deepfm", [*PAIRS, *ROW], ["DeepFM has no attention"], marks=pytest.mark.long)])
 def test_explain_writes_what_the_model_has(trained, explained, name, files, absent):
     result, out = explained(name)
     assert result.code == 0, result.err
@@ -630,6 +631,7 @@ def test_explain_takes_models_that_were_trained_batch_by_batch(folder):
     assert Path("pics/contribution.csv").exists() and not Path("pics/training_curve.png").exists()
 
 
+@pytest.mark.long
 def test_explain_takes_models_that_were_trained_on_ratings(folder):
     ratings = datasets.make_ratings(30, 20, 300, seed=0)["ratings"]
     FM(epochs=1).fit(user_ids=ratings["user_id"], item_ids=ratings["movie_id"], ratings=ratings["rating"]).save("m.npz")

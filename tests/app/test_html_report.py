@@ -3,6 +3,7 @@
 import base64
 import functools
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -86,8 +87,12 @@ def page_of(folder, *arguments, **options):
 
 # ---- structure ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("task", ["binary", "regression", "no target"])
+EVERY_DAY = {("LR", "no target"), ("AFM", "binary"), ("AutoInt", "regression")}
+
+
+@pytest.mark.parametrize(("name", "task"), [
+    pytest.param(*case, marks=() if case in EVERY_DAY else pytest.mark.long)
+    for case in itertools.product(MODELS, ["binary", "regression", "no target"])])
 def test_the_page_is_whole_and_needs_nothing_else(written, name, task):
     text = written(name, task)
     page = Page(text)
@@ -114,7 +119,8 @@ def test_the_same_input_gives_the_same_bytes(written, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=() if name == "AFM" else pytest.mark.long) for name in MODELS])
 def test_few_fields_and_few_rows(tmp_path, name):
     model, X, _ = fitted(name, fields=["user", "hour"])
     assert len(page_of(tmp_path, model, X).table("kind")) == 2

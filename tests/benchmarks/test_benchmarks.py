@@ -92,6 +92,7 @@ def test_profile_leaves_the_updates_as_they_are():
     assert np.array_equal(*trained)
 
 
+@pytest.mark.long
 def test_rates_are_positive():
     assert min(machine_rates.machine_rates(seconds=0).values()) > 0
 

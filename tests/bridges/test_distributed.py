@@ -14,9 +14,7 @@ from minictr import distributed as minictr_distributed
 from minictr.layers import parameters
 
 NEEDED = "needs Dask: pip install \"minictr[dask]\""
-dask = pytest.importorskip("dask", reason=NEEDED)
-dd = pytest.importorskip("dask.dataframe", reason=NEEDED)
-distributed = pytest.importorskip("distributed", reason=NEEDED)
+pytestmark = pytest.mark.long
 
 N = 530
 WEIGHTS = np.linspace(0.5, 2.0, N)
@@ -33,6 +31,8 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def client():
+    dask = pytest.importorskip("dask", reason=NEEDED)
+    distributed = pytest.importorskip("distributed", reason=NEEDED)
     # Dask's own 30 s are not enough where many tests share a slow machine
     patient = dask.config.set({"distributed.comm.timeouts.connect": "1h", "distributed.comm.timeouts.tcp": "1h"})
     with patient, distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
@@ -42,6 +42,7 @@ def client():
 
 @pytest.fixture
 def ddf(client):
+    dd = pytest.importorskip("dask.dataframe", reason=NEEDED)
     return dd.from_pandas(TABLE, npartitions=5)
 
 

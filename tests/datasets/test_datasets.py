@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minictr import datasets
@@ -164,7 +165,7 @@ def test_labels_follow_the_probability():
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_effects_are_centred_and_have_the_documented_size(seed):
     main, pair = synthetic._draw_effects(np.random.default_rng(seed))
     for name, table in main.items():

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, encoding, streaming, training
@@ -73,7 +74,7 @@ def no_thread_is_left():
 
 # ---- the same model as in memory -------------------------------------------------------------------------
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(st.lists(st.integers(0, 90), max_size=8), st.sampled_from([1, 7, 50, 100, N, None]),
        st.sampled_from([1, 16, 64]))
 def test_whatever_the_pieces_the_model_is_that_of_the_whole_table(sizes, window, batch_size):

@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from tables import FIELDS, mixed_table
@@ -219,7 +220,7 @@ def test_a_truth_about_other_pairs_is_refused(models):
 
 # ------------------------------------------------------------------------------------------ rank correlation
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), min_size=2, max_size=12))
 def test_rank_correlation_is_that_of_ranks_counted_by_hand(values):
     a, b = np.array(values, float).T

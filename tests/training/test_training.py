@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minictr import (
@@ -131,7 +131,6 @@ def test_chunks_have_different_dropout_masks(monkeypatch):
     assert len({mask.tobytes() for mask in masks}) == 16
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(2, 700))
 def test_chunks_cover_every_row_once(n_rows, chunk_rows):
     chunks = training.chunk_slices(n_rows, chunk_rows)
@@ -142,7 +141,6 @@ def test_chunks_cover_every_row_once(n_rows, chunk_rows):
     assert len(chunks) == 1 or len(chunks) % 2 == 0
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 50))
 def test_batches_hold_every_row_once_and_no_row_alone(n_rows, batch_size):
     order = np.random.default_rng(n_rows).permutation(n_rows)

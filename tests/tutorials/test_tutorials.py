@@ -34,6 +34,12 @@ NEED_TORCH = {"11_from_numpy_to_pytorch"}
 every_source = pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
 
 
+def every_day(name):
+    """All sources, one after the other; all but one of them are long."""
+    return pytest.mark.parametrize("source", [
+        pytest.param(path, id=path.stem, marks=() if path.stem == name else pytest.mark.long) for path in SOURCES])
+
+
 def skip_without_torch(source):
     if source.stem in NEED_TORCH:
         pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
@@ -61,7 +67,7 @@ def run(source, wrong, folder):
     return json.loads(result.stdout)
 
 
-@every_source
+@every_day("02_multiply_pairs_with_fm")
 def test_it_runs_and_its_checks_tell_right_from_wrong(source, tmp_path):
     skip_without_torch(source)
     wrong = mistakes_of(source)
@@ -77,6 +83,7 @@ def test_it_runs_and_its_checks_tell_right_from_wrong(source, tmp_path):
             assert answer["raised"] or "not yet" in answer["text"], f"{name}: {answer['text']}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", [path for path in SOURCES if SWITCH in path.read_text(encoding="utf-8")],
                          ids=lambda path: path.stem)
 def test_what_it_claims_holds_for_the_real_data_too(source, tmp_path):
@@ -87,7 +94,7 @@ def test_what_it_claims_holds_for_the_real_data_too(source, tmp_path):
     run(real, {}, tmp_path)
 
 
-@every_source
+@every_day("00_five_minutes")
 def test_its_notebook_is_what_its_source_gives(source, monkeypatch):
     skip_without_torch(source)
     monkeypatch.delenv("MPLBACKEND", raising=False)
