@@ -6,7 +6,8 @@ A gradient check cannot see a wrong equation; these can.
 import numpy as np
 import oracles
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -26,7 +27,7 @@ from minictr.layers import (
 )
 from minictr.slots import Slots
 
-few = settings(max_examples=25)
+few = examples(25)
 seeds = st.integers(0, 2 ** 32 - 1)
 sizes = st.integers(1, 5)
 kinds = st.sampled_from(SLOT_KINDS)
@@ -210,7 +211,7 @@ def test_a_slot_of_weight_0_adds_nothing(seed, padding):
 # ------------------------------------------------------------------------------- rows and batches
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(row_wise_case, seeds)
 def test_a_row_alone_gives_what_it_gives_in_a_batch(case, seed):
     layer, x, _ = case.draw(seed)
@@ -219,7 +220,7 @@ def test_a_row_alone_gives_what_it_gives_in_a_batch(case, seed):
         assert_allclose(layer.forward(rows_of(x, slice(b, b + 1))), out[b:b + 1], rtol=1e-10, atol=1e-12)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(row_wise_case, seeds)
 def test_the_gradient_of_a_batch_is_the_sum_over_its_rows(case, seed):
     layer, x, _ = case.draw(seed)
@@ -240,7 +241,7 @@ def test_the_gradient_of_a_batch_is_the_sum_over_its_rows(case, seed):
         assert_allclose(np.concatenate([row_dx for row_dx, _ in rows]), dx, rtol=1e-9, atol=1e-11)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(row_wise_case, seeds)
 def test_equal_rows_give_equal_outputs(case, seed):
     layer, x, _ = case.draw(seed)
@@ -341,7 +342,7 @@ def test_autoint_plus_is_autoint_plus_an_mlp(seed, kind):
 # ------------------------------------------------------------------------------- gradients of the tables
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.sampled_from(list(MODEL_SETTINGS)), seeds, kinds, st.integers(2, 4))
 def test_rows_that_no_slot_looks_up_have_no_gradient(name, seed, kind, M):
     rng = np.random.default_rng(seed)

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -236,7 +237,7 @@ def test_lazy_adam_counts_the_steps_of_the_whole_model():
     assert table[1] == pytest.approx(1 - expected, abs=1e-8)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.data(), st.sampled_from(list(OPTIMIZERS.values())), st.integers(0, 2 ** 32 - 1))
 def test_lazy_is_textbook_for_each_row_on_the_steps_that_touch_it(data, optimizer, seed):
     """For rules without a count of steps: SGD, Adagrad; for Adam with its corrections switched off by betas of 0."""

@@ -348,7 +348,7 @@ def test_a_module_has_its_own_weights():
 
 # ---- the benchmark of quality ----------------------------------------------------------------------------
 
-@pytest.mark.parametrize("lazy", [False, True], ids=["all rows", "lazy"])
+@pytest.mark.parametrize("lazy", [False, pytest.param(True, marks=pytest.mark.long)], ids=["all rows", "lazy"])
 def test_both_training_loops_take_the_same_course(lazy):
     clicks = datasets.make_clicks(4_000, seed=0)
     cuts = {"train": slice(3_000), "validation": slice(3_000, 3_500), "test": slice(3_500, None)}

@@ -28,7 +28,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).resolve().parent
 CHEAT_SHEET = FOLDER / "cheat_sheet.md"
 RESULTS = FOLDER / "results"                    # figures of long runs, which a notebook shows and does not repeat
-SECONDS = 60            # a cell that takes longer than a whole notebook may is stopped
+PATIENCE = 600          # seconds for a kernel to start, and to hand over what a cell has printed; a cell has no limit
 LARGEST = 400_000       # bytes
 
 
@@ -65,7 +65,8 @@ def execute(source):
     notebook = jupytext.read(source, fmt="py:percent")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(RESULTS, Path(folder) / RESULTS.name)
-        NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", record_timing=False,
+        NotebookClient(notebook, timeout=None, startup_timeout=PATIENCE, iopub_timeout=PATIENCE,
+                       raise_on_iopub_timeout=True, kernel_name="python3", record_timing=False,
                        resources={"metadata": {"path": folder}}).execute()
     return normalised(notebook, environment(source))
 

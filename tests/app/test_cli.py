@@ -1,6 +1,7 @@
 """The command line: what it prints, writes and returns, and how it says no."""
 
 import contextlib
+import functools
 import gzip
 import io
 import subprocess
@@ -15,7 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import minictr
@@ -64,8 +66,13 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def explained(trained):
-    """Take the AFM apart once, and its prediction for row 17."""
-    return run("explain", trained / "afm.npz", trained / "clicks.csv", "--out", trained / "pics", "--row", 17)
+    """Take a model apart once, and its prediction for row 3: what the command says, and its folder."""
+    @functools.cache
+    def explain(name):
+        out = trained / f"pics of {name}"
+        return run("explain", trained / f"{name}.npz", trained / "clicks.csv", "--out", out,
+                   "--target", "click", "--row", 3), out
+    return explain
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +190,7 @@ def test_demo_draws_pictures_and_says_what_to_see(shown):
 
 
 def test_nothing_is_promised_that_does_not_hold(shown, explained):
-    said = shown[0].out + explained.out
+    said = shown[0].out + explained("afm")[0].out
     for phrase in ("importan", "beat", "better than", "causal", "state of the art"):
         assert phrase not in said.lower()
     assert "attention is a share of 1" in " ".join(said.lower().split())
@@ -494,7 +501,7 @@ def test_training_that_diverges_says_what_to_do(folder):
 cells = st.sampled_from(["a", "", " ", '"b\nc"', '"d\n\ne"', '"say ""x"""', '"f,g"'])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(cells, st.integers(0, 2)), min_size=1, max_size=12), st.sampled_from(["\n", "\r\n"]))
 def test_lines_are_counted_as_an_editor_counts_them(rows, newline):
     """Also among blank lines and cells of several lines: the row's number stands at the end of its line."""
@@ -565,20 +572,19 @@ ROW = ["contributions_of_row_3.csv", "contributions_of_row_3.png"]
 
 
 @pytest.mark.parametrize(("name", "files", "absent"), [
-    ("lr", ROW, ["LR has no attention", "LR has no pairs"]),
-    ("fm", [*PAIRS, *ROW], ["FM has no attention"]),
+    pytest.param("lr", ROW, ["LR has no attention", "LR has no pairs"], marks=pytest.mark.long),
+    pytest.param("fm", [*PAIRS, *ROW], ["FM has no attention"], marks=pytest.mark.long),
     ("afm", [*PAIRS, *ROW, "attention.csv", "attention_heatmap.png", "attention_ranking.png"], []),
     ("autoint", ["attention.csv", "attention_grid.png"], ["the logit of AutoInt is not a sum"]),
-    ("deepfm", [*PAIRS, *ROW], ["DeepFM has no attention"])])
-def test_explain_writes_what_the_model_has(trained, tmp_path, name, files, absent):
-    result = run("explain", trained / f"{name}.npz", trained / "clicks.csv", "--out", tmp_path / "pics",
-                 "--target", "click", "--row", 3)
+    pytest.param("deepfm", [*PAIRS, *ROW], ["DeepFM has no attention"], marks=pytest.mark.long)])
+def test_explain_writes_what_the_model_has(trained, explained, name, files, absent):
+    result, out = explained(name)
     assert result.code == 0, result.err
-    written = sorted(path.name for path in (tmp_path / "pics").iterdir())
+    written = sorted(path.name for path in out.iterdir())
     assert written == sorted([*files, "training_curve.png", "calibration.png", "index.html"])
     said = " ".join(result.out.split())
     assert all(file in said for file in written)
-    assert all(is_picture(tmp_path / "pics" / file) for file in written if file.endswith(".png"))
+    assert all(is_picture(out / file) for file in written if file.endswith(".png"))
     assert [reason in said for reason in absent] == [True] * len(absent)
     assert said.count("Not for this model") == len(absent)
     table = clicks_table()
@@ -590,20 +596,21 @@ def test_explain_writes_what_the_model_has(trained, tmp_path, name, files, absen
 
 
 def test_explain_takes_one_prediction_apart_exactly(trained, explained):
-    terms = pd.read_csv(trained / "pics" / "contributions_of_row_17.csv")
-    assert terms["row"].unique().tolist() == [17]
-    logit = AFM.load(trained / "afm.npz").decision_function(clicks_table())[17]
+    terms = pd.read_csv(explained("afm")[1] / "contributions_of_row_3.csv")
+    assert terms["row"].unique().tolist() == [3]
+    logit = AFM.load(trained / "afm.npz").decision_function(clicks_table())[3]
     assert terms["value"].sum() == pytest.approx(logit, abs=1e-5)
 
 
-def test_explain_prints_the_highest_pairs_of_its_tables(trained, explained):
-    said = explained.out
+def test_explain_prints_the_highest_pairs_of_its_tables(explained):
+    result, out = explained("afm")
+    said = result.out
     for quantity, heading in (("attention", "Highest mean attention"), ("contribution", "Highest mean |contribution|")):
-        table = pd.read_csv(trained / "pics" / f"{quantity}.csv").nlargest(5, "value")
+        table = pd.read_csv(out / f"{quantity}.csv").nlargest(5, "value")
         lines = said[said.index(heading):].splitlines()[1:6]
         for line, pair in zip(lines, table.itertuples(), strict=True):
             assert line.split() == [pair.field_i, "x", pair.field_j, f"{pair.value:.4g}"]
-    assert pd.read_csv(trained / "pics" / "attention.csv")["value"].sum() == pytest.approx(1)
+    assert pd.read_csv(out / "attention.csv")["value"].sum() == pytest.approx(1)
     assert numbers_of(line_of(said, "  (if all were alike)")) == [round(1 / 28, 5)]
 
 
@@ -615,14 +622,17 @@ def test_explain_a_model_of_one_field_has_no_pairs(folder):
     assert "Highest" not in result.out and not Path("pics/contribution.csv").exists()
 
 
-def test_explain_takes_models_that_were_trained_in_python(folder):
-    """Batch by batch, so that there is no history; and on ratings."""
+def test_explain_takes_models_that_were_trained_batch_by_batch(folder):
+    """Such a model has no history."""
     table = clicks_table()
     FM().partial_fit(table.drop(columns="click"), table["click"]).save("m.npz")
     result = run("explain", "m.npz", "clicks.csv", "--out", "pics")
     assert result.code == 0, result.err
     assert Path("pics/contribution.csv").exists() and not Path("pics/training_curve.png").exists()
 
+
+@pytest.mark.long
+def test_explain_takes_models_that_were_trained_on_ratings(folder):
     ratings = datasets.make_ratings(30, 20, 300, seed=0)["ratings"]
     FM(epochs=1).fit(user_ids=ratings["user_id"], item_ids=ratings["movie_id"], ratings=ratings["rating"]).save("m.npz")
     ratings.rename(columns={"movie_id": "item_id"}).to_csv("ratings.csv", index=False)

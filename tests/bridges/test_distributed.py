@@ -14,8 +14,7 @@ from minictr.bridges import distributed as minictr_distributed
 from minictr.layers import parameters
 
 NEEDED = "needs Dask: pip install \"minictr[dask]\""
-dd = pytest.importorskip("dask.dataframe", reason=NEEDED)
-distributed = pytest.importorskip("distributed", reason=NEEDED)
+pytestmark = pytest.mark.long
 
 N = 530
 WEIGHTS = np.linspace(0.5, 2.0, N)
@@ -32,13 +31,18 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def client():
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
+    dask = pytest.importorskip("dask", reason=NEEDED)
+    distributed = pytest.importorskip("distributed", reason=NEEDED)
+    # Dask's own 30 s are not enough where many tests share a slow machine
+    patient = dask.config.set({"distributed.comm.timeouts.connect": "1h", "distributed.comm.timeouts.tcp": "1h"})
+    with patient, distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
                                   silence_logs="CRITICAL") as cluster, distributed.Client(cluster) as client:
         yield client
 
 
 @pytest.fixture
 def ddf(client):
+    dd = pytest.importorskip("dask.dataframe", reason=NEEDED)
     return dd.from_pandas(TABLE, npartitions=5)
 
 
@@ -170,7 +174,7 @@ def test_workers_that_die_in_mid_epoch_take_nothing_with_them(ddf, client, monke
     def apply_and_kill(trainer, grads, n_rows):
         apply(trainer, grads, n_rows)
         if trainer.model.optimizer_.t in (3, 8):
-            client.wait_for_workers(2, timeout=30)
+            client.wait_for_workers(2)
             pids = list(client.run(os.getpid).values())
             for pid in pids if trainer.model.optimizer_.t == 8 else pids[:1]:
                 os.kill(pid, signal.SIGKILL)

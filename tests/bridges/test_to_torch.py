@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, MultiValued, NotFittedError, Numerical, datasets, to_torch
@@ -273,7 +274,7 @@ def test_cells_with_fewer_and_more_values_than_in_training(name, widest):
     np.testing.assert_allclose(logits(module, X), model.decision_function(X), rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.tuples(st.integers(0, 30), st.lists(st.sampled_from("pqrstu"), max_size=6)), max_size=5))
 def test_any_rows(rows):
     """Two fields of many values, one of them first: slots find their fields by their ids."""

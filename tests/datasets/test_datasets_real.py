@@ -9,6 +9,7 @@ import pytest
 from minictr.datasets import criteo, frappe, ml_1m, ml_100k
 
 DATA = os.environ.get("MINICTR_DATA")
+pytestmark = pytest.mark.long
 
 
 def needs(name):

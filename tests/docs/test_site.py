@@ -172,7 +172,7 @@ def test_signs_in_running_text_mean_nothing():
 def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, DOCS / "build.py", "--out", out]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
     return out
 
@@ -198,6 +198,7 @@ class Words(HTMLParser):
             self.words.append(data)
 
 
+@pytest.mark.long
 @needs_sphinx
 def test_no_word_of_a_docstring_is_lost(site):
     for page, things in (("layers", [minictr.layers.AttentionPooling, minictr.layers.InteractingLayer,
@@ -228,6 +229,7 @@ def in_order(wanted, shown):
     return ""
 
 
+@pytest.mark.long
 @needs_sphinx
 def test_equations_are_typeset_and_keep_their_ascii_form(site):
     html = (site / "docs" / "api" / "layers.html").read_text(encoding="utf-8")
@@ -235,6 +237,7 @@ def test_equations_are_typeset_and_keep_their_ascii_form(site):
     assert '<td class="remark">(Xiao et al. 2017, eq. 5)</td>' in html
 
 
+@pytest.mark.long
 @needs_sphinx
 def test_everything_public_is_in_the_reference(site):
     from sphinx.util.inventory import InventoryFile
@@ -249,6 +252,7 @@ def test_everything_public_is_in_the_reference(site):
     assert {name for name in minictr.__all__ if not inspect.ismodule(getattr(minictr, name))} <= short
 
 
+@pytest.mark.long
 @needs_sphinx
 def test_notebooks_are_there_with_outputs_and_folded_solutions(site):
     notebooks = sorted((ROOT / "tutorials").glob("*.ipynb"))
@@ -260,6 +264,7 @@ def test_notebooks_are_there_with_outputs_and_folded_solutions(site):
             assert "cell_output" in html and ".png" in html
 
 
+@pytest.mark.long
 @needs_sphinx
 def test_the_search_knows_the_pages(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from minictr import (
@@ -489,7 +490,7 @@ def test_the_wrong_class_is_named(saved, tmp_path):
             Model.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize("which", ["table", "ratings"])
+@pytest.mark.parametrize("which", ["table", pytest.param("ratings", marks=pytest.mark.long)])
 def test_every_array_is_needed_and_checked(which, saved, tmp_path):
     path, model = saved[which]
     meta, arrays = content(path)
@@ -632,7 +633,7 @@ JSON = st.recursive(
     max_leaves=4)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_change_of_the_settings_page_loads_or_is_refused(data, saved, tmp_path):
     path, _ = saved[data.draw(st.sampled_from(sorted(saved)), label="file")]
@@ -684,7 +685,7 @@ def check_flipped(name, flipped, expected, path):
     assert answers(name, model) == expected, "a changed file was loaded as another model"
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_flipped_bytes_are_noticed_or_do_no_harm(data, original, tmp_path):
     name = data.draw(st.sampled_from(sorted(original)), label="file")
@@ -696,6 +697,7 @@ def test_flipped_bytes_are_noticed_or_do_no_harm(data, original, tmp_path):
     check_flipped(name, flipped, expected, tmp_path / "model")
 
 
+@pytest.mark.long
 def test_each_byte_of_a_file_may_be_flipped(original, tmp_path):
     whole, expected = original["table"]
     page = whole.index(b'{"format"')                    # inside the long page of settings all bytes are alike

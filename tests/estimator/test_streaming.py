@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, training
@@ -39,6 +40,7 @@ def make_table(n=N, seed=0):
 TABLE = make_table()
 X, Y = TABLE.drop(columns=["click", "weight"]), TABLE["click"]
 PLAIN = TABLE.drop(columns="weight")
+GIVE_UP = 600            # seconds: only a guard against waiting forever for a thread that never comes
 
 
 def pieces_of(table, sizes):
@@ -75,7 +77,7 @@ def no_thread_is_left():
 
 # ---- the same model as in memory -------------------------------------------------------------------------
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(st.lists(st.integers(0, 90), max_size=8), st.sampled_from([1, 7, 50, 100, N, None]),
        st.sampled_from([1, 16, 64]))
 def test_whatever_the_pieces_the_model_is_that_of_the_whole_table(sizes, window, batch_size):
@@ -226,7 +228,7 @@ def test_pieces_are_read_while_the_model_trains(monkeypatch):
     step = training.ChunkedTrainer.step
 
     def wait_for_the_next_piece(trainer, slots, y, c=None):
-        assert asked.wait(timeout=30)
+        assert asked.wait(GIVE_UP)
         return step(trainer, slots, y, c)
 
     def pieces():
@@ -308,13 +310,13 @@ def test_closing_waits_for_the_piece_that_is_being_read():
         try:
             yield 0
             reading.set()
-            assert go_on.wait(timeout=30)
+            assert go_on.wait(GIVE_UP)
             yield 1
         finally:
             ended.append(1)
 
     ahead = streaming.one_ahead(pieces())
-    assert next(ahead) == 0 and reading.wait(timeout=30)
+    assert next(ahead) == 0 and reading.wait(GIVE_UP)
     timer = threading.Timer(0.05, go_on.set)
     timer.start()
     ahead.close()

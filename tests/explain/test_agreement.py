@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from tables import FIELDS, mixed_table
@@ -219,7 +220,7 @@ def test_a_truth_about_other_pairs_is_refused(models):
 
 # ------------------------------------------------------------------------------------------ rank correlation
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), min_size=2, max_size=12))
 def test_rank_correlation_is_that_of_ranks_counted_by_hand(values):
     a, b = np.array(values, float).T
@@ -237,8 +238,9 @@ def test_rank_correlation_is_that_of_ranks_counted_by_hand(values):
 
 # ------------------------------------------------------------------------------- does it tell the truth?
 
-def worlds(n_rows, seed=0):
-    return (datasets.make_clicks(n_rows, seed=seed, rows_seed=rows_seed) for rows_seed in (0, 1))
+def worlds(train_rows, test_rows=None):
+    return (datasets.make_clicks(rows, seed=0, rows_seed=rows_seed)
+            for rows_seed, rows in enumerate((train_rows, test_rows or train_rows)))
 
 
 SMALL = {"background": 100, "partners": 4}
@@ -246,7 +248,7 @@ SMALL = {"background": 100, "partners": 4}
 
 @pytest.fixture(scope="module")
 def told():
-    train, test = worlds(20_000)
+    train, test = worlds(20_000, 2_000)
     model = AFM(epochs=6, learning_rate=0.01, seed=4).fit(train.X, train.y, validation=0.1)
     return model, train, test, explain.truthfulness(
         model, (train.X, train.y), (test.X, test.y), truth=train.planted_pairs, seeds=3, validation=0.1, **SMALL)

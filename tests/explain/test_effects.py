@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tables import FIELDS, mixed_table
 
@@ -174,7 +175,7 @@ KINDS = {"category": lambda rng, n: rng.choice(["a", "b", "c"], n), "number": la
 SPECS = {"category": Categorical, "number": Numerical, "list": MultiValued}
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=2, max_size=5), n_rows=st.integers(3, 15),
        seed=st.integers(0, 1000))
 def test_in_an_fm_it_is_the_spread_of_the_centred_vectors_product(kinds, n_rows, seed):

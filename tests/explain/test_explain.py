@@ -5,7 +5,8 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tables import FIELDS, mixed_table
 
@@ -339,7 +340,7 @@ def test_wrong_tables_are_refused(function, afm):
 
 # ------------------------------------------------------------------------------------- the planted pairs
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(scope="module", params=[0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def planted(request):
     clicks = datasets.make_clicks(20_000, seed=request.param)
     first = clicks.planted_pairs.sort_values("value", ascending=False).iloc[0]
@@ -655,7 +656,7 @@ def test_pair_importance_of_a_deepfm_says_what_it_leaves_out():
 @given(name=st.sampled_from(["LR", "FM", "AFM", "DeepFM"]), dtype=st.sampled_from(["float32", "float64"]),
        chosen=st.lists(st.sampled_from([0, 1, 2, 3]), min_size=2, max_size=4, unique=True), n_rows=st.integers(1, 40),
        seed=st.integers(0, 99))
-@settings(max_examples=30)
+@examples(30)
 @pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
 def test_contributions_add_up_whatever_the_fields_and_shapes(name, dtype, chosen, n_rows, seed):
     model = {"LR": LR, "FM": FM, "AFM": AFM, "DeepFM": lambda **more: DeepFM(deep_layers=(3,), **more)}[name](

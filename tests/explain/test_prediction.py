@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tables import FIELDS, mixed_table
 
@@ -236,7 +237,7 @@ def test_regression_speaks_of_units_and_not_of_probabilities():
 
 @given(name=st.sampled_from(list(MODELS)), chosen=st.lists(st.integers(0, 3), min_size=2, max_size=4, unique=True),
        n_rows=st.integers(1, 12), row=st.integers(0, 11))
-@settings(max_examples=15)
+@examples(15)
 @pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
 def test_it_adds_up_whatever_the_fields(name, chosen, n_rows, row):
     model = shaken(name, fields=[FIELDS[i] for i in chosen])

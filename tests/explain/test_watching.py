@@ -244,7 +244,8 @@ def test_wrong_tables_of_epochs_are_refused(tmp_path):
         plots.attention_animation(table, tmp_path / "a.gif", frames_per_second=0)
 
 
-@pytest.mark.parametrize("count, square", [(2, False), (6, False), (4, True)])
+@pytest.mark.parametrize("count, square", [
+    (2, False), (4, True), pytest.param(6, False, marks=pytest.mark.long)])
 def test_the_film_has_a_frame_for_each_epoch_and_stays_at_the_end(count, square, tmp_path):
     table = epochs_table(3, count, square)
     path = plots.attention_animation(table, str(tmp_path / "film.gif"), frames_per_second=4)

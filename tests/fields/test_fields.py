@@ -12,7 +12,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, columns, infer_field
@@ -829,7 +830,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
                     max_leaves=4)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.data())
 def test_any_damage_to_a_state_raises_value_error_or_does_no_harm(data):
     encoder = TableEncoder(ALL_KINDS).fit(ALL_COLUMNS)
@@ -859,7 +860,7 @@ FLOATS = st.lists(st.none() | FINITE.map(lambda v: v + 0.0), min_size=1, max_siz
 BOOLS = st.lists(st.none() | st.booleans(), min_size=1, max_size=12)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(values=TEXTS | INTS | FLOATS | BOOLS, dtype=st.sampled_from([object, "category", None]))
 def test_labels_give_back_what_was_encoded(values, dtype):
     present = [value for value in values if value is not None]
@@ -878,7 +879,7 @@ def test_labels_give_back_what_was_encoded(values, dtype):
     assert same_state(encoder, loaded) and encode(loaded, column) == encode(encoder, column)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=4), min_size=1, max_size=10),
        st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=5), min_size=1, max_size=10))
 def test_multi_valued_weights_are_the_shares_of_the_values(train, here):
@@ -927,7 +928,7 @@ def fit_or_none(table):
         return None
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(tables(), tables(), st.randoms(use_true_random=False))
 def test_a_row_is_encoded_the_same_alone_in_any_order_and_in_any_block(train, here, random):
     encoder = fit_or_none(train)
@@ -949,7 +950,7 @@ def test_a_row_is_encoded_the_same_alone_in_any_order_and_in_any_block(train, he
         assert same_state(TableEncoder(PROPERTY_FIELDS).fit(train), encoder)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(tables(), st.randoms(use_true_random=False))
 def test_the_order_of_the_training_rows_does_not_matter(train, random):
     encoder = fit_or_none(train)

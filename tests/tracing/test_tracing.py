@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from examples import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from tables import FIELDS, mixed_table
@@ -385,7 +386,7 @@ def size(axis, found):
 
 
 @each_model
-@pytest.mark.parametrize("rows", [2, 7])
+@pytest.mark.parametrize("rows", [pytest.param(2, marks=pytest.mark.long), 7])
 def test_shapes_are_what_the_comments_of_the_library_say(name, rows):
     checked = 0
     for step in traced(name, rows).steps:
@@ -601,7 +602,7 @@ def test_small_arrays_are_printed_in_full_and_large_ones_summed_up():
     assert f"norm {np.linalg.norm(pij):.4g}" in text
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.floats(-(2.0 ** 100), 2.0 ** 100, width=32), min_size=1, max_size=9))
 @example([2 * 2.0 ** -149])       # in float32 a thousandth of it would be 0
 def test_printed_numbers_are_the_numbers(numbers):

@@ -2,7 +2,8 @@
 
 The tutorials and the data may not be redistributed, so that they are not in this repository: the tests look for the
 data in the folder that MINICTR_DATA names, for the tutorials in the folder "seeds" beside it. AFM's takes all ratings;
-AutoInt's and DeepFM's would take minutes each, and get those of every fourth user, unless MINICTR_WHOLE is set.
+AutoInt's and DeepFM's would take minutes each, and get those of every fourth user, unless MINICTR_WHOLE is set (beside
+--all, without which none of the three is run).
 """
 
 import os
@@ -38,6 +39,7 @@ def with_our_imports(code):
     return code, (engines, data)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
 @pytest.mark.parametrize("number, name, module", TUTORIALS, ids=[name for _, name, _ in TUTORIALS])
 def test_a_tutorial_runs_as_it_stands(number, name, module, tmp_path, monkeypatch, capsys):

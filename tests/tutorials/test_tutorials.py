@@ -18,7 +18,6 @@ pytest.importorskip("nbclient", reason="nbclient is not installed: the tutorials
 
 HERE = Path(__file__).parent
 TUTORIALS = HERE.parents[1] / "tutorials"
-SECONDS = 400            # a tutorial that hangs is stopped; how long it takes is measured by tutorials/build.py
 SWITCH = "REAL_DATA = False"
 
 
@@ -33,6 +32,12 @@ build = load_build()
 SOURCES = build.sources()
 NEED_TORCH = {"11_from_numpy_to_pytorch"}
 every_source = pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
+
+
+def every_day(name):
+    """All sources, one after the other; all but one of them are long."""
+    return pytest.mark.parametrize("source", [
+        pytest.param(path, id=path.stem, marks=() if path.stem == name else pytest.mark.long) for path in SOURCES])
 
 
 def skip_without_torch(source):
@@ -57,12 +62,12 @@ def run(source, wrong, folder):
     workplace = folder / "workplace"
     shutil.copytree(build.RESULTS, workplace / build.RESULTS.name)
     result = subprocess.run([sys.executable, HERE / "tutorial_runner.py", source, mistakes], cwd=workplace, text=True,
-                            capture_output=True, timeout=SECONDS, env={**os.environ, "MPLBACKEND": "Agg"})
+                            capture_output=True, env={**os.environ, "MPLBACKEND": "Agg"})
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout)
 
 
-@every_source
+@every_day("02_multiply_pairs_with_fm")
 def test_it_runs_and_its_checks_tell_right_from_wrong(source, tmp_path):
     skip_without_torch(source)
     wrong = mistakes_of(source)
@@ -78,6 +83,7 @@ def test_it_runs_and_its_checks_tell_right_from_wrong(source, tmp_path):
             assert answer["raised"] or "not yet" in answer["text"], f"{name}: {answer['text']}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", [path for path in SOURCES if SWITCH in path.read_text(encoding="utf-8")],
                          ids=lambda path: path.stem)
 def test_what_it_claims_holds_for_the_real_data_too(source, tmp_path):
@@ -88,7 +94,7 @@ def test_what_it_claims_holds_for_the_real_data_too(source, tmp_path):
     run(real, {}, tmp_path)
 
 
-@every_source
+@every_day("00_five_minutes")
 def test_its_notebook_is_what_its_source_gives(source, monkeypatch):
     skip_without_torch(source)
     monkeypatch.delenv("MPLBACKEND", raising=False)
