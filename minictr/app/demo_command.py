@@ -1,6 +1,6 @@
 """``minictr demo``."""
 
-from ..demo import run_demo
+from .demo import run_demo
 from .options import add_command, at_least
 
 

@@ -1,18 +1,19 @@
 """What all models share: settings, fitting and predicting around ``build``, ``forward`` and ``backward``."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 
 from .. import training
-from ..checks import as_table, check_rows, check_settings
+from ..checks import check_rows, check_settings
 from ..fields import TableEncoder
-from ..layers import check_layers, matches, named_layers, parameters, sigmoid
+from ..layers import check_layers, matches, parameters
 from ..optim import SGD, Adagrad, Adam
 from ..training.data import count_rows
-from . import persistence, stream
+from . import stream
 from .conventions import Conventions
+from .persistence import Savable
+from .predictions import Predictions
 from .rating_source import RatingSource
 from .ratings import Ratings
 from .registry import models_with, register
@@ -23,7 +24,7 @@ OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class Model(Conventions, Ratings):
+class Model(Conventions, Predictions, Ratings, Savable):
     """Base class of the models: a subclass writes ``build``, ``forward``, ``backward`` and ``bias``.
 
     It registers itself (``minictr.estimator.registry``), and says in class attributes what the rest of the library asks
@@ -274,24 +275,6 @@ class Model(Conventions, Ratings):
         """Learn the fields' vocabularies from the training table (or tables, or pieces: see ``TableEncoder.fit``)."""
         self.encoder_ = TableEncoder(fields).fit(*tables)
 
-    def fill_untrained_rows(self):
-        """Give values that training never saw their field's mean row, weighted by how often each was seen.
-
-        So an unknown user is scored as an average user: with the mean of the users' weights and vectors.
-        """
-        bounds = [*self.encoder_.offsets, self.encoder_.n_ids]
-        for start, stop in itertools.pairwise(bounds):
-            counts = self.row_counts_[start:stop]
-            untrained = counts == 0
-            if not untrained.any() or untrained.all():
-                continue
-            share = (counts / counts.sum()).astype(self.dtype)
-            for layer_name, layer in named_layers(self):
-                for name in layer.tables:
-                    if not matches(f"{layer_name}.{name}", self.freeze):
-                        table = layer.params[name][start:stop]
-                        table[untrained] = np.tensordot(share, table, axes=1)         # whatever a row's shape
-
     def seeds(self):
         """Independent random streams, so that using more of one does not move the others."""
         names = ("init", "order", "dropout", "split")
@@ -315,60 +298,3 @@ class Model(Conventions, Ratings):
                     raise ValueError(f"y or the weights are too large for {self.dtype}; change their unit")
             cast.append(array)
         return tuple(cast)
-
-    # ---- predicting ------------------------------------------------------------------------------------
-
-    def decision_function(self, X):
-        """The logit of each row (binary task), or the predicted value (regression): (N,)."""
-        self.check_fitted()
-        return self.predict_slots(self.encoder_.encode(as_table(X)))
-
-    def predict_slots(self, slots):
-        """The logit, or predicted value, of rows that ``encoder_`` has encoded: (N,)."""
-        return training.predict_logits(self, slots)
-
-    def predict_proba(self, X):
-        """Probabilities of no click and of a click, (N, 2), as scikit-learn has it."""
-        self.check_fitted()
-        if self.task_ != "binary":
-            raise TypeError("this model predicts numbers (task 'regression'): use predict")
-        p_click = sigmoid(self.decision_function(X))
-        return np.column_stack([1 - p_click, p_click])
-
-    def predict(self, X=None, item=None, *, user_id=None, item_id=None):
-        """For a table X: the label 0 or 1 (binary task) or the predicted value of each row, (N,).
-
-        For a user and an item, as ``predict(user_id=, item_id=)`` or ``predict(user, item)``: one float, the
-        predicted rating (see ``fit``).
-        """
-        if item is not None or item_id is not None or user_id is not None:
-            return self.predict_rating(X if user_id is None else user_id, item if item_id is None else item_id)
-        if X is None:
-            raise TypeError("predict needs a table X, or user_id= and item_id=")
-        s = self.decision_function(X)
-        return self.task_.predict(s)
-
-    def score(self, X, y, sample_weight=None):
-        """Accuracy (binary task) or R^2 (regression), scikit-learn's defaults."""
-        X, y, c = check_rows(X, y, sample_weight)
-        c = np.ones(len(y)) if c is None else c
-        prediction = self.predict(X)
-        if self.task_ == "binary":
-            return float(np.average(prediction == y, weights=c))
-        residual = np.sum(c * (y - prediction) ** 2)
-        spread = np.sum(c * (y - np.average(y, weights=c)) ** 2)
-        if spread == 0:             # R^2 is not defined then; scikit-learn's answer
-            return float(residual == 0)
-        return float(1 - residual / spread)
-
-    # ---- saving ----------------------------------------------------------------------------------------
-
-    def save(self, path, *, optimizer=False):
-        """Write the fitted model to one file, of any name; with its optimizer's moments on request."""
-        self.check_fitted()
-        persistence.save(self, path, optimizer)
-
-    @classmethod
-    def load(cls, path):
-        """Read a model that ``save`` wrote; its predictions are the same to the bit."""
-        return persistence.load(cls, path)

@@ -72,6 +72,20 @@ def load(cls, path):
         raise ModelFileError(f"{path} is damaged: {what}") from error
 
 
+class Savable:
+    """A mixin of ``Model``."""
+
+    def save(self, path, *, optimizer=False):
+        """Write the fitted model to one file, of any name; with its optimizer's moments on request."""
+        self.check_fitted()
+        save(self, path, optimizer)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that ``save`` wrote; its predictions are the same to the bit."""
+        return load(cls, path)
+
+
 class WrongClass(Exception):
     """The file holds a model of a class that was not asked for."""
 

@@ -5,7 +5,7 @@ one row each; a rating's slots are its user's row beside its item's row. So one 
 one forward pass, and the scores of all items for a user are one forward pass too.
 
 A user or item that was not in the data gets the row of the unknown: the mean of all users' (items') weights
-and vectors, see ``Model.fill_untrained_rows``.
+and vectors, see ``minictr.training.data.fill_untrained_rows``.
 """
 
 import numpy as np

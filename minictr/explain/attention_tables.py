@@ -6,7 +6,7 @@ import pandas as pd
 from ..checks import as_table, is_whole
 from ..estimator.registry import offers
 from ..layers import named_layers
-from .summaries import _forward_chunks, _pairs_of_fields, _summary_table, after_one_row
+from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_table
 
 MAX_LINES = 1_000_000       # of a table of single rows
 UNIFORM_WITHIN = 0.01       # attention that differs from the uniform one by less than this share of it prefers nothing
@@ -72,7 +72,7 @@ def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
     if per_row:
         table = _every_row(model, X, what)
     else:
-        table = _summary_table(model, X, what.values, what.lines, by)
+        table = summary_table(model, X, what.values, what.lines, by)
     table["uniform"] = np.tile(what.uniform, len(table) // len(what.lines))
     same = what.uniform.size and np.ptp(what.uniform) == 0
     table.attrs |= {"quantity": "attention", "uniform": float(what.uniform[0]) if same else None,
@@ -94,7 +94,7 @@ class _PairAttention:
 
     def __init__(self, model):
         self.model, self.attrs = model, {}
-        self.lines = _pairs_of_fields(list(model.feature_names_in_))
+        self.lines = pairs_of_fields(list(model.feature_names_in_))
         self.uniform = np.full(len(self.lines), 1 / len(self.lines))
 
     def values(self):
@@ -180,7 +180,7 @@ def _every_row(model, X, what):
         raise ValueError(f"per_row=True of {N:,} rows would make {N * C:,} lines, {C:,} a row, and gives at most "
                          f"{MAX_LINES:,}: pass at most {MAX_LINES // C:,} rows, e.g. X[:{MAX_LINES // C}]; or "
                          "summarise with by=")
-    values = [what.values().copy() for _ in _forward_chunks(model, X)]
+    values = [what.values().copy() for _ in forward_chunks(model, X)]
     table = what.lines.iloc[np.tile(np.arange(C), N)].reset_index(drop=True)
     table.insert(0, "row", np.repeat(np.arange(N), C))
     table["value"] = np.concatenate(values).ravel() if values else np.empty(0, model.dtype)

@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..checks import as_table
 from ..estimator.registry import offers
-from .summaries import _forward_chunks, _pairs_of_fields, _summary_table, _unit, after_one_row
+from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_table, unit_of
 
 
 def contributions(model, X, *, wide=False):
@@ -43,7 +43,7 @@ def contributions(model, X, *, wide=False):
     >>> contributions(model, clicks.X[:5], wide=True)["field"].shape
     (5, 8)
     """
-    terms, values = _all_terms(model, X)
+    terms, values = all_terms(model, X)
     N = len(values)
     if wide:
         table = pd.DataFrame(values, columns=pd.MultiIndex.from_frame(terms.fillna("")))
@@ -52,7 +52,7 @@ def contributions(model, X, *, wide=False):
         for column in terms:
             table[column] = pd.Series(np.tile(terms[column].to_numpy(), N), dtype=object)     # None stays None
         table["value"] = values.ravel()
-    table.attrs = {"quantity": "contribution", "unit": _unit(model), "fields": list(model.feature_names_in_),
+    table.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(model.feature_names_in_),
                    "task": model.task_}
     return table
 
@@ -85,11 +85,11 @@ def pair_importance(model, X, *, by=None):
     if not has_pairs(model):
         raise TypeError(f"{type(model).__name__} has no terms of pairs. For what pairs of fields do in any model use "
                         "explain.interaction_effects")
-    lines = _pairs_of_fields(list(model.feature_names_in_))
-    table = _summary_table(model, X, lambda: np.abs(model.terms()["pairs"]), lines, by)
+    lines = pairs_of_fields(list(model.feature_names_in_))
+    table = summary_table(model, X, lambda: np.abs(model.terms()["pairs"]), lines, by)
     others = [term for term, _, _ in names if term not in ("bias", "field", "pair")]
     table.attrs |= {"quantity": "contribution",
-                    "unit": f"mean |contribution|{' in the terms of pairs' * bool(others)} ({_unit(model)})",
+                    "unit": f"mean |contribution|{' in the terms of pairs' * bool(others)} ({unit_of(model)})",
                     "note": f"of the terms of pairs alone: what the {others[0]} makes of a pair is not in it"
                             if others else None}
     return table
@@ -112,21 +112,21 @@ def _names_of_terms(model):
         if block == "fields":
             names += [("field", name, None) for name in fields]
         elif block == "pairs":
-            names += [("pair", *pair) for pair in _pairs_of_fields(fields).itertuples(index=False)]
+            names += [("pair", *pair) for pair in pairs_of_fields(fields).itertuples(index=False)]
         else:
             n = values.shape[1]
             names += [(block if n == 1 else f"{block} {number}", None, None) for number in range(1, n + 1)]
     return names
 
 
-def _all_terms(model, X):
+def all_terms(model, X):
     """The terms, one line each: term, field_i, field_j (None where there is none); their values (N, terms)."""
     model.check_fitted()
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why
     names = _names_of_terms(model)
     values = np.empty((len(as_table(X)), len(names)), model.dtype)
-    for first, s in _forward_chunks(model, X):
+    for first, s in forward_chunks(model, X):
         terms = np.concatenate([np.repeat(model.bias(), len(s))[:, None], *model.terms().values()], axis=1)
         _check_sum(model, terms, s)
         values[first:first + len(terms)] = terms

@@ -12,8 +12,8 @@ from ..layers import sigmoid
 from ..slots import Slots
 from ..text import as_text, text_table
 from .attention_tables import attention, looks_at_pairs
-from .contribution_tables import _all_terms
-from .summaries import _unit
+from .contribution_tables import all_terms
+from .summaries import unit_of
 
 BACKGROUND_ROWS = 10_000    # of the background, evenly spaced, for averages and for the values that occur
 REPLACED_ROWS = 1_000       # of them, to replace a field's value by, where terms are not exact
@@ -148,7 +148,7 @@ def one_prediction(model, X, *, background, threshold=0.5):
     values = {name: _text(X[name].iloc[0]) for name in model.feature_names_in_}
     exact = offers(type(model), "terms")
     terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background)
-    terms.attrs = {"quantity": "contribution", "unit": _unit(model), "fields": list(values), "task": model.task_,
+    terms.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(values), "task": model.task_,
                    "exact": exact, "values": values}
     looks = None
     if offers(type(model), "attention_weights"):
@@ -169,8 +169,8 @@ def _text(value):
 
 def _own_terms(model, X, background):
     """The row's terms less their mean over the background: exact, as both add up to logits."""
-    names, values = _all_terms(model, X)
-    _, others = _all_terms(model, background)
+    names, values = all_terms(model, X)
+    _, others = all_terms(model, background)
     means = others.mean(axis=0, dtype=np.float64)
     names.loc[0, "term"] = "average"
     return names.assign(row=0, value=[means.sum(), *(values[0] - means)[1:]])[_TERM_COLUMNS]

@@ -74,17 +74,18 @@ def groups_of(model, X, by):
     return Groups(found, row, group)
 
 
-def _unit(model):
+def unit_of(model):
+    """What a logit, or a predicted number, is counted in."""
     return "log-odds" if model.task_ == "binary" else "units of the target"
 
 
-def _pairs_of_fields(fields):
+def pairs_of_fields(fields):
     """All pairs of fields by name, as the columns field_i and field_j."""
     i, j = field_pairs(len(fields))
     return pd.DataFrame({"field_i": [fields[a] for a in i], "field_j": [fields[b] for b in j]})
 
 
-def _summary_table(model, X, values_of, lines, by=None):
+def summary_table(model, X, values_of, lines, by=None):
     """A table of mean, 5th and 95th percentile, over rows, of what ``values_of`` reads from a model's caches.
 
     Parameters
@@ -104,7 +105,7 @@ def _summary_table(model, X, values_of, lines, by=None):
     G = len(groups.labels)
     sampled = groups.evenly_spaced(max(1, min(INTERVAL_ROWS, INTERVAL_NUMBERS // max(1, len(lines) * G))))
     total, sample = np.zeros((G, len(lines))), []
-    for first, _ in _forward_chunks(model, X):
+    for first, _ in forward_chunks(model, X):
         values = values_of()                                                  # (B, C)
         here = slice(*np.searchsorted(groups.row, [first, first + len(values)]))
         row, group, chosen = groups.row[here] - first, groups.group[here], sampled[here]
@@ -135,7 +136,7 @@ def after_one_row(model):
     return plain
 
 
-def _forward_chunks(model, X):
+def forward_chunks(model, X):
     """Run the model over X chunk by chunk, so that its caches hold one chunk after the other.
 
     Yields: the number of the chunk's first row, and its logits.

@@ -1,9 +1,12 @@
 """What the training loop goes through: encoded rows, in windows, and what it measures itself by."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
+
+from ..layers import matches, named_layers
 
 
 @dataclasses.dataclass
@@ -37,3 +40,22 @@ def count_rows(slots, n):
         ids = slots.ids[rows] if slots.x is None else slots.ids[rows][slots.x[rows] != 0]
         counts += np.bincount(ids.ravel(), minlength=n)
     return counts
+
+
+def fill_untrained_rows(model):
+    """Give values that training never saw their field's mean row, weighted by how often each was seen.
+
+    So an unknown user is scored as an average user: with the mean of the users' weights and vectors.
+    """
+    bounds = [*model.encoder_.offsets, model.encoder_.n_ids]
+    for start, stop in itertools.pairwise(bounds):
+        counts = model.row_counts_[start:stop]
+        untrained = counts == 0
+        if not untrained.any() or untrained.all():
+            continue
+        share = (counts / counts.sum()).astype(model.dtype)
+        for layer_name, layer in named_layers(model):
+            for name in layer.tables:
+                if not matches(f"{layer_name}.{name}", model.freeze):
+                    table = layer.params[name][start:stop]
+                    table[untrained] = np.tensordot(share, table, axes=1)         # whatever a row's shape

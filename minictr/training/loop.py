@@ -10,6 +10,7 @@ from ..checks import warn
 from ..fields.windows import join, take
 from ..layers import parameters, states
 from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
+from .data import fill_untrained_rows
 from .progress import Progress
 from .step import TrainingDiverged
 from .threads import Threads, n_cores, one_blas_thread
@@ -48,7 +49,7 @@ def fit(model, data, seeds, trainer=None, after_epoch=None):
                 if after_epoch is not None:
                     after_epoch(model, dict(line))
             except KeyboardInterrupt:
-                model.fill_untrained_rows()
+                fill_untrained_rows(model)
                 interrupted = True
                 break
             if data.validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
@@ -103,7 +104,7 @@ def run_epoch(trainer, windows, rng, epoch, progress=None):
         raise TrainingDiverged(
             f"epoch {epoch}, batch {batch}: {error}. Lower learning_rate (now {model.learning_rate}), or scale "
             "large numerical fields (transform=\"standard\")") from None
-    model.fill_untrained_rows()
+    fill_untrained_rows(model)
     return total / n_rows
 
 

@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 
-from . import datasets, explain, plots
-from .app.pictures import blank_axes, draw_waterfall, make_folder, save, triangle_inches
-from .app.scores import score_cells
-from .layers import parameters
-from .models import AFM, FM, LR, AutoInt, DeepFM
-from .text import text_table
+from .. import datasets, explain, plots
+from ..layers import parameters
+from ..models import AFM, FM, LR, AutoInt, DeepFM
+from ..text import text_table
+from .pictures import blank_axes, draw_waterfall, make_folder, save, triangle_inches
+from .scores import score_cells
 
 CLICKS_ROWS = 50_000        # to train on; enough for every planted pair to show
 

@@ -1,0 +1,54 @@
+"""What a fitted model says of rows of a table: logits, probabilities, labels, a score."""
+
+import numpy as np
+
+from .. import training
+from ..checks import as_table, check_rows
+from ..layers import sigmoid
+
+
+class Predictions:
+    """A mixin of ``Model``."""
+
+    def decision_function(self, X):
+        """The logit of each row (binary task), or the predicted value (regression): (N,)."""
+        self.check_fitted()
+        return self.predict_slots(self.encoder_.encode(as_table(X)))
+
+    def predict_slots(self, slots):
+        """The logit, or predicted value, of rows that ``encoder_`` has encoded: (N,)."""
+        return training.predict_logits(self, slots)
+
+    def predict_proba(self, X):
+        """Probabilities of no click and of a click, (N, 2), as scikit-learn has it."""
+        self.check_fitted()
+        if self.task_ != "binary":
+            raise TypeError("this model predicts numbers (task 'regression'): use predict")
+        p_click = sigmoid(self.decision_function(X))
+        return np.column_stack([1 - p_click, p_click])
+
+    def predict(self, X=None, item=None, *, user_id=None, item_id=None):
+        """For a table X: the label 0 or 1 (binary task) or the predicted value of each row, (N,).
+
+        For a user and an item, as ``predict(user_id=, item_id=)`` or ``predict(user, item)``: one float, the
+        predicted rating (see ``fit``).
+        """
+        if item is not None or item_id is not None or user_id is not None:
+            return self.predict_rating(X if user_id is None else user_id, item if item_id is None else item_id)
+        if X is None:
+            raise TypeError("predict needs a table X, or user_id= and item_id=")
+        s = self.decision_function(X)
+        return self.task_.predict(s)
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy (binary task) or R^2 (regression), scikit-learn's defaults."""
+        X, y, c = check_rows(X, y, sample_weight)
+        c = np.ones(len(y)) if c is None else c
+        prediction = self.predict(X)
+        if self.task_ == "binary":
+            return float(np.average(prediction == y, weights=c))
+        residual = np.sum(c * (y - prediction) ** 2)
+        spread = np.sum(c * (y - np.average(y, weights=c)) ** 2)
+        if spread == 0:             # R^2 is not defined then; scikit-learn's answer
+            return float(residual == 0)
+        return float(1 - residual / spread)
