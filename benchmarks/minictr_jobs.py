@@ -6,20 +6,15 @@ and return the figures of each.) Settings is a dict: "seconds" for a timing, "st
 "gigaflop" that sizes the longer jobs, "model" (a fitting model instead of the named one, or None).
 """
 
-import numpy as np
-
 from minictr import explain
 from minictr.fields import TableEncoder
 from minictr.losses import LogLoss
-from minictr.training import predict_logits
-from minictr.training.loop import trainer_on_threads
 
-from .shapes import SHAPES, built, drawn_ratings, drawn_slots, drawn_strings, drawn_table, new_model
+from . import encoded_jobs
+from .shapes import SHAPES, drawn_ratings, drawn_strings, drawn_table, new_model
 from .timing import once, timed
 from .work import rows_within
 
-MOST_STEP_NUMBERS = 3_000_000   # ids of the batches that the steps use in turn
-SAMPLE_ROWS = 16_384    # encoded rows are scored in multiples of it
 MOST_CELLS = 10_000_000     # of a drawn table
 EPOCHS = 2              # the last one counts
 
@@ -37,39 +32,25 @@ def table_rows(name, shape, settings, passes):
     return max(4 * B, rows // B * B)
 
 
-def step_batches(shape):
-    """How many different batches the steps use in turn: many, or they are learned by heart, and losses mean nothing."""
-    return min(200, max(8, MOST_STEP_NUMBERS // (SHAPES[shape].batch * SHAPES[shape].fields)))
-
-
-def encoded_rows(model, shape):
-    """Rows to score in encoded form: more than fit the caches, where the model is fast enough for that."""
-    rows = rows_within(model, SHAPES[shape].fields, 10, 8 * SAMPLE_ROWS)
-    return max(1, rows // SAMPLE_ROWS) * SAMPLE_ROWS
-
-
 def step(name, shape, settings):
     """Ms of a training step on encoded rows: forward, loss, backward, update."""
-    B = SHAPES[shape].batch
-    model = built(model_of(name, shape, settings), SHAPES[shape])
-    batches = step_batches(shape)
-    slots, y = drawn_slots(SHAPES[shape], batches * B)
-    parts = [(slots[start:start + B], y[start:start + B]) for start in range(0, batches * B, B)]
-    with trainer_on_threads(model, np.random.SeedSequence(0)) as trainer:
-        for part in parts[:2]:                                    # warms up, and allocates the optimizer's moments
-            trainer.step(*part)
-        seconds, steps = timed(lambda i: trainer.step(*parts[i % batches]), settings["seconds"], settings["steps"])
-    loss = LogLoss().forward(predict_logits(model, parts[0][0]), parts[0][1])
+    model, rows = model_of(name, shape, settings), encoded_jobs.batch_rows(shape)
+    with encoded_jobs.step(model, shape, rows) as call:
+        for i in range(2):                                        # warms up, and allocates the optimizer's moments
+            call(i)
+        seconds, steps = timed(call, settings["seconds"], settings["steps"])
+    slots, y = (part[:SHAPES[shape].batch] for part in rows)
+    loss = LogLoss().forward(model.predict_slots(slots), y)
     return {"default": {"value": 1000 * seconds, "steps": steps, "loss": float(loss)}}
 
 
 def score_encoded(name, shape, settings):
     """Seconds of scoring 1,000,000 encoded rows, from fewer."""
-    model = built(model_of(name, shape, settings), SHAPES[shape])
-    slots, _ = drawn_slots(SHAPES[shape], encoded_rows(model, shape))
-    predict_logits(model, slots)
-    seconds, _ = timed(lambda i: predict_logits(model, slots), settings["seconds"])
-    return {"default": {"value": seconds * 1e6 / len(slots)}}
+    model = model_of(name, shape, settings)
+    with encoded_jobs.score_encoded(model, shape) as call:
+        call(0)
+        seconds, _ = timed(call, settings["seconds"])
+    return {"default": {"value": seconds * 1e6 / encoded_jobs.encoded_rows(model, shape)}}
 
 
 def fit(name, shape, settings):

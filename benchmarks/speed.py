@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed --quick
     python -m benchmarks.speed --models FM AFM --shapes ml-1m --jobs step fit --peers torch --json speed.json
+    python -m benchmarks.speed --peers before --before-python ~/earlier/bin/python --turns 20
 
 Jobs (everything with its default setting; all libraries use all cores):
 
@@ -30,11 +31,16 @@ ten. In both cases no goal counts as met or missed.
 Variables of the environment that pin a library to other instructions than it would choose by itself (see PINS) are
 not what a user gets who only installs: they are taken out, and named, unless --keep-environment is given.
 
+The peer "before", which has to be asked for, is an earlier version of minictr that is installed in another virtual
+environment (``pip install "git+file://$PWD@<commit>"``): for step and score-encoded there is a table of the ratios
+before/now, models x shapes (see ``benchmarks.before``).
+
 "bounded by" holds the operations and bytes of a step (see ``benchmarks.work``) against what this machine can do
 (``benchmarks.machine_rates``).
 """
 
 import argparse
+import functools
 import importlib
 import importlib.util
 import json
@@ -45,7 +51,7 @@ import subprocess
 import sys
 import time
 
-from . import work
+from . import before, work
 from .machine_rates import machine_rates
 from .minictr_jobs import MOST_CELLS
 from .quality import in_new_process, machine
@@ -241,7 +247,9 @@ def main(arguments=None):
     parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--peers", nargs="*", choices=(*PEERS, "before"), default=list(PEERS))
+    parser.add_argument("--before-python", default=os.environ.get("MINICTR_BEFORE_PYTHON"), metavar="PATH",
+                        help="Python of the environment of the peer \"before\" (default: MINICTR_BEFORE_PYTHON)")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="about, for each timing of a turn")
     parser.add_argument("--gigaflop", type=float, default=60, help="size of fit, predict_proba and attention")
@@ -253,6 +261,8 @@ def main(arguments=None):
     if options.quick:
         options.turns, options.seconds, options.gigaflop, options.encode_rows = 1, 0.1, 2, 100_000
         options.shapes = ["ml-1m"]
+    if "before" in options.peers and (reason := before.why_not(options.before_python)):
+        parser.error(f"before: {reason}")
     pinned = {name: os.environ[name] for name in PINS if name in os.environ}
     if not options.keep_environment:
         for name in pinned:
@@ -272,12 +282,21 @@ def main(arguments=None):
           f"1,000,000 rows or {MOST_CELLS:,} cells; default settings, Adam 0.001, batches "
           + ", ".join(f"{shape} {SHAPES[shape].batch}" for shape in options.shapes))
     peers, left_out = [], {}
-    for peer in options.peers:
+    for peer in [peer for peer in options.peers if peer != "before"]:
         if reason := why_missing(peer):
             left_out[peer] = reason
             print(f"{peer} is left out: {reason}")
         else:
             peers.append(peer)
+    earlier = None
+    if "before" in options.peers:
+        earlier = before.compare(
+            options.before_python, [(job, name, shape) for job in before.JOBS if job in options.jobs
+                                    for name, shape in cases(options.models, options.shapes)],
+            options.turns, options.seconds, report=functools.partial(print, flush=True))
+        print("\n".join(before.summary(earlier["results"])), flush=True)
+        if options.peers == ["before"]:
+            options.jobs = []                                     # minictr alone is not what was asked for
     print("median (smallest to largest turn); ratio: the peer's time by minictr's\n", flush=True)
 
     todo = [(name, shape, [job for job in options.jobs if job in CASE_JOBS
@@ -303,7 +322,7 @@ def main(arguments=None):
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"machine": about, "pinned": pinned, "rates": rates, "settings": vars(options),
-                       "left out": left_out, "results": results}, file, indent=1)
+                       "left out": left_out, "before": earlier, "results": results}, file, indent=1)
 
 
 if __name__ == "__main__":

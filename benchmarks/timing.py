@@ -31,9 +31,10 @@ def once(call):
 
 
 @contextlib.contextmanager
-def disturbance():
+def disturbance(own=None):
     """Measure how many cores other processes kept busy within the block: a list, filled with one number at its end.
 
+    ``own()`` gives the seconds so far that do not count as theirs; of this process and its ended children if None.
     Libraries whose threads wait for each other become many times slower when they have to share their cores; figures
     with a disturbance are worth little. It stays empty where there is no /proc/stat.
     """
@@ -41,10 +42,11 @@ def disturbance():
     if not file.exists():
         yield found
         return
-    before, own_before, start = busy_seconds(file), own_seconds(), time.perf_counter()
+    own = own or own_seconds
+    before, own_before, start = busy_seconds(file), own(), time.perf_counter()
     yield found
     passed = time.perf_counter() - start
-    found.append(max(0.0, (busy_seconds(file) - before - (own_seconds() - own_before)) / passed))
+    found.append(max(0.0, (busy_seconds(file) - before - (own() - own_before)) / passed))
 
 
 def busy_seconds(file):

@@ -16,7 +16,8 @@ from minictr import AFM, AutoInt
 from minictr.training.threads import n_cores
 
 from . import torch_models
-from .minictr_jobs import EPOCHS, SAMPLE_ROWS, encoded_rows, model_of, rated_model, step_batches, table_rows
+from .encoded_jobs import SAMPLE_ROWS, batch_rows, encoded_rows
+from .minictr_jobs import EPOCHS, model_of, rated_model, table_rows
 from .shapes import SHAPES, built, drawn_slots, drawn_strings, drawn_table
 from .timing import once, timed
 
@@ -63,11 +64,10 @@ def step(name, shape, settings, compiled=False):
     """As in ``minictr_jobs``; from the same weights, on the same batches."""
     B = SHAPES[shape].batch
     model = built(model_of(name, shape, settings), SHAPES[shape])
-    batches = step_batches(shape)
-    slots, y = drawn_slots(SHAPES[shape], batches * B)
+    slots, y = batch_rows(shape)
     (ids, x), y = torch_models.tensors(slots), torch.from_numpy(y)
     parts = [(ids[rows], None if x is None else x[rows], y[rows])
-             for rows in (slice(start, start + B) for start in range(0, batches * B, B))]
+             for rows in (slice(start, start + B) for start in range(0, len(y), B))]
     found = {}
     for variant, sparse, other_form in variants(model):
         if compiled and other_form:
@@ -76,7 +76,7 @@ def step(name, shape, settings, compiled=False):
         train = trainer(module, model, compiled)
         for part in parts[:2]:
             train(*part)
-        seconds, steps = timed(lambda i, train=train: train(*parts[i % batches]),
+        seconds, steps = timed(lambda i, train=train: train(*parts[i % len(parts)]),
                                settings["seconds"], settings["steps"])
         with torch.no_grad():
             loss = loss_of(module(*parts[0][:2]), parts[0][2]).item()

@@ -10,6 +10,7 @@ from ..fields.numerical import NumericalEncoder
 from ..layers import field_pairs, replica
 from ..slots import Slots
 from ..training import chunk_rows
+from ..training.threads import one_blas_thread
 
 # Means are over all rows. An interval needs its values all at once, so it is taken over evenly spaced rows: at most
 # INTERVAL_ROWS of each group, fewer where their values would be more than INTERVAL_NUMBERS numbers (64 MB as float32).
@@ -144,4 +145,6 @@ def forward_chunks(model, X):
     slots = model.encoder_.encode(as_table(X))
     size = chunk_rows(model, slots) if len(slots) else 1
     for first in range(0, len(slots), size):
-        yield first, model.forward(slots[first:first + size])
+        with one_blas_thread():                               # its own gain nothing on a chunk, and keep cores busy
+            s = model.forward(slots[first:first + size])
+        yield first, s

@@ -12,6 +12,7 @@ from tables import FIELDS, mixed_table
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, NotFittedError, Numerical, datasets, explain, training
 from minictr.layers import parameters
+from minictr.training import threads
 
 NAMES = ["user", "hour", "price", "genres"]
 PAIRS = list(combinations(NAMES, 2))
@@ -178,6 +179,21 @@ def test_attention_is_that_of_predicting_not_of_training(afm):
     X, _ = table(50, seed=3)
     pd.testing.assert_frame_equal(explain.attention(afm, X), explain.attention(afm, X))
     assert (explain.attention(afm, X[:1])["value"] > 0).all()
+
+
+def test_explaining_leaves_blas_one_thread_and_gives_its_threads_back(afm, small_chunks, monkeypatch):
+    controls = threads._openblas_controls()
+    if controls is None:
+        pytest.skip("NumPy's BLAS is no OpenBLAS of its own")
+    get_threads, set_threads = controls
+    before, during, forward = get_threads(), [], AFM.forward
+    monkeypatch.setattr(AFM, "forward", lambda *args: during.append(get_threads()) or forward(*args))
+    try:
+        set_threads(2)
+        explain.attention(afm, mixed_table(50, seed=5)[0])
+        assert during.count(1) > 1 and get_threads() == 2         # once more on one row, to see what there is
+    finally:
+        set_threads(before)
 
 
 @pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
