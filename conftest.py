@@ -40,6 +40,7 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if chosen and not asked_for else None                # None: xdist counts the cores
 
 
+@pytest.hookimpl(trylast=True)                                    # of those that -k and the like have left
 def pytest_collection_modifyitems(config, items):
     """Leave out what is marked long, unless ``--all``, ``-m`` or the very name of the test (file::test) asks for it."""
     if config.option.all_tests or config.option.markexpr:
