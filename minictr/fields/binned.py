@@ -37,9 +37,9 @@ class BinnedLearner(NumericalLearner):
             chosen = np.argpartition(self.keys, SAMPLE - 1)[:SAMPLE]
             self.numbers, self.keys = self.numbers[chosen], self.keys[chosen]
 
-    def encoder(self):
-        """The encoder of all blocks so far."""
-        missing, bins = self.missing(), self.spec.params()["bins"]
+    def encoder(self, n_rows):
+        """The encoder of all blocks so far, of ``n_rows`` rows."""
+        missing, bins = self.missing(n_rows), self.spec.params()["bins"]
         if isinstance(bins, list):
             return BinnedEncoder(self.spec, np.array(bins, np.float64), missing)
         edges = np.unique(np.quantile(self.numbers, np.arange(1, bins) / bins))

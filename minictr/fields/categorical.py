@@ -37,40 +37,43 @@ class CategoricalLearner:
         self.spec, self.kind, self.width = spec, "empty", 1
         self.values = self.counts = None
         self.waiting, self.n_waiting = [], 0    # (values, counts) of the blocks that are not in `values` yet
-        self.n_rows = self.n_missing = self.n_occurrences = self.lost = 0
+        self.n_missing = self.n_occurrences = self.lost = 0
 
-    def add(self, block, rows):
-        """Learn from one more block."""
-        values, kind, counts, n_missing = self.count(block, rows)
+    def add(self, block, rows, times=None):
+        """Learn from one more block; returns which of its rows are missing, (N,).
+
+        ``times`` says how often each row counts, where the rows of the block are the items of lists (see
+        `MultiValuedLearner`): an item that is missing is not a missing row.
+        """
+        name, values = self.spec.name, ()
+        if self.spec.buckets is None:
+            codes, values, kind = distinct_values(name, block, rows)
+            missing = codes < 0
+            counts = np.bincount(codes + 1, times, len(values) + 1)[1:]     # missing is code -1
+        else:       # there is nothing to count
+            missing, kind = block.isna().to_numpy(), value_kind(name, block, rows)
+            kind = "empty" if missing.all() else kind
         if self.kind == "empty":
             self.kind = kind
         elif kind not in ("empty", self.kind):
-            self.kind = common_kind(self.spec.name, self.kind, kind)
-        self.n_rows += len(block)
-        self.n_missing += n_missing
-        if not len(values):
-            return
-        self.n_occurrences += counts.sum()
-        self.waiting.append((values, counts))
-        self.n_waiting += len(values)
-        # not after every block: merging costs as much as there are values in all
-        if self.n_waiting > max(self.MERGE_AT, 0 if self.values is None else len(self.values)):
-            self.merge()
-
-    def count(self, block, rows):
-        """The block's distinct values, their kind, how often each occurs, how many are missing."""
-        if self.spec.buckets is not None:
-            kind, n_missing = value_kind(self.spec.name, block, rows), int(block.isna().sum())
-            return (), kind if n_missing < len(block) else "empty", None, n_missing
-        codes, values, kind = distinct_values(self.spec.name, block, rows)
-        counts = np.bincount(codes[codes >= 0], minlength=len(values))
-        return values, kind, counts, int((codes < 0).sum())
+            self.kind = common_kind(name, self.kind, kind)
+        if times is None:
+            self.n_missing += int(missing.sum())
+        if len(values):
+            self.n_occurrences += counts.sum()
+            if self.values is None:
+                self.values, self.counts = values, counts
+            else:
+                self.waiting.append((values, counts))
+                self.n_waiting += len(values)
+                # not after every block: merging costs as much as there are values in all
+                if self.n_waiting > max(self.MERGE_AT, len(self.values)):
+                    self.merge()
+        return missing
 
     def merge(self):
         """Add the counts that are waiting; forget rare values if there are too many."""
-        if self.values is not None:
-            self.waiting.insert(0, (self.values, self.counts))
-        values, counts = map(np.concatenate, zip(*self.waiting, strict=True))
+        values, counts = map(np.concatenate, zip((self.values, self.counts), *self.waiting, strict=True))
         codes, self.values = pd.factorize(values)
         self.counts = np.bincount(codes, weights=counts)
         self.waiting, self.n_waiting = [], 0
@@ -82,14 +85,15 @@ class CategoricalLearner:
             self.values, self.counts = self.values[keep], self.counts[keep]
             self.lost += int(forgotten)
 
-    def encoder(self):
-        """The encoder of all blocks so far."""
-        spec, missing = self.spec, self.n_missing / self.n_rows
+    def encoder(self, n_rows):
+        """The encoder of all blocks so far, of ``n_rows`` rows."""
+        spec, missing = self.spec, self.n_missing / n_rows
         if self.kind == "empty":
             raise ValueError(f"column {spec.name!r} has only missing values: leave it out of the fields")
         if spec.buckets is not None:
             return spec.encoder_class(spec, self.kind, None, 0.0, missing)
-        self.merge()
+        if self.waiting:
+            self.merge()
         if self.lost:
             warn(f"column {spec.name!r} has very many rare values: it was counted with at most {MAX_CANDIDATES:,} of "
                  f"them at a time, so that values which occur {spec.min_count} to {spec.min_count + self.lost - 1} "
@@ -123,25 +127,19 @@ class CategoricalEncoder:
     def encode(self, block, rows):
         """Cells (N,), ids (C, 1), no x. The last cell is the missing one: code -1 picks it."""
         cells, values, kind = distinct_values(self.spec.name, block, rows, self.kind)
-        return cells, np.append(self.lookup(values, kind), np.int32(MISSING))[:, None], None
-
-    def lookup(self, values, kind):
-        """The id (int32) of each value."""
-        if kind == "empty":
-            return np.empty(0, np.int32)
+        possible = True
         if kind == "float" and self.kind == "int":
             # whole numbers in a float column are ints that had to live beside a NaN
-            ids = np.full(len(values), UNKNOWN, np.int32)
-            whole = (np.abs(values) < 2.0**63) & (values == np.floor(values))
-            ids[whole] = self.lookup(values[whole].astype(np.int64), "int")
-            return ids
+            possible = (np.abs(values) < 2.0**63) & (values == np.floor(values))
+            values = np.where(possible, values, 0)
         values = values.astype(DTYPES[self.kind], copy=False)
         if self.values is None:
             # pandas' hash, because Python's own hash of a text differs from process to process
-            hashes = pd.util.hash_array(values, categorize=False)
-            return (hashes % np.uint64(self.n_values)).astype(np.int32) + np.int32(FIRST_VALUE)
-        found = self._index.get_indexer(pd.Index(values, dtype=values.dtype)).astype(np.int32)
-        return np.where(found < 0, np.int32(UNKNOWN), found + np.int32(FIRST_VALUE))
+            places = (pd.util.hash_array(values, categorize=False) % np.uint64(self.n_values)).astype(np.int32)
+        else:
+            places = self._index.get_indexer(pd.Index(values, dtype=values.dtype)).astype(np.int32)     # -1: not there
+        ids = np.where(possible & (places >= 0), places + np.int32(FIRST_VALUE), np.int32(UNKNOWN))
+        return cells, np.append(ids, np.int32(MISSING))[:, None], None
 
     def labels(self):
         """The text of each id."""

@@ -103,7 +103,7 @@ def read_numbers(name, block, rows):
     """The block as float64, NaN where missing; refuses infinities and text that is no number."""
     if isinstance(block.dtype, pd.CategoricalDtype):
         block = block.astype(object)
-    if block.dtype != object:
+    if block.dtype.kind not in "biufO":
         value_kind(name, block, rows)  # refuses dates, which to_numeric would convert
     try:
         numbers = pd.to_numeric(block, errors="coerce")

@@ -7,22 +7,20 @@ import pandas as pd
 from pandas.api.types import infer_dtype, is_scalar
 
 from .categorical import MISSING, CategoricalEncoder, CategoricalLearner
-from .columns import distinct_values, shown
+from .columns import shown
 
 
 class MultiValuedLearner(CategoricalLearner):
     """Counts the values in the cells of a training column."""
 
-    def count(self, block, rows):
-        """The block's distinct values, their kind, how often each occurs, rows without any."""
-        cells, lengths, codes, values, kind = split_cells(self.spec, block, rows)
+    def add(self, block, rows):
+        """Learn from one more block."""
+        cells, sizes, values, first_rows = split_cells(self.spec, block, rows)
+        rows_of_cell = np.bincount(cells, minlength=len(sizes))
+        missing = super().add(values, first_rows, times=np.repeat(rows_of_cell, sizes))
+        lengths = without_missing(sizes, missing)
+        self.n_missing += int(rows_of_cell[lengths == 0].sum())
         self.width = max(self.width, int(lengths.max()))
-        rows_of_cell = np.bincount(cells, minlength=len(lengths))
-        n_missing = int(rows_of_cell[lengths == 0].sum())
-        if self.spec.buckets is not None:
-            return (), kind, None, n_missing
-        occurrences = np.repeat(rows_of_cell, lengths)
-        return values, kind, np.bincount(codes, weights=occurrences, minlength=len(values)), n_missing
 
 
 class MultiValuedEncoder(CategoricalEncoder):
@@ -33,20 +31,22 @@ class MultiValuedEncoder(CategoricalEncoder):
 
     def encode(self, block, rows):
         """Cells (N,), ids and x (C, Q), where Q is the length of the block's longest cell."""
-        cells, lengths, codes, values, kind = split_cells(self.spec, block, rows, self.kind)
+        cells, sizes, values, first_rows = split_cells(self.spec, block, rows)
+        codes, ids_of_values, _ = super().encode(values, first_rows)
+        lengths = without_missing(sizes, codes < 0)
         filled = np.arange(max(lengths.max(), 1)) < lengths[:, None]
         ids = np.full(filled.shape, MISSING, np.int32)
-        ids[filled] = self.lookup(values, kind)[codes]
+        ids[filled] = ids_of_values[codes[codes >= 0], 0]
         x = (filled / np.maximum(lengths, 1)[:, None]).astype(np.float32)
         x[lengths == 0, 0] = 1
         return cells, ids, x
 
 
-def split_cells(spec, block, rows, expected=None):
-    """Split the cells of a multi-valued block.
+def split_cells(spec, block, rows):
+    """Split the cells of a multi-valued block, and put their values in a row, to be read as a column of categories.
 
-    Returns each row's cell (N,), each cell's number of values (C,), the codes of all cells' values
-    one after the other, the distinct values that the codes number, and their kind.
+    Returns each row's cell (N,), the number of items of each cell (C,), the items of all cells one after the other, a
+    Series (V,), and for each item the number of the first row that holds it (V,). Items can be missing.
     """
     if isinstance(block.dtype, pd.CategoricalDtype) or infer_dtype(block, skipna=True) == "string":
         cells, contents = pd.factorize(block)  # each distinct text is split once
@@ -56,12 +56,18 @@ def split_cells(spec, block, rows, expected=None):
     lists.append([])  # the cell of the missing rows
     cells = np.where(cells < 0, len(lists) - 1, cells)
     first_row = np.empty(len(lists), np.int64)
-    first_row[cells[::-1]] = rows[::-1]  # backwards: the first row of a cell is written last
-    owner = np.repeat(np.arange(len(lists)), list(map(len, lists)))
-    in_a_row = pd.Series(list(itertools.chain.from_iterable(lists)), dtype=object)
-    codes, values, kind = distinct_values(spec.name, in_a_row, first_row[owner], expected)
-    lengths = np.bincount(owner[codes >= 0], minlength=len(lists))
-    return cells, lengths, codes[codes >= 0], values, kind
+    first_row[cells[::-1]] = np.arange(rows.start, rows.stop)[::-1]  # backwards: a cell's first row is written last
+    sizes = np.fromiter(map(len, lists), np.int64, len(lists))
+    values = pd.Series(list(itertools.chain.from_iterable(lists)), dtype=object)
+    return cells, sizes, values, np.repeat(first_row, sizes)
+
+
+def without_missing(sizes, missing):
+    """How many values each cell holds (C,): the number of its items, without those that are missing."""
+    if not missing.any():
+        return sizes
+    cell_of_item = np.repeat(np.arange(len(sizes)), sizes)
+    return sizes - np.bincount(cell_of_item[missing], minlength=len(sizes))
 
 
 def as_list(spec, content):

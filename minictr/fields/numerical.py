@@ -71,14 +71,13 @@ class NumericalLearner:
     width = 1
 
     def __init__(self, spec):
-        self.spec, self.n_rows, self.n_present = spec, 0, 0
+        self.spec, self.n_present = spec, 0
         self.moments = Moments()
 
     def add(self, block, rows):
         """Learn from one more block."""
         numbers = read_numbers(self.spec.name, block, rows)
         present = numbers[~np.isnan(numbers)]
-        self.n_rows += len(numbers)
         self.n_present += len(present)
         self.learn(present)
 
@@ -86,15 +85,15 @@ class NumericalLearner:
         """Learn from numbers of which none is missing."""
         self.moments.add(present)
 
-    def missing(self):
-        """The share of the rows without a number."""
+    def missing(self, n_rows):
+        """The share of ``n_rows`` rows without a number."""
         if not self.n_present:
             raise ValueError(f"column {self.spec.name!r} has only missing values: leave it out of the fields")
-        return 1 - self.n_present / self.n_rows
+        return 1 - self.n_present / n_rows
 
-    def encoder(self):
-        """The encoder of all blocks so far."""
-        spec, missing = self.spec, self.missing()
+    def encoder(self, n_rows):
+        """The encoder of all blocks so far, of ``n_rows`` rows."""
+        spec, missing = self.spec, self.missing(n_rows)
         low, high = self.moments.low, self.moments.high
         center, scale = 0.0, 1.0
         if spec.transform in ("standard", "minmax") and low == high:

@@ -5,11 +5,12 @@ import numbers
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from ..checks import warn
 from .binned import BinnedEncoder
 from .categorical import CategoricalEncoder
-from .columns import plain, read_column, value_kind
+from .columns import KINDS, plain, read_column, value_kind
 from .multi_valued import MultiValuedEncoder
 from .numerical import NumericalEncoder
 
@@ -198,7 +199,7 @@ def infer_field(name, column):
         first = column.iloc[int(np.argmax(present))] if present.any() else None
         if isinstance(first, (list, tuple, set, frozenset, np.ndarray)):
             return MultiValued(name)
-    kind = value_kind(name, column, range(len(column)))
+    kind = KINDS.get(infer_dtype(column, skipna=True)) or value_kind(name, column, range(len(column)))
     if kind == "float" and not isinstance(column.dtype, pd.CategoricalDtype):
         present = column.dropna()
         if len(present) < len(column) and (present == np.floor(present)).all():

@@ -16,9 +16,8 @@ from .saved import check_state
 from .specs import FIELD_CLASSES, Field, infer_field
 
 
-def learn_piece(learners, piece, names):
-    """Feed these columns of a piece to their learners; returns the number of its rows."""
-    columns = read_columns(piece, names)
+def learn(learners, columns):
+    """Feed the columns of a table, or of a piece of one, to their learners; returns the number of its rows."""
     for name, blocks in row_blocks(columns).items():
         for block, rows in blocks:
             learners[name].add(block, rows)
@@ -101,11 +100,14 @@ class TableEncoder:
         TypeError, ValueError
             For tables, columns and values that cannot be used: which, where, and what to do.
         """
-        rests = [table if isinstance(table, Iterator) else iter(()) for table in tables]
-        firsts = [next(table, {}) if isinstance(table, Iterator) else table for table in tables]
-        for first in firsts:
+        firsts, rests, found = [], [], []
+        for table in tables:
+            rest = table if isinstance(table, Iterator) else iter([table])
+            first = next(rest, {})
             check_table(first)
-        found = [name for first in firsts for name in first]
+            firsts.append(first)
+            rests.append(rest)
+            found.extend(first)
         fields = found if self.fields is None else self.fields
         if isinstance(fields, (str, Field)) or not len(fields):
             raise ValueError(f"fields must be a list with at least one field, got {fields!r}")
@@ -121,28 +123,30 @@ class TableEncoder:
             if names.count(name) > 1 or found.count(name) > 1:
                 raise ValueError(f"column {name!r} occurs more than once, among the fields or in "
                                  f"the tables; every column needs a name of its own")
-        learners = {}
+        encoders, widths = {}, {}
         for first, rest in zip(firsts, rests, strict=True):
             own = {name: field for name, field in zip(names, fields, strict=True) if name in first}
-            for name, column in read_columns(first, own).items():
-                if not len(column):
+            columns, learners = read_columns(first, own), {}
+            for name, field in own.items():
+                if not len(columns[name]):
                     raise ValueError(f"column {name!r} has no rows; fit needs at least one")
-                field = own[name]
                 if isinstance(field, Field):
                     field.check()
                 else:
-                    field = infer_field(name, column)
+                    field = infer_field(name, columns[name])
                 learners[name] = field.encoder_class.learner_class(field)   # the field stays as it is
-            first_row = learn_piece(learners, first, own)
+            n_rows = learn(learners, columns)
             for piece in rest:
-                with in_piece(first_row):
+                with in_piece(n_rows):
                     extra = [name for name in piece if name not in first]
                     if extra and self.fields is None:
                         raise ValueError(f"column {extra[0]!r} is not in the first piece of the table; leave it "
                                          f"out, or name the columns to use: fields=[...]")
-                    first_row += learn_piece(learners, piece, own)
-        self.widths = np.array([learners[name].width for name in names])
-        return self._lay_out({name: learners[name].encoder() for name in names})
+                    n_rows += learn(learners, read_columns(piece, own))
+            for name, learner in learners.items():
+                encoders[name], widths[name] = learner.encoder(n_rows), learner.width
+        self.widths = np.array([widths[name] for name in names])
+        return self._lay_out({name: encoders[name] for name in names})
 
     def _lay_out(self, encoders):
         """Lay out the ids of these fields, one field's after the other's."""
