@@ -76,7 +76,7 @@ class DrawnFields:
 
 
 def built(model, shape):
-    """The model with its layers built for a shape, with its optimizer and loss: ready for a Trainer."""
+    """The model with its layers built for a shape, with its optimizer and loss: ready for a trainer."""
     model.encoder_ = DrawnFields(shape)
     model.build(shape.ids, shape.fields, np.random.default_rng(0))
     model.set_task("binary")

@@ -45,17 +45,23 @@ def chunk_rows(model, slots, training=False):
 
 
 def numbers_per_row(model, slots):
-    """How many numbers the widest layer, with the layers in it, keeps of one row: measured once, on 8 rows."""
+    """How many numbers of one row have to stay in the cache: measured once, on 8 rows.
+
+    What the widest layer keeps, with the layers in it; or twice the largest array, which mostly has a companion while
+    it is worked on (its square, its gradient).
+    """
     if not hasattr(model, "numbers_per_row_"):
         plain, rows = replica(model), slots[:MEASURED_ROWS]
         with np.errstate(all="ignore"):
             plain.forward(rows)
-        kept = {}
+        kept, largest = {}, 0
         for name, layer in named_layers(plain):
-            arrays = [array for array in layer.cache.values() if isinstance(array, np.ndarray)]
             widest = name.partition(".")[0]
-            kept[widest] = kept.get(widest, 0) + sum(array.size for array in arrays)
-        model.numbers_per_row_ = max(1, max(kept.values(), default=1) // max(1, len(rows)))
+            for array in layer.cache.values():
+                if isinstance(array, np.ndarray):
+                    kept[widest] = kept.get(widest, 0) + array.size
+                    largest = max(largest, array.size)
+        model.numbers_per_row_ = max(1, max(2 * largest, *kept.values(), 0) // max(1, len(rows)))
     return model.numbers_per_row_
 
 
