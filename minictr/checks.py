@@ -90,12 +90,14 @@ def check_validation(validation, names):
 
 
 def check_settings(model):
-    """Raise ValueError for a constructor argument that cannot be meant."""
-    settings = model.get_params()
-    for names, good, expected in SETTINGS:
-        for name in names:
-            if name in settings and not good(settings[name]):
-                raise ValueError(f"{name} must be {expected}, got {settings[name]!r}")
+    """Raise ValueError for a constructor argument that cannot be meant: each class says in ``checks`` what is good.
+
+    ``checks`` is {name of a setting: (function that says whether a value is good, what is expected, in words)}.
+    """
+    for cls in type(model).__mro__:
+        for name, (good, expected) in vars(cls).get("checks", {}).items():
+            if not good(getattr(model, name)):
+                raise ValueError(f"{name} must be {expected}, got {getattr(model, name)!r}")
 
 
 def is_whole(value, least=1):
@@ -108,23 +110,37 @@ def is_real(value):
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-SETTINGS = [
-    (("epochs", "batch_size", "patience", "embedding_dim", "attention_dim", "num_heads", "num_layers"),
-     is_whole, "a whole number of at least 1"),
-    (("n_threads", "shuffle_window"), lambda value: value is None or is_whole(value),
-     "None or a whole number of at least 1"),
-    (("seed",), lambda value: value is None or is_whole(value, least=0), "None or a whole number of at least 0"),
-    (("learning_rate",), lambda value: is_real(value) and value > 0, "a number above 0"),
-    (("reg",), lambda value: is_real(value) and value >= 0, "a number of at least 0"),
-    (("dropout", "attention_dropout", "embedding_dropout", "deep_dropout"),
-     lambda value: is_real(value) and 0 <= value < 1, "a number of at least 0 and below 1 (the share dropped)"),
-    (("deep_layers",), lambda value: isinstance(value, (list, tuple)) and all(map(is_whole, value)),
-     "a list of whole numbers of at least 1"),
-    (("freeze",), lambda value: not isinstance(value, str) and all(isinstance(name, str) for name in value),
-     "a tuple of names, such as (\"embedding\",)"),
-    (("lr_multipliers",), lambda value: value is None or (isinstance(value, dict) and all(
+# What a class of models can put into its ``checks``.
+COUNT = (is_whole, "a whole number of at least 1")
+SHARE_DROPPED = (lambda value: is_real(value) and 0 <= value < 1,
+                 "a number of at least 0 and below 1 (the share dropped)")
+WIDTHS = (lambda value: isinstance(value, (list, tuple)) and all(map(is_whole, value)),
+          "a list of whole numbers of at least 1")
+COUNT_OR_NONE = (lambda value: value is None or is_whole(value), "None or a whole number of at least 1")
+
+
+def one_of(*values):
+    """A check that a setting is one of these values.
+
+    >>> good, expected = one_of("a", "b")
+    >>> good("a"), good(["a"]), expected
+    (True, False, "'a' or 'b'")
+    """
+    said = f"{', '.join(map(repr, values[:-1]))} or {values[-1]!r}"
+    return (lambda value: isinstance(value, str) and value in values), said
+
+
+# The checks of the settings that all models have.
+COMMON = {
+    "epochs": COUNT, "batch_size": COUNT, "patience": COUNT, "n_threads": COUNT_OR_NONE,
+    "shuffle_window": COUNT_OR_NONE,
+    "seed": (lambda value: value is None or is_whole(value, least=0), "None or a whole number of at least 0"),
+    "learning_rate": (lambda value: is_real(value) and value > 0, "a number above 0"),
+    "reg": (lambda value: is_real(value) and value >= 0, "a number of at least 0"),
+    "freeze": (lambda value: not isinstance(value, str) and all(isinstance(name, str) for name in value),
+               "a tuple of names, such as (\"embedding\",)"),
+    "lr_multipliers": (lambda value: value is None or (isinstance(value, dict) and all(
         is_real(factor) and factor >= 0 for factor in value.values())), "None or a dict from names to numbers"),
-    (("dtype",), lambda value: value in ("float32", "float64"), "'float32' or 'float64'"),
-    (("optimizer",), lambda value: value in ("adam", "adagrad", "sgd"), "'adam', 'adagrad' or 'sgd'"),
-    (("task",), lambda value: value in ("auto", "binary", "regression"), "'auto', 'binary' or 'regression'"),
-]
+    "dtype": one_of("float32", "float64"), "optimizer": one_of("adam", "adagrad", "sgd"),
+    "task": one_of("auto", "binary", "regression"),
+}

@@ -278,7 +278,7 @@ def mlp(x, layer):
         if layer.dropout[i].training and layer.dropout[i].rate:
             mask = numbers(layer.dropout[i].cache["mask"])
             a = [[a[b][c] * mask[b][c] for c in range(len(a[b]))] for b in range(len(a))]
-    return readout(a, layer.out.params["w"], layer.out.params["b"])
+    return readout(a, layer.out.params["w"], layer.out.params.get("b")) if layer.out else a
 
 
 # ------------------------------------------------------------------------------------------- models: logits
@@ -555,6 +555,10 @@ CASES = [
     layer_norm_case(3, 5), layer_norm_case(2, 3, 4), layer_norm_case(1, 1),
     mlp_case(3, 4, []), mlp_case(1, 1, [1]), mlp_case(3, 4, [3]), mlp_case(3, 4, [5, 3]),
     mlp_case(3, 4, [5, 3], use_bn=True), mlp_case(4, 3, [4, 3], use_bn=True, training=True),
+    Case("MLP-B3-n4-5-3-vector", lambda rng, dtype: MLP(4, [5, 3], rng, dtype=dtype, readout=False), normal(3, 4),
+         lambda layer, x: mlp(x, layer)),
+    Case("MLP-B3-n4-5-no_b", lambda rng, dtype: MLP(4, [5], rng, dtype=dtype, bias=False), normal(3, 4),
+         lambda layer, x: mlp(x, layer)),
     mlp_case(3, 4, [5, 3], dropout=0.4, training=True), mlp_case(4, 3, [4, 3], 0.3, use_bn=True, training=True),
 ]
 

@@ -180,7 +180,8 @@ def mlp(layer):
             steps[f"norm_{i + 1}"] = batch_norm(layer.norm[i])
         steps[f"relu_{i + 1}"] = nn.ReLU()
         steps[f"dropout_{i + 1}"] = nn.Dropout(layer.dropout[i].rate)
-    steps["out"] = Readout(layer.out)
+    if layer.out:
+        steps["out"] = Readout(layer.out)
     return nn.Sequential(steps)
 
 

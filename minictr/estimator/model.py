@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from .. import training
-from ..checks import check_rows, check_settings
+from ..checks import COMMON, check_rows, check_settings
 from ..fields import TableEncoder
 from ..layers import check_layers, matches, parameters
 from ..optim import SGD, Adagrad, Adam
@@ -84,10 +84,10 @@ class Model(Conventions, Predictions, Ratings, Savable):
     regularized = ()            # names of the parameters that ``reg`` is for
     whole_batch_only = False    # True where a row's output depends on the rest of its batch (batch norm)
 
-    paper = None                # registry.Paper
-    equation = ""
+    paper, equation = None, ""  # a registry.Paper
     tiny = {}
     variants = {}
+    checks = COMMON             # of the settings; a subclass has ``checks`` of its own
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)

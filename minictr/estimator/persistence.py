@@ -214,13 +214,22 @@ def settings_to_json(model):
 
 def settings_from_json(settings):
     """The inverse of ``settings_to_json``."""
-    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    settings = {name: as_tuples(value) for name, value in settings.items()}
     if settings["fields"] is not None:
         settings["fields"] = [
             field if isinstance(field, str) else
             FIELD_CLASSES[field["kind"]](**{key: value for key, value in field.items() if key != "kind"})
             for field in settings["fields"]]
     return settings
+
+
+def as_tuples(value):
+    """JSON has lists alone; settings are tuples, also within tuples.
+
+    >>> as_tuples([1, ["a", [2]]])
+    (1, ('a', (2,)))
+    """
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def history_to_json(history):

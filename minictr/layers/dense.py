@@ -226,15 +226,17 @@ class MLP(Layer):
     ----------
     n_in : size of x.   widths : hidden units of each layer, e.g. [400, 400].
     dropout : share of hidden units dropped while training.   use_bn : whether there is batch norm.
+    readout : whether a^L is read out as one number; else the output is a^L.   bias : whether that has its b, which a
+        model with a w_0 does not need: their gradients are the same.
 
-    Shapes: x (B, n_in) in, (B,) out.
+    Shapes: x (B, n_in) in, (B,) out; without readout (B, widths[-1]).
 
     >>> mlp = MLP(4, [8, 8], rng=np.random.default_rng(0), dropout=0.5)
     >>> mlp.forward(np.zeros((3, 4), np.float32)).shape
     (3,)
     """
 
-    def __init__(self, n_in, widths, rng, dropout=0.0, use_bn=False, dtype=np.float32):
+    def __init__(self, n_in, widths, rng, dropout=0.0, use_bn=False, dtype=np.float32, readout=True, bias=True):
         super().__init__()
         self.dense, self.norm, self.relu, self.dropout = [], [], [], []
         for width in widths:
@@ -244,7 +246,9 @@ class MLP(Layer):
             self.relu.append(ReLU())
             self.dropout.append(Dropout(dropout, rng))
             n_in = width
-        self.out = Readout(n_in, start=glorot_normal(rng, n_in, 1, dtype)[:, 0], dtype=dtype)
+        self.out = None
+        if readout:
+            self.out = Readout(n_in, start=glorot_normal(rng, n_in, 1, dtype)[:, 0], bias=bias, dtype=dtype)
 
     def forward(self, x):
         for i in range(len(self.dense)):                          # a^{l+1} = relu(a^l W^l + b^l)
@@ -253,10 +257,10 @@ class MLP(Layer):
                 x = self.norm[i].forward(x)
             x = self.relu[i].forward(x)
             x = self.dropout[i].forward(x)
-        return self.out.forward(x)                                # (B,)       a^L . w + b
+        return self.out.forward(x) if self.out else x             # (B,)       a^L . w + b; or a^L itself
 
     def backward(self, dout):
-        dx = self.out.backward(dout)
+        dx = self.out.backward(dout) if self.out else dout
         for i in reversed(range(len(self.dense))):
             dx = self.dropout[i].backward(dx)
             dx = self.relu[i].backward(dx)

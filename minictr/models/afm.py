@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..checks import warn
+from ..checks import COUNT, SHARE_DROPPED, warn
 from ..estimator import Model, Paper
 from ..layers import AttentionPooling, Dropout, Embedding, Linear, PairProduct, Readout, parameters
 from .fm import FM
@@ -55,6 +55,8 @@ class AFM(Model):
 
     paper = Paper("Xiao et al.", 2017, "IJCAI", "https://arxiv.org/abs/1708.04617")
     equation = "y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij (e_i * e_j)"
+    checks = {"embedding_dim": COUNT, "attention_dim": COUNT, "dropout": SHARE_DROPPED,
+              "attention_dropout": SHARE_DROPPED}
     tiny = {"embedding_dim": 2, "attention_dim": 2}
     variants = {"AFM": {"embedding_dim": 3, "attention_dim": 4}, "AFM-k1-t1": {"embedding_dim": 1, "attention_dim": 1}}
 

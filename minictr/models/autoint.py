@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from ..checks import COUNT, SHARE_DROPPED, WIDTHS
 from ..estimator import Model, Paper
 from ..layers import MLP, Dropout, Embedding, InteractingLayer, Linear, Readout
 from ..layers.base import glorot_normal
@@ -60,6 +61,9 @@ class AutoInt(Model):
 
     paper = Paper("Song et al.", 2019, "CIKM", "https://arxiv.org/abs/1810.11921")
     equation = "y = w . relu(heads(E) + E W_Res) + b, several layers of it"
+    checks = {"embedding_dim": COUNT, "attention_dim": COUNT, "num_heads": COUNT, "num_layers": COUNT,
+              "dropout": SHARE_DROPPED, "embedding_dropout": SHARE_DROPPED, "deep_dropout": SHARE_DROPPED,
+              "deep_layers": WIDTHS}
     tiny = {"embedding_dim": 2, "attention_dim": 2, "num_heads": 2, "num_layers": 1}
     variants = {
         "AutoInt": {"embedding_dim": 3, "attention_dim": 2, "num_heads": 2, "num_layers": 2},

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from ..checks import COUNT, SHARE_DROPPED, WIDTHS
 from ..estimator import Model, Paper
 from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, inner_products
 
@@ -44,6 +45,7 @@ class DeepFM(Model):
 
     paper = Paper("Guo et al.", 2017, "IJCAI", "https://arxiv.org/abs/1703.04247")
     equation = "y = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j + MLP([e_1; ...; e_M])"
+    checks = {"embedding_dim": COUNT, "deep_layers": WIDTHS, "dropout": SHARE_DROPPED}
     tiny = {"embedding_dim": 2, "deep_layers": (2,)}
     variants = {"DeepFM": {"embedding_dim": 3, "deep_layers": (4, 3)},
                 "DeepFM-bn": {"embedding_dim": 2, "deep_layers": (4, 3), "use_bn": True},

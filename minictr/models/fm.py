@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from ..checks import COUNT, SHARE_DROPPED
 from ..estimator import Model, Paper
 from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, inner_products
 
@@ -38,6 +39,7 @@ class FM(Model):
 
     paper = Paper("Rendle", 2010, "ICDM", "https://doi.org/10.1109/ICDM.2010.127")
     equation = "y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j"
+    checks = {"embedding_dim": COUNT, "dropout": SHARE_DROPPED}
     tiny = {"embedding_dim": 2}
     variants = {"FM": {"embedding_dim": 3}, "FM-k1": {"embedding_dim": 1}}
 
