@@ -113,19 +113,17 @@ def read_numbers(name, block, rows):
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"column {name!r}, rows {rows[0]} to {rows[-1]}, cannot be read as "
                         f"numbers: {error}") from error
-    if block.dtype.kind == "O":
-        refuse(name, block, rows, np.isnan(numbers) & block.notna().to_numpy(),
-               "is not a number; correct it, or make the field a Categorical")
-    refuse(name, block, rows, np.isinf(numbers), "is infinite; replace it, or mark it as missing")
+    if block.dtype.kind == "O" and (bad := np.isnan(numbers) & block.notna().to_numpy()).any():
+        refuse(name, block, rows, bad, "is not a number; correct it, or make the field a Categorical")
+    if (bad := np.isinf(numbers)).any():
+        refuse(name, block, rows, bad, "is infinite; replace it, or mark it as missing")
     return numbers
 
 
 def refuse(name, block, rows, bad, problem):
-    """Raise a ValueError that names the first bad row, if any row is bad."""
-    if bad.any():
-        first = int(np.argmax(bad))
-        value = shown(block.iloc[first])
-        raise ValueError(f"column {name!r}, row {rows[first]}: {value} {problem}")
+    """Raise a ValueError that names the first row of which ``bad`` says that it is bad."""
+    first = int(np.argmax(bad))
+    raise ValueError(f"column {name!r}, row {rows[first]}: {shown(block.iloc[first])} {problem}")
 
 
 def distinct_values(name, block, rows, expected=None):

@@ -195,8 +195,9 @@ class Model:
 
     def windows(self, data):
         """Encoded rows that are in memory, as the windows that are shuffled."""
-        n_rows = len(data[1])
-        return list(cut_windows([data], n_rows if self.shuffle_window in (None, 1) else self.shuffle_window))
+        if self.shuffle_window in (None, 1):        # all rows are shuffled together, or none
+            return [data]
+        return list(cut_windows([data], self.shuffle_window))
 
     def train(self, windows, n_rows, targets, validation, seeds, after_epoch=None):
         """Train after ``start``; see ``training.fit`` for windows, n_rows and targets."""

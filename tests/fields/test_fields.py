@@ -993,7 +993,7 @@ def test_a_reader_steps_through_few_functions_a_column():
     one, two, twenty = (calls(lambda n=n: encoder.encode(table, table.columns[:n])) for n in (1, 2, 20))
     assert two - one <= 3 and twenty - one == 19 * (two - one)
     alone = TableEncoder(["f0"]).fit(table)
-    assert calls(lambda: alone.encode(table)) == one
+    assert calls(lambda: alone.encode(table, ["f0"])) == one
     assert calls(lambda: (encoder.n_ids, encoder.field_names, encoder.offsets, encoder.encoders)) == 0
     cells = pd.DataFrame({"m": [["a", "b"]] * 50, "few": [["a", "b"]] * 50})
     lists = TableEncoder().fit(cells)
