@@ -19,7 +19,7 @@ import pandas as pd
 
 from .checks import as_table, check_rows, check_settings, check_weights, is_share, numbers
 from .fields.numerical import Moments
-from .fields.table import in_piece
+from .fields.reading import in_piece
 from .fields.windows import cut_windows
 
 WINDOW = 250_000    # rows that are shuffled together, where the model does not say

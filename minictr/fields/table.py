@@ -1,6 +1,5 @@
 """A whole table: ``TableEncoder`` learns the fields of a training table, and encodes this and other tables."""
 
-import contextlib
 import itertools
 from collections.abc import Iterator
 
@@ -9,26 +8,11 @@ import pandas as pd
 
 from ..slots import Slots
 from .categorical import MISSING, UNKNOWN
-from .columns import check_table, read_columns, row_blocks
 from .multi_valued import MultiValuedEncoder
 from .numerical import NumericalEncoder
+from .reading import check_names, check_table, in_piece, read_columns, row_blocks
 from .saved import check_state
 from .specs import FIELD_CLASSES, Field, infer_field
-
-
-def check_names(names, found):
-    """Raise TypeError or ValueError unless each field's name is that of exactly one of the columns that were found."""
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a field is a column name (str), Categorical, Numerical or "
-                            f"MultiValued, not {name!r}; names of columns become text with "
-                            f"table.columns = table.columns.astype(str)")
-        if name not in found:
-            raise ValueError(f"column {name!r} is among the fields but not in the table; "
-                             f"got {found}")
-        if names.count(name) > 1 or found.count(name) > 1:
-            raise ValueError(f"column {name!r} occurs more than once, among the fields or in "
-                             f"the tables; every column needs a name of its own")
 
 
 def learn(learners, columns):
@@ -37,16 +21,6 @@ def learn(learners, columns):
         for block, rows in blocks:
             learners[name].add(block, rows)
     return max(map(len, columns.values()), default=0)
-
-
-@contextlib.contextmanager
-def in_piece(first_row):
-    """Let errors say which piece of a table they are about."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"in the piece that begins with row {first_row:,} (its own rows count from 0): {error}") from error
 
 
 class TableEncoder:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, columns, infer_field
+from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field, reading
 
 NAN = float("nan")
 
@@ -943,7 +943,7 @@ def test_a_row_is_encoded_the_same_alone_in_any_order_and_in_any_block(train, he
         alone = {name: column.iloc[row:row + 1] for name, column in here.items()}
         assert weights_by_id(encoder.encode(alone)) == [whole[row]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "BLOCK", 2)
+        patch.setattr(reading, "BLOCK", 2)
         in_blocks = encoder.encode(here)
         assert np.array_equal(in_blocks.ids, slots.ids) and np.array_equal(in_blocks.x, slots.x)
         assert same_state(TableEncoder(PROPERTY_FIELDS).fit(train), encoder)
@@ -965,7 +965,7 @@ def test_the_order_of_the_training_rows_does_not_matter(train, random):
 
 
 def test_blocks_of_different_types_are_still_one_column(monkeypatch):
-    monkeypatch.setattr(columns, "BLOCK", 2)
+    monkeypatch.setattr(reading, "BLOCK", 2)
     column = pd.Series([1, 2, None, None, 2.5, 1], dtype=object)
     encoder = fitted(Categorical("c"), column)
     assert encoder.feature_names("c")[2:] == ["1.0", "2.0", "2.5"]
