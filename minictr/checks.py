@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -100,47 +101,50 @@ def check_settings(model):
                 raise ValueError(f"{name} must be {expected}, got {getattr(model, name)!r}")
 
 
-def is_whole(value, least=1):
+def is_whole(value, least=1, or_none=False):
     """Whether this is a whole number of at least ``least``; True and False are not numbers here."""
+    if value is None:
+        return or_none
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
 
 
-def is_real(value):
-    """Whether this is a finite number."""
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(np.isfinite(value))
+def is_real(value, least=0, above=-np.inf, below=np.inf):
+    """Whether this is a finite number of at least ``least``, above ``above`` and below ``below``."""
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
+        return False
+    return bool(np.isfinite(value)) and value >= least and above < value < below
 
 
-# What a class of models can put into its ``checks``.
-COUNT = (is_whole, "a whole number of at least 1")
-SHARE_DROPPED = (lambda value: is_real(value) and 0 <= value < 1,
-                 "a number of at least 0 and below 1 (the share dropped)")
-WIDTHS = (lambda value: isinstance(value, (list, tuple)) and all(map(is_whole, value)),
-          "a list of whole numbers of at least 1")
-COUNT_OR_NONE = (lambda value: value is None or is_whole(value), "None or a whole number of at least 1")
+def are_layers(value):
+    """Whether this is a list of layers' sizes."""
+    return isinstance(value, (list, tuple)) and all(map(is_whole, value))
 
 
-def one_of(*values):
-    """A check that a setting is one of these values.
-
-    >>> good, expected = one_of("a", "b")
-    >>> good("a"), good(["a"]), expected
-    (True, False, "'a' or 'b'")
-    """
-    said = f"{', '.join(map(repr, values[:-1]))} or {values[-1]!r}"
-    return (lambda value: isinstance(value, str) and value in values), said
+def are_names(value):
+    """Whether this is a tuple, list or set of names."""
+    return not isinstance(value, str) and all(isinstance(name, str) for name in value)
 
 
-# The checks of the settings that all models have.
-COMMON = {
+def are_factors(value):
+    """Whether this is a dict from names to numbers of at least 0, or None."""
+    return value is None or (isinstance(value, dict) and all(map(is_real, value.values())))
+
+
+# What a class of models can put into its ``checks``: whether a value is good, and what is expected.
+COUNT = is_whole, "a whole number of at least 1"
+COUNT_OR_NONE = partial(is_whole, or_none=True), "None or a whole number of at least 1"
+SHARE_DROPPED = partial(is_real, below=1), "a number of at least 0 and below 1 (the share dropped)"
+WIDTHS = are_layers, "a list of whole numbers of at least 1"
+
+COMMON = {              # of the settings that all models have
     "epochs": COUNT, "batch_size": COUNT, "patience": COUNT, "n_threads": COUNT_OR_NONE,
     "shuffle_window": COUNT_OR_NONE,
-    "seed": (lambda value: value is None or is_whole(value, least=0), "None or a whole number of at least 0"),
-    "learning_rate": (lambda value: is_real(value) and value > 0, "a number above 0"),
-    "reg": (lambda value: is_real(value) and value >= 0, "a number of at least 0"),
-    "freeze": (lambda value: not isinstance(value, str) and all(isinstance(name, str) for name in value),
-               "a tuple of names, such as (\"embedding\",)"),
-    "lr_multipliers": (lambda value: value is None or (isinstance(value, dict) and all(
-        is_real(factor) and factor >= 0 for factor in value.values())), "None or a dict from names to numbers"),
-    "dtype": one_of("float32", "float64"), "optimizer": one_of("adam", "adagrad", "sgd"),
-    "task": one_of("auto", "binary", "regression"),
+    "seed": (partial(is_whole, least=0, or_none=True), "None or a whole number of at least 0"),
+    "learning_rate": (partial(is_real, above=0), "a number above 0"),
+    "reg": (is_real, "a number of at least 0"),
+    "freeze": (are_names, "a tuple of names, such as (\"embedding\",)"),
+    "lr_multipliers": (are_factors, "None or a dict from names to numbers"),
+    "dtype": (("float32", "float64").__contains__, "'float32' or 'float64'"),
+    "optimizer": (("adam", "adagrad", "sgd").__contains__, "'adam', 'adagrad' or 'sgd'"),
+    "task": (("auto", "binary", "regression").__contains__, "'auto', 'binary' or 'regression'"),
 }

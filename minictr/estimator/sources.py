@@ -84,5 +84,6 @@ def encoded_pair(model, validation):
 
 def windows(model, rows):
     """Encoded rows that are in memory, as the windows that are shuffled."""
-    n_rows = len(rows[1])
-    return list(cut_windows([rows], n_rows if model.shuffle_window in (None, 1) else model.shuffle_window))
+    if model.shuffle_window in (None, 1):                         # all rows are shuffled together, or none
+        return [rows]
+    return list(cut_windows([rows], model.shuffle_window))

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..checks import as_table, check_rows, check_weights, is_share, numbers
 from ..fields.numerical import Moments
-from ..fields.table import in_piece
+from ..fields.reading import in_piece
 from ..fields.windows import cut_windows
 from ..training.data import TrainingData, count_rows
 from .sources import Source, encoded_pair

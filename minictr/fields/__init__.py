@@ -10,13 +10,13 @@ Ids are global: each field has its own stretch of one embedding table. Within th
     Categorical, MultiValued, bins    0 unknown or rare, 1 missing, 2.. the values, sorted
     Numerical                         0 the number's vector, 1 missing (if fit saw a missing number)
 
-What a user writes stands in ``specs``, and each kind has a file of its own (``categorical``, ``multi_valued``,
-``numerical``, ``binned``) with a learner and an encoder. A learner is fed the blocks of a training column in turn, and
+What a user writes stands in ``specs``; ``reading`` and ``columns`` read a table and its columns; and each kind has a file
+of its own (``categorical``, ``multi_valued``, ``numerical``, ``binned``) with a learner and an encoder. A learner is fed the blocks of a training column in turn, and
 keeps what is needed of them, not their rows:
 
     add(block, rows)      one block, and the numbers of its rows for messages
     width                 how many slots the longest cell so far takes
-    encoder()             what has been learned
+    encoder(n_rows)       what has been learned, of so many rows
 
 An encoder is one field, fitted to its training column. Every encoder has
 
@@ -32,11 +32,12 @@ An encoder is one field, fitted to its training column. Every encoder has
 c has the ids ids[c] (counted from 0 within the field) and weights x[c] (x None: all 1). Equal cells
 are worked out once, so a long column costs little more than its distinct values.
 
-``windows`` takes, joins and cuts rows that are encoded.
+``table`` puts the fields together, and ``windows`` takes, joins and cuts rows that are encoded.
 """
 
+from .reading import in_piece
 from .specs import FIELD_CLASSES, TRANSFORMS, Categorical, Field, MultiValued, Numerical, infer_field
-from .table import TableEncoder, in_piece
+from .table import TableEncoder
 
 __all__ = ["FIELD_CLASSES", "TRANSFORMS", "Categorical", "Field", "MultiValued", "Numerical", "TableEncoder",
            "in_piece", "infer_field"]

@@ -2,62 +2,13 @@
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import infer_dtype, is_list_like
-
-BLOCK = 1_000_000  # rows at a time: temporaries stay small however long the table is
+from pandas.api.types import infer_dtype
 
 # What infer_dtype says -> the kind of the values. Only values of one kind can be equal.
 KINDS = {"string": "str", "integer": "int", "floating": "float", "mixed-integer-float": "float",
          "boolean": "bool", "empty": "empty"}
 DTYPES = {"str": np.dtype(object), "int": np.dtype(np.int64), "float": np.dtype(np.float64),
           "bool": np.dtype(bool)}
-
-
-def check_table(table):
-    """Raise TypeError unless this is a DataFrame or a dict of columns."""
-    if not isinstance(table, (pd.DataFrame, dict)):
-        raise TypeError(f"a table is a DataFrame or a dict of columns, got {type(table).__name__}; "
-                        f"an array needs names: pd.DataFrame(array, columns=[...])")
-
-
-def read_columns(table, names):
-    """These columns of a DataFrame or dict, by name; all must be there, and equally long."""
-    columns, names = {}, list(names)
-    for name in names:
-        if name not in table:
-            raise ValueError(f"column {name!r} was in fit but is missing here; got {list(table)}")
-    for name in names:
-        column = table[name]    # a DataFrame's column is a Series already, unless its name is there twice
-        columns[name] = column if isinstance(column, pd.Series) else read_column(name, column)
-    for name, column in columns.items():
-        if len(column) != len(columns[names[0]]):
-            raise ValueError(f"the columns of a table must be equally long: {names[0]!r} has "
-                             f"{len(columns[names[0]])} rows, {name!r} has {len(column)}")
-    return columns
-
-
-def read_column(name, values):
-    """One column of a table as a Series, from a list, array, Series or pandas array."""
-    if isinstance(values, pd.DataFrame):
-        raise ValueError(f"column {name!r} is in the table {values.shape[1]} times; give every "
-                         f"column a name of its own")
-    if not is_list_like(values) or isinstance(values, (dict, set, frozenset)):
-        raise TypeError(f"column {name!r} must be a list, array or Series with one value a row, "
-                        f"got {type(values).__name__}")
-    if getattr(values, "ndim", 1) != 1:
-        raise ValueError(f"column {name!r} has shape {values.shape}; a column has one dimension")
-    return pd.Series(values)
-
-
-def row_blocks(columns):
-    """Cut columns, given by name, into blocks: {name: [(block, the numbers of its rows), ...]}."""
-    blocks = {}
-    for name, column in columns.items():
-        blocks[name] = []
-        for first in range(0, len(column), BLOCK):
-            block = column.iloc[first:first + BLOCK]
-            blocks[name].append((block, range(first, first + len(block))))
-    return blocks
 
 
 def plain(value):
@@ -113,19 +64,17 @@ def read_numbers(name, block, rows):
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"column {name!r}, rows {rows[0]} to {rows[-1]}, cannot be read as "
                         f"numbers: {error}") from error
-    if block.dtype.kind == "O":
-        refuse(name, block, rows, np.isnan(numbers) & block.notna().to_numpy(),
-               "is not a number; correct it, or make the field a Categorical")
-    refuse(name, block, rows, np.isinf(numbers), "is infinite; replace it, or mark it as missing")
+    if block.dtype.kind == "O" and (bad := np.isnan(numbers) & block.notna().to_numpy()).any():
+        refuse(name, block, rows, bad, "is not a number; correct it, or make the field a Categorical")
+    if (bad := np.isinf(numbers)).any():
+        refuse(name, block, rows, bad, "is infinite; replace it, or mark it as missing")
     return numbers
 
 
 def refuse(name, block, rows, bad, problem):
-    """Raise a ValueError that names the first bad row, if any row is bad."""
-    if bad.any():
-        first = int(np.argmax(bad))
-        value = shown(block.iloc[first])
-        raise ValueError(f"column {name!r}, row {rows[first]}: {value} {problem}")
+    """Raise a ValueError that names the first row of which ``bad`` says that it is bad."""
+    first = int(np.argmax(bad))
+    raise ValueError(f"column {name!r}, row {rows[first]}: {shown(block.iloc[first])} {problem}")
 
 
 def distinct_values(name, block, rows, expected=None):

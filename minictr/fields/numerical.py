@@ -131,8 +131,9 @@ class NumericalEncoder:
             x = np.where(x > 2, np.log(np.maximum(x, 2)) ** 2, x)
         with np.errstate(over="ignore"):
             x = (x - self.center) / self.scale
-        refuse(self.spec.name, block, rows, np.abs(x) > np.finfo(np.float32).max,
-               "is too large for float32; give the field a transform, or change its unit")
+        if (bad := np.abs(x) > np.finfo(np.float32).max).any():
+            refuse(self.spec.name, block, rows, bad,
+                   "is too large for float32; give the field a transform, or change its unit")
         # a missing number is id 1 with x = 1; without that id it is id 0 with x = 0, i.e. nothing
         missing = np.isnan(numbers)
         ids = np.where(missing, self.n_ids - 1, 0).astype(np.int32)

@@ -10,9 +10,10 @@ from pandas.api.types import infer_dtype
 from ..checks import warn
 from .binned import BinnedEncoder
 from .categorical import CategoricalEncoder
-from .columns import KINDS, plain, read_column, value_kind
+from .columns import KINDS, plain, value_kind
 from .multi_valued import MultiValuedEncoder
 from .numerical import NumericalEncoder
+from .reading import read_column
 
 TRANSFORMS = (None, "standard", "minmax", "log_squared", "log2")
 

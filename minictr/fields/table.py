@@ -1,6 +1,5 @@
 """A whole table: ``TableEncoder`` learns the fields of a training table, and encodes this and other tables."""
 
-import contextlib
 import itertools
 from collections.abc import Iterator
 
@@ -9,9 +8,9 @@ import pandas as pd
 
 from ..slots import Slots
 from .categorical import MISSING, UNKNOWN
-from .columns import check_table, read_columns, row_blocks
 from .multi_valued import MultiValuedEncoder
 from .numerical import NumericalEncoder
+from .reading import check_names, check_table, in_piece, read_columns, row_blocks
 from .saved import check_state
 from .specs import FIELD_CLASSES, Field, infer_field
 
@@ -22,16 +21,6 @@ def learn(learners, columns):
         for block, rows in blocks:
             learners[name].add(block, rows)
     return max(map(len, columns.values()), default=0)
-
-
-@contextlib.contextmanager
-def in_piece(first_row):
-    """Let errors say which piece of a table they are about."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"in the piece that begins with row {first_row:,} (its own rows count from 0): {error}") from error
 
 
 class TableEncoder:
@@ -112,21 +101,11 @@ class TableEncoder:
         if isinstance(fields, (str, Field)) or not len(fields):
             raise ValueError(f"fields must be a list with at least one field, got {fields!r}")
         names = [field.name if isinstance(field, Field) else field for field in fields]
-        for name in names:
-            if not isinstance(name, str):
-                raise TypeError(f"a field is a column name (str), Categorical, Numerical or "
-                                f"MultiValued, not {name!r}; names of columns become text with "
-                                f"table.columns = table.columns.astype(str)")
-            if name not in found:
-                raise ValueError(f"column {name!r} is among the fields but not in the table; "
-                                 f"got {found}")
-            if names.count(name) > 1 or found.count(name) > 1:
-                raise ValueError(f"column {name!r} occurs more than once, among the fields or in "
-                                 f"the tables; every column needs a name of its own")
-        encoders, widths = {}, {}
+        check_names(names, found)
+        learners, n_rows = {}, {}
         for first, rest in zip(firsts, rests, strict=True):
             own = {name: field for name, field in zip(names, fields, strict=True) if name in first}
-            columns, learners = read_columns(first, own), {}
+            columns = read_columns(first, own)
             for name, field in own.items():
                 if not len(columns[name]):
                     raise ValueError(f"column {name!r} has no rows; fit needs at least one")
@@ -135,43 +114,38 @@ class TableEncoder:
                 else:
                     field = infer_field(name, columns[name])
                 learners[name] = field.encoder_class.learner_class(field)   # the field stays as it is
-            n_rows = learn(learners, columns)
+            first_row = learn(learners, columns)
             for piece in rest:
-                with in_piece(n_rows):
+                with in_piece(first_row):
                     extra = [name for name in piece if name not in first]
                     if extra and self.fields is None:
                         raise ValueError(f"column {extra[0]!r} is not in the first piece of the table; leave it "
                                          f"out, or name the columns to use: fields=[...]")
-                    n_rows += learn(learners, read_columns(piece, own))
-            for name, learner in learners.items():
-                encoders[name], widths[name] = learner.encoder(n_rows), learner.width
-        self.widths = np.array([widths[name] for name in names])
-        return self._lay_out({name: encoders[name] for name in names})
+                    first_row += learn(learners, read_columns(piece, own))
+            n_rows |= dict.fromkeys(own, first_row)
+        encoders, widths = {}, []
+        for name in names:
+            encoders[name] = learners[name].encoder(n_rows[name])
+            widths.append(learners[name].width)
+        self.widths = np.array(widths)
+        return self._lay_out(encoders)
 
     def _lay_out(self, encoders):
-        """Lay out the ids of these fields, one field's after the other's."""
-        n_ids = [encoder.n_ids for encoder in encoders.values()]
-        if sum(n_ids) > np.iinfo(np.int32).max:
-            raise ValueError(f"the fields need {sum(n_ids)} ids, but int32 holds 2**31 - 1; give "
+        """Give each of these fields its stretch of ids, one after the other."""
+        offsets, n_ids = [], 0
+        for encoder in encoders.values():
+            offsets.append(n_ids)
+            n_ids += encoder.n_ids
+        if n_ids > np.iinfo(np.int32).max:
+            raise ValueError(f"the fields need {n_ids} ids, but int32 holds 2**31 - 1; give "
                              f"the largest fields buckets= or a higher min_count=")
-        self.encoders, self.field_names, self.n_ids = encoders, list(encoders), sum(n_ids)
-        self.offsets = np.cumsum(n_ids) - n_ids
+        self.encoders, self.field_names, self.offsets, self.n_ids = encoders, list(encoders), np.array(offsets), n_ids
         return self
 
     @property
     def n_features(self):
         """Another name of ``n_ids``, from earlier versions."""
         return self.n_ids
-
-    def _chosen(self, fields):
-        """The names of these fields, or of all (None); a ValueError if one is no field, or there are none."""
-        names = list(self.encoders if fields is None else fields)
-        for name in names:
-            if name not in self.encoders:
-                raise ValueError(f"{name!r} is not one of the fields {self.field_names}")
-        if not names:
-            raise ValueError(f"fields is empty; name at least one of {self.field_names}")
-        return names
 
     def encode(self, table, fields=None, widths=None):
         """Turn a table into `Slots`: global ids (N, S) and weights x (N, S).
@@ -193,7 +167,7 @@ class TableEncoder:
             infinite or no numbers. A value that fit did not see is no error: it is "unknown".
         """
         check_table(table)
-        names = self._chosen(fields)
+        names = self.field_names if fields is None else self._checked(fields)
         columns = read_columns(table, names)
         blocks = row_blocks(columns)
         parts, weighted = [], False
@@ -223,9 +197,19 @@ class TableEncoder:
                     x[here][:, n_used:] = 0
         return Slots(ids, x, ends - widths)
 
+    def _checked(self, fields):
+        """The names of fields as a list; a ValueError if one is no field, or there are none."""
+        names = list(fields)
+        for name in names:
+            if name not in self.encoders:
+                raise ValueError(f"{name!r} is not one of the fields {self.field_names}")
+        if not names:
+            raise ValueError(f"fields is empty; name at least one of {self.field_names}")
+        return names
+
     def feature_names(self, field):
         """The label of each id of a field: "(unknown)", "(missing)", then its values as text."""
-        [name] = self._chosen([field])
+        [name] = self._checked([field])
         return self.encoders[name].labels()
 
     def describe(self):

@@ -16,7 +16,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, columns, infer_field
+from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field, reading
 
 NAN = float("nan")
 
@@ -944,7 +944,7 @@ def test_a_row_is_encoded_the_same_alone_in_any_order_and_in_any_block(train, he
         alone = {name: column.iloc[row:row + 1] for name, column in here.items()}
         assert weights_by_id(encoder.encode(alone)) == [whole[row]]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "BLOCK", 2)
+        patch.setattr(reading, "BLOCK", 2)
         in_blocks = encoder.encode(here)
         assert np.array_equal(in_blocks.ids, slots.ids) and np.array_equal(in_blocks.x, slots.x)
         assert same_state(TableEncoder(PROPERTY_FIELDS).fit(train), encoder)
@@ -966,7 +966,7 @@ def test_the_order_of_the_training_rows_does_not_matter(train, random):
 
 
 def test_blocks_of_different_types_are_still_one_column(monkeypatch):
-    monkeypatch.setattr(columns, "BLOCK", 2)
+    monkeypatch.setattr(reading, "BLOCK", 2)
     column = pd.Series([1, 2, None, None, 2.5, 1], dtype=object)
     encoder = fitted(Categorical("c"), column)
     assert encoder.feature_names("c")[2:] == ["1.0", "2.0", "2.5"]
@@ -994,7 +994,7 @@ def test_a_reader_steps_through_few_functions_a_column():
     one, two, twenty = (calls(lambda n=n: encoder.encode(table, table.columns[:n])) for n in (1, 2, 20))
     assert two - one <= 3 and twenty - one == 19 * (two - one)
     alone = TableEncoder(["f0"]).fit(table)
-    assert calls(lambda: alone.encode(table)) == one
+    assert calls(lambda: alone.encode(table, ["f0"])) == one
     assert calls(lambda: (encoder.n_ids, encoder.field_names, encoder.offsets, encoder.encoders)) == 0
     cells = pd.DataFrame({"m": [["a", "b"]] * 50, "few": [["a", "b"]] * 50})
     lists = TableEncoder().fit(cells)
