@@ -110,7 +110,7 @@ target = np.zeros(aij.shape)
 for row in range(5):                                              # straight from the equation
     for pair in range(28):
         target[row, pair] = aij[row, pair] * sum(p[f] * pij[row, pair, f] for f in range(len(p)))
-bias, fields = model.bias(), model.field_contributions()          # (1,) and (5, 8)
+bias, fields = model.bias(), model.terms()["fields"]              # (1,) and (5, 8)
 assert np.allclose(bias + fields.sum(axis=1) + target.sum(axis=1), logit, atol=1e-4)
 yours = my_pair_terms(model)
 check("the pairs' terms", yours, target, tolerance=1e-4, mistakes={
@@ -519,8 +519,8 @@ class Pulled(AFM):
     whole_batch_only = True                                       # backward sees each batch in one piece
     data_gradients = []                                           # how hard the data pulled, batch by batch
 
-    def backward(self, dlogit):
-        super().backward(dlogit)
+    def backward(self, ds):
+        super().backward(ds)
         W = self.attention.params["W"]
         self.data_gradients.append(np.linalg.norm(self.attention.grads["W"]))
         self.attention.grads["W"] += 2 * W / np.linalg.norm(W)

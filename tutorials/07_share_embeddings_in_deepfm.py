@@ -208,7 +208,7 @@ for (name, target), yours in zip(numeric.items(), answer or (None, None, None), 
 rng = np.random.default_rng(2)
 E = rng.standard_normal((3, 4, 2))                                # (B, M, k)
 pooling, mlp = FMPooling(), MLP(4 * 2, [5], rng=np.random.default_rng(3), dtype=np.float64)
-dlogit = rng.standard_normal(3)                                   # (B,)
+ds = rng.standard_normal(3)                                       # (B,)
 
 
 def two_towers():
@@ -216,18 +216,18 @@ def two_towers():
     return sum_last(pooling.forward(E)) + mlp.forward(E.reshape(3, -1))
 
 
-numeric_dE = numeric_gradient(lambda: np.sum(two_towers() * dlogit), E)
+numeric_dE = numeric_gradient(lambda: np.sum(two_towers() * ds), E)
 logits = two_towers()                                             # leaves E's caches in both layers
 
 # %% tags=["exercise"]
 # Exercise 2: dL/dE. pooling.backward takes the gradient (B, k) of its output, mlp.backward that of its logit, (B,).
-def towers_backward(dlogit, pooling, mlp, shape):
-    """dlogit (B,), shape = (B, M, k) -> dE (B, M, k)."""
+def towers_backward(ds, pooling, mlp, shape):
+    """ds (B,), shape = (B, M, k) -> dE (B, M, k)."""
     return None                      # your lines here
 
 # %% tags=["check"]
-dE_FM = pooling.backward(np.repeat(dlogit[:, None], 2, axis=1))
-check("dE", towers_backward(dlogit, pooling, mlp, E.shape), numeric_dE,
+dE_FM = pooling.backward(np.repeat(ds[:, None], 2, axis=1))
+check("dE", towers_backward(ds, pooling, mlp, E.shape), numeric_dE,
       mistakes={"The MLP's gradient is missing.": dE_FM, "The FM's gradient is missing.": numeric_dE - dE_FM,
                 "Both gradients are there, but their mean is taken: a fork adds.": numeric_dE / 2});
 
@@ -235,11 +235,11 @@ check("dE", towers_backward(dlogit, pooling, mlp, E.shape), numeric_dE,
 # <details><summary>Solution</summary>
 #
 # ```python
-# def towers_backward(dlogit, pooling, mlp, shape):
+# def towers_backward(ds, pooling, mlp, shape):
 #     B, M, k = shape
-#     dpooled = np.repeat(dlogit[:, None], k, axis=1)               # (B, k)     y_FM = sum_f pooled_f
+#     dpooled = np.repeat(ds[:, None], k, axis=1)                   # (B, k)     y_FM = sum_f pooled_f
 #     dE_FM = pooling.backward(dpooled)                             # (B, M, k)
-#     dE_DNN = mlp.backward(dlogit).reshape(B, M, k)                # (B, M, k)  a^0 = [e_1; ...; e_M]
+#     dE_DNN = mlp.backward(ds).reshape(B, M, k)                    # (B, M, k)  a^0 = [e_1; ...; e_M]
 #     return dE_FM + dE_DNN                                         # E feeds two towers: add
 # ```
 #
@@ -252,18 +252,18 @@ check("dE", towers_backward(dlogit, pooling, mlp, E.shape), numeric_dE,
 class ForgetsTheMLP(DeepFM):
     """DeepFM whose vectors learn from the FM alone."""
 
-    def backward(self, dlogit):
-        self.mlp.backward(dlogit)
-        self.linear.backward(dlogit)
-        self.embedding.backward(self.pooling.backward(np.repeat(dlogit[:, None], self.embedding_dim, axis=1)))
+    def backward(self, ds):
+        self.mlp.backward(ds)
+        self.linear.backward(ds)
+        self.embedding.backward(self.pooling.backward(np.repeat(ds[:, None], self.embedding_dim, axis=1)))
 
 
 class ForgetsTheFM(DeepFM):
     """DeepFM whose vectors learn from the MLP alone."""
 
-    def backward(self, dlogit):
-        self.linear.backward(dlogit)
-        self.embedding.backward(self.mlp.backward(dlogit).reshape(len(dlogit), -1, self.embedding_dim))
+    def backward(self, ds):
+        self.linear.backward(ds)
+        self.embedding.backward(self.mlp.backward(ds).reshape(len(ds), -1, self.embedding_dim))
 
 
 reports = {}
@@ -381,13 +381,13 @@ class PublishedDeepFM(DeepFM):
         y_FM = self.linear.forward(slots) + sum_last(self.pooling.forward(E))
         return y_FM + self.mlp.forward(E.sum(axis=1))             # (B,)
 
-    def backward(self, dlogit):
+    def backward(self, ds):
         M = self.pooling.cache["E"].shape[1]
-        dsum = self.mlp.backward(dlogit)                          # (B, k)
+        dsum = self.mlp.backward(ds)                              # (B, k)
         dE_DNN = np.repeat(dsum[:, None], M, axis=1)              # (B, M, k)
-        dE_FM = self.pooling.backward(np.repeat(dlogit[:, None], self.embedding_dim, axis=1))
+        dE_FM = self.pooling.backward(np.repeat(ds[:, None], self.embedding_dim, axis=1))
         self.embedding.backward(dE_FM + dE_DNN)                   # E feeds two towers: add
-        self.linear.backward(dlogit)
+        self.linear.backward(ds)
 
 
 small = PublishedDeepFM(embedding_dim=2, deep_layers=(3,), dtype="float64").prepare(clicks.X[:200], clicks.y[:200])
@@ -513,16 +513,13 @@ class DNN(Model):
         E = self.embedding.forward(slots)                         # (B, M, k)
         return self.linear.forward(slots) + self.mlp.forward(E.reshape(len(E), -1))     # (B,)
 
-    def backward(self, dlogit):
-        self.linear.backward(dlogit)
-        dE = self.mlp.backward(dlogit)                            # (B, M k)
+    def backward(self, ds):
+        self.linear.backward(ds)
+        dE = self.mlp.backward(ds)                                # (B, M k)
         self.embedding.backward(dE.reshape(len(dE), -1, self.embedding_dim))
 
     def bias(self):
         return self.mlp.out.params["b"]
-
-    def numbers_per_row(self, M):                                 # the widest array: sets the size of chunks
-        return M * self.embedding_dim + sum(self.deep_layers)
 
 
 worlds = {"pairs only": (clicks.y, held_out.y, test.y, held_out.best_log_loss),
@@ -634,9 +631,9 @@ shares.round(2)
 # %% [markdown]
 # The product of three signs is in the deep part, and not in the pair terms (asserted, three seeds). The second is no
 # finding but a sanity check: by construction of the signs, no sum over pairs can follow their product. For what *pairs*
-# do in a DeepFM, `explain.pair_importance` sees the FM part alone (its `attrs["note"]` says so); the
-# [interaction effect](glossary.md#interaction-effect) asks the whole model. Here both put user_segment × ad_category
-# first (asserted).
+# do in a DeepFM, `explain.pair_importance` sees the terms of pairs alone (its `attrs["note"]` says so), which are the
+# FM's; the [interaction effect](glossary.md#interaction-effect) asks the whole model. Here both put user_segment ×
+# ad_category first (asserted).
 #
 # ## On your own
 #

@@ -331,11 +331,12 @@ for k in (1, 3):
 # %% [markdown]
 # ## A model is the order of its layers
 #
-# `FwFM` below is the whole model. `backward` is `forward` read from the bottom up. The last three methods are for the
-# rest of the library: where the [bias](glossary.md#bias) is, and what fields and pairs add to the logit, for
-# `explain`.
+# `FwFM` below is the whole model. `backward` is `forward` read from the bottom up. The last two methods are for the
+# rest of the library: `bias` says where the [bias](glossary.md#bias) is, and `terms` what fields and pairs added to
+# the logits of the latest forward pass, for `explain`.
 #
-# A model is a dataclass: its fields are its settings, which is how `get_params`, `clone` and `load` know them. Each
+# A model is a dataclass: its fields are its settings, which is how `get_params`, `clone` and `load` know them. And a
+# subclass of `Model` is registered under its name as soon as it is made, so that its files can be loaded. Each
 # layer is an attribute, or stands in a list that is one: there, and nowhere else, the library looks for parameters.
 # (Letters below: $f$ is the pooled vector in NFM, and an index of its numbers in the sums above; $r$ are pair weights,
 # not runs.)
@@ -358,24 +359,20 @@ class FwFM(Model):
         pooled = self.pooling.forward(E)                          # (B, k)     sum r_ij e_i * e_j
         return self.linear.forward(slots) + pooled.sum(axis=1)    # (B,)
 
-    def backward(self, dlogit):
-        dpooled = np.repeat(dlogit[:, None], self.embedding_dim, axis=1)      # y = ... + sum_f pooled_f
+    def backward(self, ds):
+        dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)          # y = ... + sum_f pooled_f
         self.embedding.backward(self.pooling.backward(dpooled))
-        self.linear.backward(dlogit)
-
-    def numbers_per_row(self, M):         # rows go through in chunks that stay in the cache: how many numbers is one?
-        return M * max(M, self.embedding_dim)
+        self.linear.backward(ds)
 
     def bias(self):
         return self.linear.params["w0"]
 
-    def field_contributions(self):
-        return self.linear.field_terms()                          # (B, M)     w_i x_i
-
-    def pair_contributions(self):
+    def terms(self):
         E = self.pooling.cache["E"]
         i, j = field_pairs(E.shape[1])
-        return self.pooling.params["r"] * (E @ E.swapaxes(1, 2))[:, i, j]     # (B, P)     r_ij <e_i, e_j>
+        pairs = (E @ E.swapaxes(1, 2))[:, i, j]                   # (B, P)     <e_i, e_j>
+        return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
+                "pairs": self.pooling.params["r"] * pairs}        # (B, P)     r_ij <e_i, e_j>
 
 
 small = rows.X[["user_segment", "device", "position", "interests"]][:6]
@@ -416,14 +413,11 @@ class MyNFM(Model):
     def forward(self, slots):
         return None                  # your lines here
 
-    def backward(self, dlogit):
+    def backward(self, ds):
         return None                  # your lines here
 
     def bias(self):
         return self.linear.params["w0"]
-
-    def numbers_per_row(self, M):
-        return M * self.embedding_dim + sum(self.deep_layers)
 
 # %% tags=["check"]
 mine = MyNFM(embedding_dim=3, deep_layers=(5,), dtype="float64").prepare(small, [0, 1, 0, 1, 1, 0])
@@ -445,21 +439,21 @@ def logits_by_loops():
         out[b] += hidden @ params["mlp.out.w"] + params["mlp.out.b"][0]
     return out
 
-dlogit = np.random.default_rng(7).standard_normal(len(slots))
+ds = np.random.default_rng(7).standard_normal(len(slots))
 logits = mine.forward(slots)
 check("NFM forward", logits, logits_by_loops(),
       mistakes={"The first-order term is missing.": logits_by_loops() - mine.linear.forward(slots)})
 yours = {}
 if logits is not None:
     try:
-        mine.backward(dlogit)
+        mine.backward(ds)
     except Exception as error:
         print(f"backward stopped. {type(error).__name__}: {error}")
     yours = {name: g.dense(len(params[name])) if hasattr(g, "dense") else g for name, g in gradients(mine).items()}
     print("parameters without a gradient so far:", [name for name in params if name not in yours] or "none")
 for name in params:
     check(f"NFM backward, {name}", yours.get(name),
-          numeric_gradient(lambda: logits_by_loops() @ dlogit, params[name]));
+          numeric_gradient(lambda: logits_by_loops() @ ds, params[name]));
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -481,17 +475,14 @@ for name in params:
 #         f = self.pooling.forward(E)                               # (B, k)
 #         return self.linear.forward(slots) + self.mlp.forward(f)   # (B,)
 #
-#     def backward(self, dlogit):
-#         df = self.mlp.backward(dlogit)                            # y = ... + MLP(f)
+#     def backward(self, ds):
+#         df = self.mlp.backward(ds)                                # y = ... + MLP(f)
 #         dE = self.pooling.backward(df)                            # f = pooling(E)
 #         self.embedding.backward(dE)
-#         self.linear.backward(dlogit)
+#         self.linear.backward(ds)
 #
 #     def bias(self):
 #         return self.linear.params["w0"]
-#
-#     def numbers_per_row(self, M):
-#         return M * self.embedding_dim + sum(self.deep_layers)
 # ```
 #
 # </details>
@@ -511,9 +502,9 @@ class NFM(MyNFM):
         f = self.pooling.forward(self.embedding.forward(slots))
         return self.linear.forward(slots) + self.mlp.forward(f)
 
-    def backward(self, dlogit):
-        self.embedding.backward(self.pooling.backward(self.mlp.backward(dlogit)))
-        self.linear.backward(dlogit)
+    def backward(self, ds):
+        self.embedding.backward(self.pooling.backward(self.mlp.backward(ds)))
+        self.linear.backward(ds)
 
 
 MODELS = {"FM": FM, "FwFM": FwFM, "NFM": NFM}
@@ -599,12 +590,14 @@ assert share["FwFM"] < share["FM"] - 0.1 and darker.mean() > 0.6
 # this notebook, and their share of the sum is smaller by more than 0.1. The scales differ (mean |contribution|,
 # interaction effect), so compare which cells stand out, not their numbers.
 #
-# Everything else of the library works as well, because it knows layers and models only by the protocol:
+# Everything else of the library works as well, because it knows layers and models only by the protocol. A file says
+# which model it holds, so `Model.load` gives back an FwFM, as long as its class has been made:
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
     model.save(Path(folder) / "fwfm.npz")
-    again = FwFM.load(Path(folder) / "fwfm.npz")
+    again = Model.load(Path(folder) / "fwfm.npz")
+assert isinstance(again, FwFM)
 assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
 assert again.get_params()["embedding_dim"] == 8 and "pooling.r" in parameters(again)
 

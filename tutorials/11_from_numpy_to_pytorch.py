@@ -258,7 +258,7 @@ print("float32: two right programs differ, but below 1e-4")
 #
 # ## The same gradients
 #
-# In minictr we call `loss.backward()`, then `model.backward(dlogit)`, whose lines we can read. In torch
+# In minictr we call `loss.backward()`, then `model.backward(ds)`, whose lines we can read. In torch
 # `loss.backward()` goes all the way and leaves `.grad` in each parameter. The loss is the same: torch's
 # `binary_cross_entropy_with_logits` is the [log loss](glossary.md#log-loss) from [logits](glossary.md#logit), with
 # the mean over the rows.
@@ -326,13 +326,13 @@ label = axes[0].set_ylabel("by torch's autograd")
 #
 # | `AFM.backward`, top to bottom | inverts | torch's notes are called |
 # | --- | --- | --- |
-# | `dlogit`, from `LogLoss.backward` | the loss | BinaryCrossEntropyWithLogits |
-# | `dpooled = self.projection.backward(dlogit)` | `pooled @ p` | Mv |
+# | `ds`, from `LogLoss.backward` | the loss | BinaryCrossEntropyWithLogits |
+# | `dpooled = self.projection.backward(ds)` | `pooled @ p` | Mv |
 # | `dpooled = self.pooled_dropout.backward(dpooled)` | dropout (none here) | Mul by a mask |
 # | `dpij = self.attention.backward(dpooled)` | eq. 5, and the sum | Sum, Mul, Softmax, Mv, Relu, Add, matrix product |
 # | `dE = self.pairs.backward(dpij)` | `E[:, i] * E[:, j]` | Mul, Index |
 # | `self.embedding.backward(dE)` | `V[ids] * x`, sums within fields | Stack, Sum, Mul, Index |
-# | `self.linear.backward(dlogit)` | `w0 + (w[ids] * x).sum` | Add, Sum, Mul, Index |
+# | `self.linear.backward(ds)` | `w0 + (w[ids] * x).sum` | Add, Sum, Mul, Index |
 #
 # Torch throws the gradients of all steps between away. `retain_grad` keeps them, and we can compare station by
 # station.
@@ -347,11 +347,11 @@ loss.backward()
 
 our_loss = LogLoss()
 our_loss.forward(afm.forward(slots), test.y)
-dlogit = our_loss.backward()                                      # the lines of AFM.backward, one by one
-dpooled = afm.projection.backward(dlogit)
+ds = our_loss.backward()                                          # the lines of AFM.backward, one by one
+dpooled = afm.projection.backward(ds)
 dpij = afm.attention.backward(dpooled)
 dE = afm.pairs.backward(dpij)
-stations = {"dlogit": (dlogit, logit), "dpooled": (dpooled, module.steps["pooled"]),
+stations = {"ds": (ds, logit), "dpooled": (dpooled, module.steps["pooled"]),
             "dpij": (dpij, module.steps["pij"]), "dE": (dE, module.steps["E"])}
 for name, (ours, step) in stations.items():
     assert ours.shape == step.shape and np.abs(ours - step.grad.numpy()).max() < 1e-10
@@ -508,9 +508,11 @@ legend = axes[0].legend()
 #
 # ## All five models by `to_torch`
 #
-# You have written two of them. `to_torch` has all five, with their options; open
-# [torch_modules.py](../minictr/bridges/torch_modules.py) beside [layers/](../minictr/layers/__init__.py): it is what
-# you wrote, with dropout, batch norm and any number of slots.
+# You have written two of them. `to_torch` makes all five, with their options, and has a class for none of them: a model
+# is the order of its layers, so it runs the model's *own* `forward`, with a torch counterpart in the place of each
+# layer. Open [torch_modules.py](../minictr/bridges/torch_modules.py) beside [layers/](../minictr/layers/__init__.py):
+# the counterparts are what you wrote, with dropout, batch norm and any number of slots. So a model of your own from
+# minictr's layers can be exported as well.
 
 # %%
 lines = []
@@ -769,7 +771,7 @@ ax.margins(y=0.3)
 #   of encoding (an unknown value, a missing one, another order of fields). `module.inputs(X)` uses the model's own
 #   encoder.
 # - Keep the comparison as a test: logits, every gradient by name, ten steps. It takes a second, and catches a changed
-#   default of either library. That is how [test_to_torch.py](../tests/bridges/test_to_torch.py) holds the five modules
+#   default of either library. That is how [test_to_torch.py](../tests/bridges/test_to_torch.py) holds the modules
 #   to minictr.
 # - Save `state_dict()`, not the module: the first is arrays by name, the second is code that has to be found again.
 # - `model.eval()` before predicting. In `train` mode batch norm makes a row's [logit](glossary.md#logit) depend on
