@@ -1,4 +1,6 @@
-"""A small table that several test files train on: two categorical fields, a numerical and a multi-valued one."""
+"""A small table that several test files train on, of all kinds of fields, and tables cut into pieces."""
+
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -20,3 +22,9 @@ def mixed_table(n_rows, seed=0, price_effect=0.3):
     })
     logit = -0.6 + 1.5 * ((X["user"] == "ann") == (X["hour"] == 1)) + price_effect * (X["price"] - 10)
     return X, (rng.random(n_rows) < sigmoid(logit.to_numpy())).astype(int)
+
+
+def pieces_of(table, sizes):
+    """The table cut into pieces of these sizes, the last being what is left."""
+    bounds = [0, *np.minimum(np.cumsum(sizes), len(table)).tolist(), len(table)]
+    return [table.iloc[start:stop] for start, stop in itertools.pairwise(bounds)]

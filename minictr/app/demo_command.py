@@ -13,7 +13,8 @@ def add_demo(commands):
         their attention, what each pair adds to the prediction, and how one prediction adds up.
 
         The data are clicks drawn from a known formula, so the pictures show the planted truth beside what was
-        learned, and the table the best score that any model could reach. It takes less than a minute.
+        learned, and the table the best score that any model could reach. As many models are trained at a time as
+        there are cores; it takes well under a minute.
 
         examples:
           minictr demo

@@ -11,8 +11,8 @@ Ids are global: each field has its own stretch of one embedding table. Within th
     Numerical                         0 the number's vector, 1 missing (if fit saw a missing number)
 
 What a user writes stands in ``specs``; ``reading`` and ``columns`` read a table and its columns; and each kind has a
-file of its own (``categorical``, ``multi_valued``, ``numerical``, ``binned``) with a learner and an encoder. A
-learner is fed the blocks of a training column in turn, and keeps what is needed of them, not their rows:
+file of its own (``categorical``, ``multi_valued``, ``numerical``, ``binned``) with a learner and an encoder. A learner
+is fed the blocks of a training column in turn, and keeps what is needed of them, not their rows:
 
     add(block, rows)      one block, and the numbers of its rows for messages
     width                 how many slots the longest cell so far takes

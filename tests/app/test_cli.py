@@ -4,9 +4,12 @@ import contextlib
 import functools
 import gzip
 import io
+import re
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,10 +36,11 @@ from minictr import (
     metrics,
     training,
 )
-from minictr.app import table_files, train_command
+from minictr.app import demo, table_files, train_command
 from minictr.app.cli import main
 from minictr.app.options import MODELS
 from minictr.checks import split_rows
+from minictr.training import threads
 
 
 def run(*arguments):
@@ -198,9 +202,58 @@ def test_nothing_is_promised_that_does_not_hold(shown, explained):
 
 def test_demo_says_what_it_is_doing(shown):
     told = shown[0].err
-    assert [line for line in told.splitlines() if line.startswith("training")] == [
+    assert sorted(line for line in told.splitlines() if line.startswith("training")) == sorted(
         f"training {name} ({number} of 5) ..." for number, name in enumerate(
-            ["LR", "FM", "AFM", "AutoInt", "DeepFM"], start=1)]
+            ["LR", "FM", "AFM", "AutoInt", "DeepFM"], start=1))
+
+
+@pytest.mark.parametrize("n_cores", [1, 3])
+def test_demo_says_the_same_whatever_the_number_of_cores(shown, n_cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "n_cores", lambda: n_cores)
+    result = run("demo", "--rows", 1000, "--seed", 1, "--out", tmp_path)
+
+    def but_seconds(said, out):
+        return [re.sub(r"^(\w+ +[\d,]+ +)[\d.]+(?= +\d+ +0\.)", r"\1?", line)
+                for line in said.replace(str(out), "").splitlines()]
+
+    assert but_seconds(result.out, tmp_path) == but_seconds(shown[0].out, shown[1])
+
+
+class Slow:
+    """Stands in for a model; its training goes on until it is told to end."""
+
+    begun = threading.Event()
+
+    def fit(self, X, y, validation, after_epoch):
+        self.begun.set()
+        for self.epochs in range(1, 10_000):
+            time.sleep(0.01)
+            after_epoch(self, {})
+
+
+class Interrupted:
+    """Stands in for a model; Ctrl-C comes while the other is trained too."""
+
+    def fit(self, X, y, validation, after_epoch):
+        assert Slow.begun.wait(timeout=60)
+        self.blas_threads = blas_threads()
+        raise KeyboardInterrupt
+
+
+def blas_threads():
+    """How many threads BLAS may use, or 1 where that cannot be found out."""
+    controls = threads._openblas_controls()
+    return controls[0]() if controls else 1
+
+
+def test_models_of_the_demo_train_side_by_side_and_ctrl_c_ends_all(monkeypatch):
+    monkeypatch.setattr(demo, "n_cores", lambda: 2)
+    slow, interrupted, not_begun = Slow(), Interrupted(), Slow()
+    with pytest.raises(KeyboardInterrupt):
+        demo.train_side_by_side({"slow": slow, "interrupted": interrupted, "not begun": not_begun},
+                                demo.Task("nothing", (None, None), None, (None, None)))
+    assert interrupted.blas_threads == 1
+    assert slow.epochs < 9_999 and not hasattr(not_begun, "epochs")
 
 
 def test_demo_on_movielens_has_no_truth(tmp_path, monkeypatch):
@@ -552,7 +605,7 @@ def test_ctrl_c_before_anything_was_learned_saves_nothing(folder, ctrl_c):
 
 
 def test_ctrl_c_ends_the_demo(tmp_path, ctrl_c):
-    ctrl_c(18)      # while the second model is trained: no model has more than 15 epochs
+    ctrl_c(8)       # in the midst of it: LR has 5 epochs, and no model has more than 10
     result = run("demo", "--rows", 1000, "--out", tmp_path)
     assert result.code == 130 and result.err.endswith("minictr: interrupted\n")
     assert "base rate" not in result.out

@@ -9,12 +9,12 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import pieces_of
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, training
 from minictr.estimator import stream as streaming
-from minictr.fields import Categorical, MultiValued, Numerical, TableEncoder, binned, categorical, numerical
-from minictr.fields.numerical import Moments
-from minictr.fields.windows import cut_windows, join, take
+from minictr.fields import Categorical, MultiValued, Numerical
+from minictr.fields.windows import cut_windows
 from minictr.layers import parameters
 from minictr.slots import Slots
 from minictr.training import TrainingDiverged
@@ -41,12 +41,6 @@ TABLE = make_table()
 X, Y = TABLE.drop(columns=["click", "weight"]), TABLE["click"]
 PLAIN = TABLE.drop(columns="weight")
 GIVE_UP = 600            # seconds: only a guard against waiting forever for a thread that never comes
-
-
-def pieces_of(table, sizes):
-    """The table cut into pieces of these sizes, the last being what is left."""
-    bounds = [0, *np.minimum(np.cumsum(sizes), len(table)).tolist(), len(table)]
-    return [table.iloc[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
 def make(cls=FM, **options):
@@ -194,19 +188,6 @@ def test_batches_of_windows_are_those_of_all_rows(n, batch_size):
         windows = cut_windows([(slots, np.arange(n), None)], window)
         found = [y.tolist() for _, y, _ in training.loop.window_batches(windows, batch_size)]
         assert found == [rows.tolist() for rows in training.loop.batches(np.arange(n), batch_size)]
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 12))
-def test_windows_do_not_depend_on_the_parts(sizes, n_rows):
-    n = sum(sizes)
-    slots, y = Slots(np.arange(2 * n).reshape(n, 2), np.arange(2.0 * n).reshape(n, 2), [0, 1]), np.arange(n)
-    bounds = [0, *np.cumsum(sizes).tolist()]
-    parts = (take((slots, y, y), slice(*ends)) for ends in itertools.pairwise(bounds))
-    windows = list(cut_windows(parts, n_rows))
-    assert [len(part[1]) for part in windows[:-1]] == [n_rows] * (len(windows) - 1)
-    found, y_found, c_found = join(windows)
-    assert np.array_equal(found.ids, slots.ids) and np.array_equal(found.x, slots.x)
-    assert y_found.tolist() == c_found.tolist() == list(range(n))
 
 
 # ---- passes and threads ------------------------------------------------------------------------------------
@@ -372,91 +353,6 @@ def test_partial_fit_on_a_stream_is_partial_fit_on_each_piece():
     before = stream.optimizer_.t
     stream.partial_fit((piece[X.columns], piece["click"]) for piece in pieces)
     assert stream.optimizer_.t == 2 * before
-
-
-# ---- learning the fields -----------------------------------------------------------------------------------
-
-@given(st.lists(st.one_of(st.floats(-1e6, 1e6), st.integers(0, 3).map(float)), min_size=1, max_size=60),
-       st.lists(st.integers(0, 20), max_size=6), st.integers(1, 9))
-def test_moments_do_not_depend_on_the_pieces(numbers, sizes, block):
-    numbers, weights = np.array(numbers), np.arange(1.0, len(numbers) + 1)
-    results = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numerical, "MOMENTS_BLOCK", block)
-        for cut in (sizes, []):
-            moments = Moments()
-            for rows in pieces_of(pd.Series(np.arange(len(numbers))), cut):
-                moments.add(numbers[rows], weights[rows])
-            results.append(moments.result())
-    mean = np.average(numbers, weights=weights)
-    spread = np.sqrt(np.average((numbers - mean) ** 2, weights=weights))
-    assert results[0] == results[1]
-    np.testing.assert_allclose(results[0], (mean, spread), rtol=1e-9, atol=1e-6)
-
-
-def test_moments_far_from_zero():
-    moments = Moments()
-    numbers = 1e9 + np.random.default_rng(0).normal(size=400_000)
-    for part in np.split(numbers, 40):
-        moments.add(part)
-    assert moments.result()[1] == pytest.approx(numbers.std(), rel=1e-9)
-
-
-def test_quantiles_of_a_long_column_are_those_of_a_sample(monkeypatch):
-    monkeypatch.setattr(binned, "SAMPLE", 2000)
-    numbers = pd.DataFrame({"z": np.sort(np.random.default_rng(0).normal(size=20_000))})
-    encoders = [TableEncoder([Numerical("z", bins=4)]).fit(iter(pieces_of(numbers, sizes)))
-                for sizes in ([], [1, 999], [300] * 60)]
-    edges = [encoder.encoders["z"].edges for encoder in encoders]
-    assert np.array_equal(edges[0], edges[1]) and np.array_equal(edges[0], edges[2])
-    shares = np.bincount(encoders[0].encode(numbers).ids[:, 0])[2:] / len(numbers)
-    np.testing.assert_allclose(shares, 0.25, atol=0.05)
-    assert not np.array_equal(edges[0], np.quantile(numbers, [0.25, 0.5, 0.75]))
-
-
-def rare_and_frequent(n=20_000):
-    """Half of the rows hold 50 values, the other half values seen once or twice."""
-    rng = np.random.default_rng(0)
-    values = np.where(rng.random(n) < 0.5, rng.integers(0, 50, n), 1000 + rng.integers(0, n, n))
-    return pd.DataFrame({"c": values.astype(str)})
-
-
-def test_counting_is_exact_below_the_bound_and_bounded_above_it(monkeypatch):
-    table, min_count = rare_and_frequent(), 3
-    counts = table["c"].value_counts()
-    exact = TableEncoder([Categorical("c", min_count=min_count)]).fit(iter(pieces_of(table, [700] * 20)))
-    assert sorted(exact.encoders["c"].values) == sorted(counts[counts >= min_count].index)
-
-    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 1000)
-    held, merge = [], categorical.CategoricalLearner.merge
-
-    def watched(learner):
-        merge(learner)
-        held.append((len(learner.values), (learner.counts >= min_count).sum(), learner.lost))
-
-    monkeypatch.setattr(categorical.CategoricalLearner, "merge", watched)
-    monkeypatch.setattr(categorical.CategoricalLearner, "MERGE_AT", 500)
-    with pytest.warns(UserWarning, match="column 'c' has very many rare values"):
-        bounded = TableEncoder([Categorical("c", min_count=min_count)]).fit(iter(pieces_of(table, [700] * 30)))
-    assert len(held) > 5 and all(n - frequent <= 1000 for n, frequent, _ in held)
-    values, lost = set(bounded.encoders["c"].values), held[-1][2]
-    assert 0 < lost <= 2 * len(table) / 1000
-    assert values <= set(counts[counts >= min_count].index)
-    assert values >= set(counts[counts >= min_count + lost].index)
-    assert bounded.encoders["c"].unknown == pytest.approx(1 - counts[list(values)].sum() / len(table), abs=0.01)
-
-
-def test_values_that_reached_min_count_are_never_forgotten(monkeypatch):
-    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 10)
-    table = pd.DataFrame({"c": [f"{i}" for i in range(200) for _ in range(2)]})
-    encoder = TableEncoder([Categorical("c", min_count=2)]).fit(iter(pieces_of(table, [40] * 9)))
-    assert encoder.encoders["c"].n_values == 200
-
-
-def test_every_value_is_kept_where_all_are_wanted(monkeypatch):
-    monkeypatch.setattr(categorical, "MAX_CANDIDATES", 10)
-    table = pd.DataFrame({"c": [f"{i}" for i in range(200)]})
-    assert TableEncoder(["c"]).fit(iter(pieces_of(table, [40] * 9))).encoders["c"].n_values == 200
 
 
 # ---- what cannot be used -------------------------------------------------------------------------------------
