@@ -11,14 +11,17 @@ FOLDER = Path(__file__).resolve().parent / "models" / "pictures"
 sys.path.insert(0, str(FOLDER.parent.parent.parent))
 
 import minictr  # noqa: E402
+from minictr.estimator.registry import library_models  # noqa: E402
+
+MODELS = {name.lower(): cls for name, cls in library_models().items()}          # as their cards are called
+SETTINGS = {"autoint": {"num_layers": 2}, "deepfm": {"deep_layers": (64, 32)}}  # where the default is too much to draw
 
 
 def step_of(name):
     """The training step that a card shows: of a small model, on one row of the clicks."""
     clicks = minictr.datasets.make_clicks(1_000, seed=0)
-    models = {"lr": minictr.LR(), "fm": minictr.FM(), "afm": minictr.AFM(),
-              "autoint": minictr.AutoInt(num_layers=2), "deepfm": minictr.DeepFM(deep_layers=(64, 32))}
-    return minictr.trace(models[name].prepare(clicks.X, clicks.y), clicks.X[:1], clicks.y[:1])
+    model = MODELS[name](**SETTINGS.get(name, {})).prepare(clicks.X, clicks.y)
+    return minictr.trace(model, clicks.X[:1], clicks.y[:1])
 
 
 def description(step):
@@ -30,7 +33,7 @@ def description(step):
 def draw_all():
     """Draw all pictures anew."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in ("lr", "fm", "afm", "autoint", "deepfm"):
+    for name in MODELS:
         step = step_of(name)
         path = FOLDER / f"{name}.png"
         step.flow().figure.savefig(path, dpi=100, metadata={"Description": description(step), "Software": None})

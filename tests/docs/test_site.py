@@ -18,11 +18,12 @@ import pandas as pd
 import pytest
 
 import minictr
+from minictr.estimator.registry import library_models
 from minictr.layers import Dense, PairProduct, named_layers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-CARDS = {"lr": minictr.LR, "fm": minictr.FM, "afm": minictr.AFM, "autoint": minictr.AutoInt, "deepfm": minictr.DeepFM}
+CARDS = {name.lower(): cls for name, cls in library_models().items()}
 every_card = pytest.mark.parametrize("card", CARDS)
 
 sys.path.insert(0, str(DOCS))
@@ -250,6 +251,26 @@ def test_everything_public_is_in_the_reference(site):
                 assert f"{module.__name__}.{name}" in names
     short = {name.rsplit(".", 1)[1] for name in names if "." in name}
     assert {name for name in minictr.__all__ if not inspect.ismodule(getattr(minictr, name))} <= short
+    for name in vars_of_all_bases(minictr.Model):                 # predict, save and recommend are inherited
+        assert f"minictr.models.Model.{name}" in names
+    shown_with_model = {base.__name__ for base in minictr.Model.__mro__}
+    for package in ("fields", "training", "estimator"):
+        assert {name for name in defined_in(package) if not name.startswith("_")} <= short | shown_with_model, package
+
+
+def vars_of_all_bases(cls):
+    """The public methods and properties of a class and of what it inherits from."""
+    return {name for base in cls.__mro__[:-1] for name, value in vars(base).items() if not name.startswith("_")
+            and (inspect.isfunction(value) or isinstance(value, (property, classmethod)))}
+
+
+def defined_in(package):
+    """The classes and functions that the files of a package define."""
+    folder = importlib.import_module(f"minictr.{package}")
+    modules = [importlib.import_module(f"{folder.__name__}.{info.name}")
+               for info in pkgutil.iter_modules(folder.__path__)]
+    return {name for module in modules for name, value in vars(module).items()
+            if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.__name__}
 
 
 @pytest.mark.long
@@ -298,6 +319,18 @@ def card_text(card):
 
 
 @every_card
+def test_every_model_has_its_card_and_its_row(card):
+    """Equation, paper and file; the tables are in the order in which models grow."""
+    cls = CARDS[card]
+    assert cls.paper.link in card_text(card)
+    assert f"]({card}.md)" in (DOCS / "models" / "README.md").read_text(encoding="utf-8")
+    rows = (ROOT / "README.md").read_text(encoding="utf-8").split("## The models")[1].split("\n## ")[0]
+    [row] = re.findall(rf"^\| `{cls.__name__}`.*$", rows, re.M)
+    file = Path(inspect.getfile(cls)).relative_to(ROOT).as_posix()
+    assert f"({file})" in row and cls.paper.link in row
+
+
+@every_card
 def test_the_code_of_a_card_runs(card, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", card_text(card), re.S)
@@ -337,9 +370,9 @@ def test_the_speed_of_a_card_is_the_readmes(card):
 def multiplications(model, M):
     """Of one row's forward pass, counted from the arrays of the model's layers; M fields with x = 1."""
     layers = dict(named_layers(model))
-    k = getattr(model, "embedding_dim", None)
-    if isinstance(model, minictr.LR):
+    if "embedding" not in layers:
         return M
+    k = model.embedding_dim
     dense = sum(layer.params["W"].size for layer in layers.values() if isinstance(layer, Dense))
     if isinstance(model, minictr.AFM):
         assert any(isinstance(layer, PairProduct) for layer in layers.values())
@@ -350,7 +383,7 @@ def multiplications(model, M):
                           for array in layer.params.values())
         attention = model.num_layers * 2 * M * M * model.num_heads * model.attention_dim
         return M * projections + attention + layers["readout"].params["w"].size
-    network = dense + layers["mlp.out"].params["w"].size if isinstance(model, minictr.DeepFM) else 0
+    network = dense + layers["mlp.out"].params["w"].size if "mlp" in layers else 0
     return M * k + k + network
 
 
@@ -364,18 +397,18 @@ def test_the_quality_on_a_card_is_that_of_the_long_runs(card):
             assert f"{before}{measure} {mine[measure].mean():.4f} ± {mine[measure].std():.4f}" in text
 
 
-@pytest.mark.parametrize("card, settings", [("lr", {}), ("fm", {}), ("afm", {"attention_dim": 64}), ("autoint", {}),
-                                            ("deepfm", {})])
-def test_the_cost_on_a_card_is_what_the_layers_multiply(card, settings):
-    if card != "lr":
-        settings = {"embedding_dim": 16, **settings}
+@every_card
+def test_the_cost_on_a_card_is_what_the_layers_multiply(card):
+    settings = {"embedding_dim": 16} if hasattr(CARDS[card], "embedding_dim") else {}
+    settings |= {"attention_dim": 64} if card == "afm" else {}
     overview = (DOCS / "models" / "README.md").read_text(encoding="utf-8")
+    columns = re.findall(r"\]\((\w+)\.md\)", re.search(r"^\| \|.*\[.*$", overview, re.M)[0])
     for M, title in ((10, "multiplications a row, M = 10, k = 16"), (39, "the same, M = 39")):
         model = CARDS[card](dtype=np.float32, **settings)
         model.build(200, M, np.random.default_rng(0))
         count = f"{multiplications(model, M):,}"
         row = re.search(rf"^\| {re.escape(title)} \|(.*)\|$", overview, re.M)[1].split("|")
-        assert row[list(CARDS).index(card)].strip() == count
+        assert row[columns.index(card)].strip() == count
         assert card == "lr" or re.search(rf"(?<![\d,]){count}(?![\d,])", card_text(card))
 
 
