@@ -17,7 +17,7 @@ from .pictures import blank_axes, draw_waterfall, make_folder, save, triangle_in
 from .scores import score_cells
 
 CLICKS_ROWS = 50_000        # to train on; enough for the planted pairs to show
-EXPLAINED_ROWS = 10_000     # test rows that the pictures are about
+EXPLAINED_ROWS = 5_000      # test rows that the pictures are about
 
 
 @dataclasses.dataclass
@@ -86,8 +86,8 @@ def clicks_models(seed):
     """The models for ``make_clicks``, by name: few epochs of large steps, enough for the planted pairs to show."""
     common = {"batch_size": 1024, "learning_rate": 0.01, "seed": seed, "n_threads": 1}
     return by_name(LR(epochs=5, **common),
-                   FM(embedding_dim=8, epochs=10, **common),
-                   AFM(embedding_dim=8, attention_dim=16, epochs=8, **common | {"learning_rate": 0.008}),
+                   FM(embedding_dim=8, epochs=8, **common),
+                   AFM(embedding_dim=8, attention_dim=16, epochs=7, **common | {"learning_rate": 0.009}),
                    AutoInt(embedding_dim=16, attention_dim=8, num_heads=2, num_layers=2, epochs=4,
                            lr_multipliers={"embedding": 5}, **common | {"batch_size": 512, "learning_rate": 0.004}),
                    DeepFM(embedding_dim=8, deep_layers=(64, 32), epochs=6, **common))
