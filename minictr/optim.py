@@ -107,7 +107,7 @@ class Adam(Optimizer):
         w = w - lr m^ / (sqrt(v^) + eps)     m^ = m / (1 - beta1^t),  v^ = v / (1 - beta2^t)
 
     t counts the steps of the whole model, also for the rows of a table that a step leaves out (lazy). So a row that
-    is touched for the first time late in training has a small m and a much smaller v, and takes a step of up to 3 lr.
+    is touched first late in training has a small m and a much smaller v: a step of 3.2 lr, then of up to 6.6 lr.
 
     >>> w = np.array([1.0])
     >>> Adam(0.1).step({"w": w}, {"w": np.array([2.0])}); w.round(6)     # the first step is lr * sign(g)

@@ -33,7 +33,7 @@ class AttentionPooling(Layer):
     Units: aij is a weight between 0 and 1, and the weights of a row's pairs sum to 1 (before their dropout).
 
     At the start of training the vectors are small (0.01), so p_ij is about 0.0001, every a'_ij is nearly 0, every
-    a_ij nearly 1/P and the gradients of W, b and h are tiny: the attention wakes up once the vectors have grown.
+    a_ij nearly 1/P and the gradients of W and h are tiny (b's less so): it wakes up once the vectors have grown.
 
     Source: Xiao et al., IJCAI 2017, https://arxiv.org/abs/1708.04617. Here W is (k, t), the paper's transposed.
     Paper vs. code: the authors' TensorFlow program, in its published state, takes the softmax over an axis of
@@ -59,7 +59,7 @@ class AttentionPooling(Layer):
         W, b, h = self.params["W"], self.params["b"], self.params["h"]
         z = pij @ W + b                                           # (B, P, t)  z_ij = W^T p_ij + b
         r = relu(z)                                               # (B, P, t)  r_ij = relu(z_ij)
-        s = r @ h                                                 # (B, P)     a'_ij = h . relu(z_ij)
+        s = r @ h                                                 # (B, P)     a'_ij = h . relu(z_ij); no logit
         aij = softmax(s, axis=1)                                  # (B, P)     a_ij, over the pairs
         weight = self.dropout.forward(aij)                        # (B, P)     dropout(a_ij): a_ij itself at rate 0
         out = (weight[:, :, None] * pij).sum(axis=1)              # (B, k)     sum_ij a_ij p_ij

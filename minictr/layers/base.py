@@ -10,8 +10,8 @@ class Layer:
 
     ``forward`` leaves in ``cache`` the arrays that ``backward`` needs, under the paper's symbols.
     ``backward`` takes dL/dout, *assigns* dL/dparameter to ``grads`` (it never adds to what is there, so
-    calling it twice does no harm) and returns dL/dx, of the shape of x. The loss alone divides by the
-    number of rows.
+    calling it twice does no harm) and returns dL/dx, of the shape of x (of ids there is none). The loss alone
+    divides by the number of rows.
 
     Attributes
     ----------

@@ -36,7 +36,7 @@ def relu(z):
 
 
 def relu_backward(dout, z):
-    """dL/dz from dL/dout and out = relu(z):  dout where z > 0, else 0. (out will do in place of z: both are positive.)
+    """dL/dz from dL/dout and out = relu(z):  dout where z > 0, else 0. (out will do in place of z: out > 0 where z > 0.)
 
     >>> relu_backward(np.array([3.0, 3.0]), np.array([-1.0, 2.0]))
     array([0., 3.])
@@ -60,6 +60,6 @@ def sigmoid(s):
     array([0. , 0.5, 1. ])
     """
     # Where exp overflows to inf, 1 / inf = 0 is right. The equal (1 + tanh(s / 2)) / 2 never overflows, but its sum
-    # cancels: in float32 it is half off at s = -17 and 0 from s = -18 on.
+    # cancels: in float32 it is half off at s = -17 and 0 from about s = -20 on.
     with np.errstate(over="ignore", under="ignore"):
         return 1 / (1 + np.exp(-s))

@@ -86,7 +86,7 @@ class FMPooling(Layer):
 
 
 class FactorSum(Layer):
-    """Add up the k numbers of a pooled vector: what makes inner products of products number by number.
+    """Add up the k numbers of a pooled vector: turns the sum of e_i * e_j into the sum of <e_i, e_j>.
 
         out = sum_f x_f,    so that    sum_f (sum_{i<j} e_i * e_j)_f = sum_{i<j} <e_i, e_j>
 

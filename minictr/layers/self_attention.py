@@ -33,7 +33,7 @@ class InteractingLayer(Layer):
     Shapes: E (B, M, n_in) in, (B, M, H d) out; cache["a"] (B, H, M, M): row = asking field m, column =
     answering field k.   Units: a is a share, sums to 1 over the last axis.
 
-    Source: Song et al., CIKM 2019, https://arxiv.org/abs/1810.11921.
+    Source: Song et al., CIKM 2019, https://arxiv.org/abs/1810.11921. Here each W is (n_in, H d), the paper's transposed.
     Paper vs. code: the authors' program adds bias and ReLU to Q, K, V and the residual, divides by sqrt(d) and
     normalises after the ReLU; the equations have none of it, nor has the default here. The switches give both.
 
@@ -89,7 +89,7 @@ class InteractingLayer(Layer):
         dE = dE + self._project_backward("Q", join_heads(dQ))     #               Q = W_Q e_m
         if self.residual:
             dE = dE + self._project_backward("Res", dz)           #               z = e + W_Res e_m
-        return dE                                                 # (B, M, n_in)  E is used four times: all are added
+        return dE                                                 # (B, M, n_in)  by Q, K, V and, if there, Res: add all
 
     def _project(self, name, E):
         """W_name e of every field, in the default form; relu(W_name e + b_name) with qkv_activation="relu"."""

@@ -20,7 +20,7 @@ class AutoInt(Model):
 
     Parameters
     ----------
-    embedding_dim : d, the size of a value's vector.
+    embedding_dim : k (the paper's d), the size of a value's vector.
     attention_dim : d', the size *per head*: a layer's output has num_heads * attention_dim numbers a field. (The
         paper has 32 and 2 heads: only 32 per head, 64 in all, gives the number of parameters that it reports.)
     num_heads, num_layers : H and L.

@@ -28,8 +28,8 @@ class DeepFM(Model):
 
     Parameters to train: n (k + 1) + sum_l (inputs_l + 1) units_l + units_L + 1, for n ids of all fields.
 
-    Paper vs. code: a well-known TensorFlow version reads the logit out of the concatenation of first order,
-    second order and MLP by a learned linear map; here, as in eq. 1, it is the plain sum.
+    Paper vs. code: the paper prints a sigmoid around y_DNN too; here there is one alone, in the loss. A well-known
+    TensorFlow version reads the logit out of both orders and the MLP by a learned map; here it is eq. 1's plain sum.
 
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)

@@ -47,8 +47,8 @@ def step(model, slots, y, c=None):
 def with_l2(model, grads, B):
     """The gradients of  L + reg / B ||W||^2:  to those of L comes  2 reg / B W,  for the W that ``reg`` is for.
 
-    Of a table count the looked-up rows, once for each time that they were looked up. The gradients given stay as
-    they are.
+    Of a table count the looked-up rows, once for each time that they were looked up with a weight x other than 0. The
+    gradients given stay as they are.
     """
     if not model.reg:
         return grads
@@ -59,7 +59,7 @@ def with_l2(model, grads, B):
             continue
         if isinstance(grad, RowGradient):
             looked_up = params[name][grad.slots.ids.ravel()]      # (B * S, ...)
-            if grad.slots.x is not None:                          # slots of weight 0 only fill up a multi-valued field
+            if grad.slots.x is not None:                          # x = 0: padding, or a number of 0: nothing learned
                 looked_up[grad.slots.x.ravel() == 0] = 0
             grads[name] = RowGradient(grad.slots, grad.values + strength * looked_up)
         else:

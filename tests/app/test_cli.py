@@ -625,7 +625,7 @@ ROW = ["contributions_of_row_3.csv", "contributions_of_row_3.png"]
 
 
 @pytest.mark.parametrize(("name", "files", "absent"), [
-    pytest.param("lr", ROW, ["LR has no attention", "LR has no pairs"], marks=pytest.mark.long),
+    pytest.param("lr", ROW, ["LR has no attention", "LR has no terms of pairs"], marks=pytest.mark.long),
     pytest.param("fm", [*PAIRS, *ROW], ["FM has no attention"], marks=pytest.mark.long),
     ("afm", [*PAIRS, *ROW, "attention.csv", "attention_heatmap.png", "attention_ranking.png"], []),
     ("autoint", ["attention.csv", "attention_grid.png"], ["the logit of AutoInt is not a sum"]),
