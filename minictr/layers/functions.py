@@ -36,7 +36,7 @@ def relu(z):
 
 
 def relu_backward(dout, z):
-    """dL/dz from dL/dout and out = relu(z):  dout where z > 0, else 0. (out will do in place of z: out > 0 where z > 0.)
+    """dL/dz from dL/dout and out = relu(z):  dout where z > 0, else 0. (out will do for z: out > 0 where z > 0.)
 
     >>> relu_backward(np.array([3.0, 3.0]), np.array([-1.0, 2.0]))
     array([0., 3.])

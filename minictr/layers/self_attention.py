@@ -33,7 +33,7 @@ class InteractingLayer(Layer):
     Shapes: E (B, M, n_in) in, (B, M, H d) out; cache["a"] (B, H, M, M): row = asking field m, column =
     answering field k.   Units: a is a share, sums to 1 over the last axis.
 
-    Source: Song et al., CIKM 2019, https://arxiv.org/abs/1810.11921. Here each W is (n_in, H d), the paper's transposed.
+    Source: Song et al., CIKM 2019, https://arxiv.org/abs/1810.11921. Here each W is (n_in, H d), transposed.
     Paper vs. code: the authors' program adds bias and ReLU to Q, K, V and the residual, divides by sqrt(d) and
     normalises after the ReLU; the equations have none of it, nor has the default here. The switches give both.
 
