@@ -203,7 +203,7 @@ class Model(Conventions, Predictions, Ratings, Savable):
         n, M = self.encoder_.n_ids, len(self.encoder_.field_names)
         self.check_fields(M)
         self.build(n, M, np.random.default_rng(seeds["init"]))
-        check_layers(self, self.get_params())
+        check_layers(self, self.get_params(), n)
         self.row_counts_ = np.zeros(n, np.int64)                  # training counts what it has seen
         self.initialise(source.mean)
         self.new_optimizer()

@@ -21,7 +21,7 @@ def embeddings(model, field):
     """
     model.check_fitted()
     if not hasattr(model, "embedding"):
-        raise TypeError(f"{type(model).__name__} has no vectors, only weights; FM, AFM, AutoInt and DeepFM have them")
+        raise TypeError(f"{type(model).__name__} has no layer called embedding, and so no vectors to show")
     encoder = model.encoder_
     names = encoder.feature_names(field)                          # raises for an unknown field
     start = encoder.offsets[encoder.field_names.index(field)]

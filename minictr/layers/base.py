@@ -61,16 +61,21 @@ def named_layers(owner):
     return found[1:]
 
 
-def check_layers(owner, settings=()):
+def check_layers(owner, settings=(), n=None):
     """Raise TypeError where a model or layer keeps a layer that would be neither trained nor saved.
 
     Parameters
     ----------
     owner : a model after ``build``, or a layer.   settings : names of the constructor's arguments, of which a layer
-        must not take the place: they are saved and cloned.
+        must not take the place: they are saved and cloned.   n : the number of ids, if known: each of ``tables`` must
+        have a row for each, as rows that training did not see are filled in.
     """
     for layer_name, part in [("", owner), *named_layers(owner)]:
         where = f"{type(owner).__name__}.{layer_name}" if layer_name else type(owner).__name__
+        for table in getattr(part, "tables", ()):
+            if n is not None and len(part.params[table]) != n:
+                raise TypeError(f"{where}.tables names {table!r}, which has {len(part.params[table])} rows, and there "
+                                f"are {n} ids of all fields. A table with rows of its own is none of them: tables = ()")
         for name, value in vars(part).items():
             if not isinstance(value, (Layer, list, tuple, set, dict)) or name in ("params", "grads", "cache", "state"):
                 continue

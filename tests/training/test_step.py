@@ -230,6 +230,17 @@ def test_a_gradient_check_refuses_a_layer_that_overlooks_another():
         check_gradients(Towers(np.random.default_rng(0)), np.ones((3, 2)))
 
 
+def test_a_table_that_has_no_row_for_each_id_is_no_table_of_all_fields(clicks):
+    """A subclass of Linear inherits ``tables``; its rows would be filled in as if they were the fields'."""
+    class Hashed(FM):
+        def build(self, n, M, rng):
+            super().build(n, M, rng)
+            self.hashed = Linear(7, dtype=self.dtype)
+
+    with pytest.raises(TypeError, match=r"Hashed\.hashed\.tables names 'w', which has 7 rows, and there are \d+ ids"):
+        Hashed().prepare(clicks.X, clicks.y)
+
+
 # ---- tables of a layer's own -------------------------------------------------------------------------------
 
 class Crossed(Layer):
