@@ -19,7 +19,7 @@ class Places:
 
     >>> places = Places(Slots([[7, 2], [7, 5]], None, [0, 1]))
     >>> places.find()
-    (array([2, 5, 7], dtype=int32), array([2, 0, 2, 1]))
+    (array([2, 5, 7], dtype=int32), array([2, 0, 2, 1], dtype=int32))
     """
 
     def __init__(self, slots):
