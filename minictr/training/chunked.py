@@ -47,8 +47,8 @@ def chunk_rows(model, slots, training=False):
 def numbers_per_row(model, slots):
     """How many numbers of one row have to stay in the cache: measured once, on 8 rows.
 
-    What the widest layer keeps, with the layers in it; or twice the largest array, which mostly has a companion while
-    it is worked on (its square, its gradient).
+    Three quarters of what the widest layer keeps, with the layers in it (a plain layer keeps some arrays before and
+    after an activation); or twice the largest array, which has a companion while it is worked on (its gradient, say).
     """
     if not hasattr(model, "numbers_per_row_"):
         plain, rows = replica(model), slots[:MEASURED_ROWS]
@@ -56,12 +56,11 @@ def numbers_per_row(model, slots):
             plain.forward(rows)
         kept, largest = {}, 0
         for name, layer in named_layers(plain):
+            arrays = {id(array): array for array in layer.cache.values() if isinstance(array, np.ndarray)}
             widest = name.partition(".")[0]
-            for array in layer.cache.values():
-                if isinstance(array, np.ndarray):
-                    kept[widest] = kept.get(widest, 0) + array.size
-                    largest = max(largest, array.size)
-        model.numbers_per_row_ = max(1, max(2 * largest, *kept.values(), 0) // max(1, len(rows)))
+            kept[widest] = kept.get(widest, 0) + sum(array.size for array in arrays.values())
+            largest = max(largest, *(array.size for array in arrays.values()), 0)
+        model.numbers_per_row_ = max(1, 2 * largest, 3 * max(kept.values(), default=0) // 4) // max(1, len(rows)) or 1
     return model.numbers_per_row_
 
 
