@@ -708,5 +708,5 @@ def test_embeddings_are_the_vectors_of_the_values_that_training_saw(fm):
     assert result["count"].tolist() == [X["genres"].str.contains(value).sum() for value in "abc"]
     with pytest.raises(ValueError, match="'actor' is not one of the fields"):
         explain.embeddings(fm, "actor")
-    with pytest.raises(TypeError, match="LR has no vectors"):
+    with pytest.raises(TypeError, match="LR has no layer called embedding"):
         explain.embeddings(shaken(LR()), "genres")
