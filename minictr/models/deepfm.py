@@ -72,7 +72,7 @@ class DeepFM(Model):
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
-        y_FM = self.linear.forward(slots) + self.factor_sum.forward(pooled)   # (B,)     <v_i, v_j> = sum_f v_if v_jf
+        y_FM = self.linear.forward(slots) + self.factor_sum.forward(pooled)   # (B,)  <v_i, v_j> = sum_f v_if v_jf
         y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       MLP([e_1; ...; e_M])
         return y_FM + y_DNN
 
@@ -87,7 +87,7 @@ class DeepFM(Model):
         return self.mlp.out.params["b"]
 
     def terms(self):
-        w_aL = self.mlp.out.cache["x"] @ self.mlp.out.params["w"] # (B,)       w . a^L, without b
+        w_aL = self.mlp.out.cache["x"] @ self.mlp.out.params["w"]  # (B,)       w . a^L, without b
         return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
-                "pairs": inner_products(self.pooling.cache["E"]), # (B, P)     <v_i, v_j> x_i x_j
+                "pairs": inner_products(self.pooling.cache["E"]),  # (B, P)     <v_i, v_j> x_i x_j
                 "deep part": w_aL[:, None]}                       # (B, 1)

@@ -71,4 +71,4 @@ class FM(Model):
 
     def terms(self):
         return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
-                "pairs": inner_products(self.pooling.cache["E"])}           # (B, P)     <v_i, v_j> x_i x_j
+                "pairs": inner_products(self.pooling.cache["E"])}  # (B, P)     <v_i, v_j> x_i x_j
