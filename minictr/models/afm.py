@@ -3,13 +3,12 @@
 import dataclasses
 
 from ..checks import COUNT, SHARE_DROPPED, warn
-from ..estimator import Model, Paper
-from ..layers import AttentionPooling, Dropout, Embedding, Linear, PairProduct, Readout, parameters
-from .fm import FM
+from ..estimator import Model, Paper, StartsFromFM
+from ..layers import AttentionPooling, Dropout, Embedding, Linear, PairProduct, Readout
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class AFM(Model):
+class AFM(StartsFromFM, Model):
     """Attentional factorization machine: an FM that learns how much each pair of fields counts.
 
         p_ij  = (v_i * v_j) x_i x_j                               (eq. 2)
@@ -26,7 +25,10 @@ class AFM(Model):
     attention_dropout : share of attention weights dropped; the paper advises against it.
     reg : L2 on W alone, as lambda in  1/B [sum_b loss_b + lambda ||W||^2]  for each batch: the authors' program adds
         lambda ||W||^2 to each batch's sum. (Eq. 8 adds it once to the sum over all N rows: that is reg = lambda B / N.)
-    init_from : a fitted FM of the same embedding_dim to start from; see ``from_fm``.
+    init_from : a fitted FM of the same embedding_dim to start from, as ``AFM.from_fm(fm)`` sets it: the model then
+        takes its fields, vectors and weights, and h starts at 0, so that every pair's attention is 1/P and the AFM is
+        the FM, up to rounding (W and b get their first gradient in the second step). With freeze=("embedding",
+        "linear") only the attention network and p are trained, the paper's "micro-level analysis" (section 5.3.1).
     All others: see ``Model``.
 
     Parameters to train: n (k + 1) + 1 + k t + 2 t + k, for n ids of all fields.
@@ -51,7 +53,6 @@ class AFM(Model):
     attention_dim: int = 16
     dropout: float = 0.0
     attention_dropout: float = 0.0
-    init_from: FM | None = None
 
     paper = Paper("Xiao et al.", 2017, "IJCAI", "https://arxiv.org/abs/1708.04617")
     equation = "y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij (e_i * e_j)"
@@ -61,17 +62,6 @@ class AFM(Model):
     variants = {"AFM": {"embedding_dim": 3, "attention_dim": 4}, "AFM-k1-t1": {"embedding_dim": 1, "attention_dim": 1}}
 
     regularized = ("attention.W",)
-
-    @classmethod
-    def from_fm(cls, fm, **params):
-        """An AFM that will start as the fitted ``fm``, up to rounding: its vectors and weights, uniform attention.
-
-        Fields and vocabularies are the FM's too; h starts at 0, so that every pair's attention is 1/P (and W and b
-        get their first gradient in the second step).
-        With freeze=("embedding", "linear") only the attention network and p are trained, the paper's
-        "micro-level analysis" (section 5.3.1).
-        """
-        return cls(**{"embedding_dim": fm.embedding_dim, "init_from": fm, **params})
 
     def check_fields(self, M):
         if M == 1:
@@ -91,29 +81,10 @@ class AFM(Model):
         self.pooled_dropout = Dropout(self.dropout, rng)
         self.projection = Readout(k, start=P, symbol="p", bias=False, dtype=self.dtype)
 
-    def fit_encoder(self, *tables, fields):
-        if self.init_from is None:
-            super().fit_encoder(*tables, fields=fields)
-            return
-        self.init_from.check_fitted()
-        self.encoder_ = self.init_from.encoder_       # the same vocabularies, so that each row keeps its meaning
-        names = [getattr(field, "name", field) for field in fields or self.encoder_.field_names]
-        if names != self.encoder_.field_names:
-            raise ValueError(f"init_from was fitted on the fields {self.encoder_.field_names}, this AFM has {names}: "
-                             "the same fields are needed")
-
     def initialise(self, mean):
         super().initialise(mean)
-        if self.init_from is None:
-            return
-        mine, theirs = parameters(self), parameters(self.init_from)
-        if self.init_from.embedding_dim != self.embedding_dim:
-            raise ValueError(f"init_from has embedding_dim={self.init_from.embedding_dim}, this AFM "
-                             f"{self.embedding_dim}: it must be the same")
-        for name in ("embedding.V", "linear.w", "linear.w0"):
-            mine[name][...] = theirs[name]
-        mine["attention.h"][...] = 0                              # a'_ij = 0 for every pair: a_ij = 1/P
-        self.row_counts_ = self.row_counts_ + self.init_from.row_counts_
+        if self.init_from is not None:
+            self.attention.params["h"][:] = 0                     # a'_ij = 0 for every pair: a_ij = 1/P
 
     def forward(self, slots):
         first_order = self.linear.forward(slots)                  # (B,)       w_0 + sum_i w_i x_i

@@ -448,6 +448,16 @@ def test_an_fm_of_another_size_is_refused():
         AFM.from_fm(fm, fields=FIELDS[:3]).fit(X, y)
 
 
+def test_only_what_can_be_a_start_is_taken_as_one():
+    X, y = mixed_table()
+    with pytest.raises(TypeError, match="init_from must be a fitted FM, got str"):
+        AFM(init_from="fm.npz").fit(X, y)
+    with pytest.raises(ValueError, match=r"init_from is AutoInt, and this AFM has no parameter 'interacting_1\.W_Q'"):
+        AFM.from_fm(AutoInt(fields=FIELDS, embedding_dim=3, epochs=1).fit(X, y), fields=FIELDS).fit(X, y)
+    with pytest.raises(ValueError, match="init_from was fitted with task='regression', this AFM has 'binary'"):
+        AFM.from_fm(FM(fields=FIELDS, epochs=1, task="regression").fit(X, y), fields=FIELDS).fit(X, y)
+
+
 def test_values_that_the_fm_does_not_know_stay_unknown():
     """With a vocabulary of its own the AFM would give zoe the vector that the FM learned for bob."""
     X, y = mixed_table()
