@@ -55,8 +55,8 @@ def equation_blocks(lines):
 def text(plain, link=lambda name: None):
     """Running text, in which no sign has a meaning but code quotes, and equations set off by two blanks.
 
-    >>> print(text("so much of ``AFM`` * 2,  y = w x"))
-    so much of ``AFM`` \\* 2, :ascii-math:`y = w x`
+    >>> print(text("so much of ``AFM`` * 2,  s = w x"))
+    so much of ``AFM`` \\* 2, :ascii-math:`s = w x`
     """
     parts = []
     for part in re.split(r"\s{2,}", plain):

@@ -56,9 +56,9 @@ class NotUnderstood(ValueError):
 def translate(lines):
     """The rows of a block of lines, or None if it is not made of equations.
 
-    >>> [row] = translate(["y = w_0 + sum_i w_i x_i      (eq. 1)"])
+    >>> [row] = translate(["s = w_0 + sum_i w_i x_i      (eq. 1)"])
     >>> print(row.left, row.right, row.remark)
-    y = w_{0} + \\sum_{i} w_{i} x_{i} (eq. 1)
+    s = w_{0} + \\sum_{i} w_{i} x_{i} (eq. 1)
     """
     rows = []
     for line in _whole_lines(lines):

@@ -38,14 +38,14 @@ for text in ax.texts:
 # %% [markdown]
 # *What to look at*: solid arrows go down, from the ids to the [logit](glossary.md#logit) and the loss, and carry
 # arrays with their shapes (1 row, 4 fields, vectors of 3 numbers). Dashed arrows come back up, and carry the size of
-# the loss's gradient with respect to the same array. ($s$ on the last arrow is the logit.)
+# the loss's gradient with respect to the same array. ($s$ is the logit.)
 #
 # `trace` ran one step on a copy of the model and kept every array. Here they are in the order in which they arose, up
 # to the gradients; each with the line of the library that computed it and, where a paper numbers it, the equation
-# that this line stands for. (The equations of `E` are those of the AutoInt paper, Song et al. 2019, which writes the
-# lookup down most plainly; it is the same in an FM.) Where a line changes an array in place, the last version is
-# listed. The lines that only fetch something, such as the ids or a parameter, are left out. `print(steps)` shows all
-# of them, with their numbers.
+# that this line stands for. (The equations of `vx` and `E` are those of the AutoInt paper, Song et al. 2019, which
+# writes the lookup down most plainly; it is the same in an FM.) Where a line changes an array in place, the last
+# version is listed. The lines that only fetch something, such as the ids or a parameter, are left out. `print(steps)`
+# shows all of them, with their numbers.
 
 # %%
 pd.set_option("display.max_colwidth", 70)
@@ -110,7 +110,7 @@ def loss_of(E, label=y[0]):
 
 
 s = logit_of(E)
-assert abs(s - steps.arrays["FM.logit"][0]) < 1e-12
+assert abs(s - steps.arrays["FM.s"][0]) < 1e-12
 assert abs(loss_of(E) - steps.loss) < 1e-12
 print(f"logit {s:.3f}, p_click {sigmoid(s):.3f}, label {y[0]}, loss {loss_of(E):.3f}")
 

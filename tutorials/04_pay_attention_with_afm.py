@@ -342,8 +342,8 @@ if all(right):
 # </details>
 #
 # `check_gradients` prints, for each array, its worst entry as a share of what is allowed: expect values far below 1.
-# minictr's own layer, [attention_pooling.py](../minictr/layers/attention_pooling.py), takes the same sums in another
-# order, because the array `dz` is the largest of all and never has to be written down. It has to pass too:
+# minictr's own layer, [attention_pooling.py](../minictr/layers/attention_pooling.py), has the same lines, and a dropout
+# of attention weights between them. It has to pass too:
 
 # %%
 report = check_gradients(library, pij)
@@ -444,22 +444,22 @@ class SecondOrderForward(Layer):
 
 
 # %% tags=["exercise"]
-# Exercise 4: the backward pass of the pair part. In: ds (B,), where s is the logit; the scores keep theirs to
-# themselves. Assign self.grads["p"] (k,), call self.attention.backward, and return dE (B, M, k). i, j = field_pairs(M)
+# Exercise 4: the backward pass of the pair part. In: dlogit (B,), the loss's gradient with respect to each logit.
+# Assign self.grads["p"] (k,), call self.attention.backward, and return dE (B, M, k). i, j = field_pairs(M)
 # are the pairs; a loop over them is fine.
 class MySecondOrder(SecondOrderForward):
-    def backward(self, ds):
+    def backward(self, dlogit):
         return None                                               # your lines here
 
 
 # %% tags=["check"]
 mine = MySecondOrder(k, t, rng)
-ds = np.random.default_rng(4).standard_normal(B)
-target = {name: numeric_gradient(lambda: mine.forward(E), array, ds)
+dlogit = np.random.default_rng(4).standard_normal(B)
+target = {name: numeric_gradient(lambda: mine.forward(E), array, dlogit)
           for name, array in {"p": mine.params["p"], "E": E}.items()}
 mine.forward(E)
-answer = mine.backward(ds)
-dpij = mine.attention.backward(ds[:, None] * mine.params["p"])
+answer = mine.backward(dlogit)
+dpij = mine.attention.backward(dlogit[:, None] * mine.params["p"])
 i, j = field_pairs(M)
 one_side, lost, last = np.zeros_like(E), np.zeros_like(E), np.zeros_like(E)
 for pair in range(P):
@@ -468,17 +468,17 @@ for pair in range(P):
     last[:, j[pair]] = dpij[:, pair] * E[:, i[pair]]
 lost[:, i] += dpij * E[:, j]                                      # a field that is named twice keeps one
 lost[:, j] += dpij * E[:, i]
-dpij_without_p = mine.attention.backward(ds[:, None] * np.ones(k))
+dpij_without_p = mine.attention.backward(dlogit[:, None] * np.ones(k))
 pairs = PairProduct()
 pairs.forward(E)
 right = [check("dp", mine.grads.get("p"), target["p"], mistakes={
-             "ds is missing: every row's pooled vector counts as much as its ds says.":
+             "dlogit is missing: every row's pooled vector counts as much as its dlogit says.":
                  mine.cache["pooled"].sum(axis=0)}),
          check("dE", answer, target["E"], mistakes={
              "Only the first field of each pair got its share; p_ij = e_i * e_j has two factors.": one_side,
              "A field is in M - 1 pairs, and their shares add up: += and not =.": last,
              "dE[:, i] += ... writes a field that occurs several times in i once only: loop over the pairs.": lost,
-             "p is missing: dpooled is ds times p.": pairs.backward(dpij_without_p)})]
+             "p is missing: dpooled is dlogit times p.": pairs.backward(dpij_without_p)})]
 if all(right):
     print(check_gradients(mine, E))
 
@@ -487,11 +487,11 @@ if all(right):
 #
 # ```python
 # class MySecondOrder(SecondOrderForward):
-#     def backward(self, ds):
+#     def backward(self, dlogit):
 #         E, pooled, p = self.cache["E"], self.cache["pooled"], self.params["p"]
 #         i, j = field_pairs(E.shape[1])
-#         self.grads["p"] = ds @ pooled                           # (k,)       s = p . pooled
-#         dpooled = ds[:, None] * p                               # (B, k)
+#         self.grads["p"] = dlogit @ pooled                       # (k,)       logit = p . pooled
+#         dpooled = dlogit[:, None] * p                           # (B, k)
 #         dpij = self.attention.backward(dpooled)                 # (B, P, k)
 #         dE = np.zeros_like(E)
 #         for pair, (first, second) in enumerate(zip(i, j)):      # p_ij = e_i * e_j, both factors
@@ -634,7 +634,8 @@ assert spread.idxmax() == largest and spread[largest] > 2 * spread.median()
 #
 # You have written every line of AFM's backward pass. Now close this page, open an empty file, and write one class
 # `PairPart(Layer)` that goes from `E` (B, M, k) to the pair part of the logit, (B,), without any other layer: params
-# `p`, `W`, `b`, `h`, a `forward` and a `backward`. Your checklist, in which `s` and `ds` are the scores':
+# `p`, `W`, `b`, `h`, a `forward` and a `backward`. Your checklist, in which `s` and `ds` are the scores', and `logit`
+# and `dlogit` the logit's:
 #
 # | step | forward | shape | backward, from the bottom up | shape |
 # | --- | --- | --- | --- | --- |
@@ -644,7 +645,7 @@ assert spread.idxmax() == largest and spread[largest] > 2 * spread.median()
 # | 4 | `s` from `r`, `h` | (B, P) | `dh`, and `dr` | (t,), (B, P, t) |
 # | 5 | `aij` from `s` | (B, P) | `ds`: minus the weighted average, over pairs | (B, P) |
 # | 6 | `pooled` from `aij`, `pij` | (B, k) | `daij`, and `dpij` from the sum | (B, P), (B, P, k) |
-# | 7 | logit from `pooled`, `p` | (B,) | `dp`, and `dpooled` | (k,), (B, k) |
+# | 7 | `logit` from `pooled`, `p` | (B,) | `dp`, and `dpooled`, from `dlogit` | (k,), (B, k) |
 #
 # Backward starts at step 7. At step 2 both parts of `dpij` are added. Judge it by two questions, because either one
 # alone lets a mistake through:
@@ -668,9 +669,9 @@ def judge(layer, E):
 class Composed(SecondOrderForward):
     """The pair part with minictr's own layers; it stands in for yours here."""
 
-    def backward(self, ds):
-        self.grads["p"] = ds @ self.cache["pooled"]
-        dpij = self.attention.backward(ds[:, None] * self.params["p"])
+    def backward(self, dlogit):
+        self.grads["p"] = dlogit @ self.cache["pooled"]
+        dpij = self.attention.backward(dlogit[:, None] * self.params["p"])
         pairs = PairProduct()
         pairs.forward(self.cache["E"])
         return pairs.backward(dpij)

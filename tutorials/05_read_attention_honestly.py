@@ -452,7 +452,7 @@ summary.nlargest(8, "contribution").round(4)
 #
 # ## Spot the bug
 #
-# The paper's objective (eq. 8) is a sum over rows plus a penalty, $\sum (\hat y - y)^2 + \lambda \lVert W \rVert^2$. A
+# The paper's objective (eq. 8) is a sum over rows plus a penalty, $\sum (s - y)^2 + \lambda \lVert W \rVert^2$. A
 # well-known library of recommendation models, [RecBole](https://github.com/RUCAIBox/RecBole), trained its AFM, when
 # this was written and unless told otherwise, on a loss that says the following, in our own lines. What differs? What
 # will it do to the attention?

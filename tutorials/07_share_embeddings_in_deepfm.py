@@ -82,30 +82,30 @@ assert abs(distances(truth.loc[pair].to_numpy())[0] / distances(truth.to_numpy()
 #
 # DeepFM adds up an FM and an MLP. Both get the same $e_i = v_i x_i$ (Guo et al. 2017):
 #
-# $$y = y_{FM} + y_{DNN} \qquad \text{(eq. 1, before its sigmoid)}$$
-# $$y_{FM} = \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle\, x_i x_j \qquad \text{(eq. 2)}$$
+# $$s = s_{FM} + s_{DNN} \qquad \text{(eq. 1, before its sigmoid)}$$
+# $$s_{FM} = \sum_i w_i x_i + \sum_{i<j} \langle v_i, v_j \rangle\, x_i x_j \qquad \text{(eq. 2)}$$
 # $$a^0 = [e_1; \ldots; e_M], \quad a^{l+1} = \text{ReLU}(a^l W^l + b^l), \quad
-#   y_{DNN} = w \cdot a^L + b \qquad \text{(eq. 3-4)}$$
+#   s_{DNN} = w \cdot a^L + b \qquad \text{(eq. 3-4)}$$
 #
-# (Here $y$ is the logit, as in the paper; the label is `clicks.y`. And the $L$ in $a^L$ is the number of hidden layers,
-# not the loss.) There is no $w_0$: the MLP's last bias $b$ does its work. $[\ldots;\ldots]$ puts vectors one after
-# another, so $a^0$ has $M k$ numbers. Slowly, for one row, with nothing but loops above the vectors:
+# (The logit $s$ is the paper's $y$ before its sigmoid; $y$ is the label here. And the $L$ in $a^L$ is the number of
+# hidden layers, not the loss.) There is no $w_0$: the MLP's last bias $b$ does its work. $[\ldots;\ldots]$ puts vectors
+# one after another, so $a^0$ has $M k$ numbers. Slowly, for one row, with nothing but loops above the vectors:
 
 # %%
 def deepfm_slowly(model, row):
     """The logit of one row, eq. 1-4 with loops over fields, pairs and units."""
     slots = model.encoder_.encode(row)
     e = model.embedding.forward(slots)[0].astype(np.float64)      # (M, k)
-    y_FM = float(model.linear.forward(slots)[0])                  # sum_i w_i x_i
+    s_FM = float(model.linear.forward(slots)[0])                  # sum_i w_i x_i
     for i in range(len(e)):
         for j in range(i + 1, len(e)):
-            y_FM += sum(e[i, f] * e[j, f] for f in range(e.shape[1]))
+            s_FM += sum(e[i, f] * e[j, f] for f in range(e.shape[1]))
     a = [number for vector in e for number in vector]             # a^0 = [e_1; ...; e_M]
     for dense in model.mlp.dense:
         W, b = dense.params["W"], dense.params["b"]
         a = [max(0.0, sum(a[s] * W[s, u] for s in range(len(a))) + b[u]) for u in range(len(b))]
     w, b = model.mlp.out.params["w"], model.mlp.out.params["b"]
-    return y_FM + sum(w[u] * a[u] for u in range(len(a))) + b[0]
+    return s_FM + sum(w[u] * a[u] for u in range(len(a))) + b[0]
 
 
 model = deepfms[0]
@@ -191,17 +191,17 @@ for (name, target), yours in zip(numeric.items(), answer or (None, None, None), 
 #
 # ```
 #             ┌─ FM:   sum over pairs ─────┐
-#   V ─▶ E ───┤                            ├─▶ + ─▶ y
+#   V ─▶ E ───┤                            ├─▶ + ─▶ s
 #             └─ MLP:  [e_1; …; e_M] ──────┘
 # ```
 #
-# If $E$ moves a little, by $\delta E$, then $y$ moves through both:
+# If $E$ moves a little, by $\delta E$, then $s$ moves through both:
 #
-# $$\delta y = \langle \partial y_{FM}/\partial E,\, \delta E \rangle +
-#   \langle \partial y_{DNN}/\partial E,\, \delta E \rangle$$
+# $$\delta s = \langle \partial s_{FM}/\partial E,\, \delta E \rangle +
+#   \langle \partial s_{DNN}/\partial E,\, \delta E \rangle$$
 #
 # So where the forward pass *copies* an array to two users, the backward pass *adds* what comes back from them. (And
-# where the forward pass adds, $y = y_{FM} + y_{DNN}$, the backward pass copies: both towers get the same dL/dy.) The
+# where the forward pass adds, $s = s_{FM} + s_{DNN}$, the backward pass copies: both towers get the same dL/ds.) The
 # two layers below have run forward on a small E.
 
 # %%
@@ -237,7 +237,7 @@ check("dE", towers_backward(ds, pooling, mlp, E.shape), numeric_dE,
 # ```python
 # def towers_backward(ds, pooling, mlp, shape):
 #     B, M, k = shape
-#     dpooled = np.repeat(ds[:, None], k, axis=1)                   # (B, k)     y_FM = sum_f pooled_f
+#     dpooled = np.repeat(ds[:, None], k, axis=1)                   # (B, k)     s_FM = sum_f pooled_f
 #     dE_FM = pooling.backward(dpooled)                             # (B, M, k)
 #     dE_DNN = mlp.backward(ds).reshape(B, M, k)                    # (B, M, k)  a^0 = [e_1; ...; e_M]
 #     return dE_FM + dE_DNN                                         # E feeds two towers: add
@@ -378,8 +378,8 @@ class PublishedDeepFM(DeepFM):
 
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)
-        y_FM = self.linear.forward(slots) + sum_last(self.pooling.forward(E))
-        return y_FM + self.mlp.forward(E.sum(axis=1))             # (B,)
+        s_FM = self.linear.forward(slots) + sum_last(self.pooling.forward(E))
+        return s_FM + self.mlp.forward(E.sum(axis=1))             # (B,)
 
     def backward(self, ds):
         M = self.pooling.cache["E"].shape[1]
@@ -499,7 +499,7 @@ print(f"clicks: {y_train.mean():.1%} of the impressions, {clicks.y.mean():.1%} b
 # %%
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class DNN(Model):
-    """DeepFM without its pairs: y = sum_i w_i x_i + MLP([e_1; ...; e_M])."""
+    """DeepFM without its pairs: s = sum_i w_i x_i + MLP([e_1; ...; e_M])."""
 
     embedding_dim: int = 8
     deep_layers: tuple = (64, 32)

@@ -44,7 +44,7 @@ axes = plots.truth_vs_learned(rows.planted_pairs, learned, axes=axes)
 # also make products with everybody else, and those products are noise. The **field-weighted FM** (Pan et al. 2018)
 # gives each pair of fields a weight $r_{ij}$ that is learned:
 #
-# $$y = w_0 + \sum_i w_i x_i + \sum_{i<j} r_{ij} \langle e_i, e_j \rangle, \qquad e_i = v_i x_i$$
+# $$s = w_0 + \sum_i w_i x_i + \sum_{i<j} r_{ij} \langle e_i, e_j \rangle, \qquad e_i = v_i x_i$$
 #
 # With all $r_{ij} = 1$ it is the FM. Its 28 extra parameters are nothing beside the vectors. minictr does not have
 # it; you will.
@@ -345,7 +345,7 @@ for k in (1, 3):
 # %%
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class FwFM(Model):
-    """Field-weighted FM:  y = w_0 + sum_i w_i x_i + sum_{i<j} r_ij <e_i, e_j>   (Pan et al. 2018)."""
+    """Field-weighted FM:  s = w_0 + sum_i w_i x_i + sum_{i<j} r_ij <e_i, e_j>   (Pan et al. 2018)."""
 
     embedding_dim: int = 8
 
@@ -360,7 +360,7 @@ class FwFM(Model):
         return self.linear.forward(slots) + pooled.sum(axis=1)    # (B,)
 
     def backward(self, ds):
-        dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)          # y = ... + sum_f pooled_f
+        dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)          # s = ... + sum_f pooled_f
         self.embedding.backward(self.pooling.backward(dpooled))
         self.linear.backward(ds)
 
@@ -392,9 +392,10 @@ assert np.allclose(fwfm.decision_function(small), logits, atol=1e-12)         # 
 # The neural FM (He & Chua 2017, eq. 4; the order of [CONTRIBUTING](../CONTRIBUTING.md)) puts a network on the pooled
 # vector:
 #
-# $$y = w_0 + \sum_i w_i x_i + \text{MLP}(f), \qquad f = \sum_{i<j} e_i \circ e_j$$
+# $$s = w_0 + \sum_i w_i x_i + \text{MLP}(f), \qquad f = \sum_{i<j} e_i \circ e_j$$
 #
-# Two layers in a row, and the first-order term beside them. `build` is given; `forward` and `backward` are yours.
+# Two layers in a row, and the first-order term beside them. $w_0$ and a bias at the MLP's end would have the same
+# gradient in every step, so the MLP has none (`bias=False`). `build` is given; `forward` and `backward` are yours.
 
 # %% tags=["exercise"]
 # Exercise 3: forward (-> logits) and backward of NFM. self.mlp.forward(f) takes (B, k) to (B,).
@@ -408,7 +409,7 @@ class MyNFM(Model):
         self.linear = Linear(n, dtype=self.dtype)
         self.embedding = Embedding(n, self.embedding_dim, rng, dtype=self.dtype)
         self.pooling = FMPooling()
-        self.mlp = MLP(self.embedding_dim, self.deep_layers, rng, dtype=self.dtype)
+        self.mlp = MLP(self.embedding_dim, self.deep_layers, rng, bias=False, dtype=self.dtype)
 
     def forward(self, slots):
         return None                  # your lines here
@@ -436,7 +437,7 @@ def logits_by_loops():
             out[b] += sum(slots.x[b, s] * params["linear.w"][slots.ids[b, s]] for s in range(start, stop))
         f = sum(e[i] * e[j] for i in range(len(e)) for j in range(i + 1, len(e)))
         hidden = np.maximum(f @ params["mlp.dense_1.W"] + params["mlp.dense_1.b"], 0)
-        out[b] += hidden @ params["mlp.out.w"] + params["mlp.out.b"][0]
+        out[b] += hidden @ params["mlp.out.w"]
     return out
 
 ds = np.random.default_rng(7).standard_normal(len(slots))
@@ -468,7 +469,7 @@ for name in params:
 #         self.linear = Linear(n, dtype=self.dtype)
 #         self.embedding = Embedding(n, self.embedding_dim, rng, dtype=self.dtype)
 #         self.pooling = FMPooling()
-#         self.mlp = MLP(self.embedding_dim, self.deep_layers, rng, dtype=self.dtype)
+#         self.mlp = MLP(self.embedding_dim, self.deep_layers, rng, bias=False, dtype=self.dtype)
 #
 #     def forward(self, slots):
 #         E = self.embedding.forward(slots)                         # (B, M, k)
@@ -476,7 +477,7 @@ for name in params:
 #         return self.linear.forward(slots) + self.mlp.forward(f)   # (B,)
 #
 #     def backward(self, ds):
-#         df = self.mlp.backward(ds)                                # y = ... + MLP(f)
+#         df = self.mlp.backward(ds)                                # s = ... + MLP(f)
 #         dE = self.pooling.backward(df)                            # f = pooling(E)
 #         self.embedding.backward(dE)
 #         self.linear.backward(ds)
@@ -496,7 +497,7 @@ for name in params:
 
 # %%
 class NFM(MyNFM):
-    """Neural FM:  y = w_0 + sum_i w_i x_i + MLP(sum_{i<j} e_i * e_j)."""
+    """Neural FM:  s = w_0 + sum_i w_i x_i + MLP(sum_{i<j} e_i * e_j)."""
 
     def forward(self, slots):
         f = self.pooling.forward(self.embedding.forward(slots))

@@ -195,7 +195,7 @@ check("FM in torch", answered(lambda: FastFM(fm)(ids, x)), target, mistakes={
 
 # %%
 class TorchAFM(Tables):
-    """y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij p_ij."""
+    """logit = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij p_ij."""
 
     def __init__(self, model):
         super().__init__(model)

@@ -191,13 +191,13 @@ print("predictions after loading are the same, bit for bit")
 # The warning was right. Two fields make one [pair](glossary.md#pair), and a [softmax](glossary.md#softmax) over one
 # number is 1, whatever the number. So (Xiao et al. 2017, eq. 6, with $a = 1$)
 #
-# $$\hat y = w_0 + w_u + w_i + \mathbf p^\top(\mathbf v_u \circ \mathbf v_i)
-#          = w_0 + w_u + w_i + \langle \mathbf p \circ \mathbf v_u,\; \mathbf v_i\rangle ,$$
+# $$s = w_0 + w_u + w_i + \mathbf p^\top(\mathbf v_u \circ \mathbf v_i)
+#    = w_0 + w_u + w_i + \langle \mathbf p \circ \mathbf v_u,\; \mathbf v_i\rangle ,$$
 #
-# which is a matrix factorization with biases: the user's vector is $\mathbf p \circ \mathbf v_u$, the movie's
-# $\mathbf v_i$. The next cell computes it so from the model's arrays, for a thousand ratings, and asks for the gradient
-# of the attention's $W$, $b$ and $h$. We expect a difference of rounding (below 1e-4, in float32), attention of exactly
-# 1, and gradients of exactly 0.
+# with $s$ for the predicted rating, the paper's $\hat y$. It is a matrix factorization with biases: the user's vector
+# is $\mathbf p \circ \mathbf v_u$, the movie's $\mathbf v_i$. The next cell computes it so from the model's arrays, for
+# a thousand ratings, and asks for the gradient of the attention's $W$, $b$ and $h$. We expect a difference of rounding
+# (below 1e-4, in float32), attention of exactly 1, and gradients of exactly 0.
 
 # %%
 X = test[["user_id", "movie_id"]].rename(columns={"movie_id": "item_id"})[:1000]
@@ -324,10 +324,10 @@ scores.sort_values(ascending=False).round(3).to_frame()
 #   a'_{ij} = \mathbf h^\top \mathrm{ReLU}(W^\top \mathbf p_{ij} + \mathbf b),\qquad
 #   a_{ij} = \frac{\exp a'_{ij}}{\sum_{(k,l)} \exp a'_{kl}} ,$$
 #
-# $$\hat y = w_0 + \sum_i w_i x_i + \mathbf p^\top \sum_{i<j} a_{ij}\, \mathbf p_{ij} .$$
+# $$s = w_0 + \sum_i w_i x_i + \mathbf p^\top \sum_{i<j} a_{ij}\, \mathbf p_{ij} .$$
 #
 # The first three are [attention_pooling.py](../minictr/layers/attention_pooling.py), the last is
-# [afm.py](../minictr/models/afm.py). These are their very lines. The many reshapes serve speed; read the comments.
+# [afm.py](../minictr/models/afm.py). These are their very lines; in the first file `s` is the score $a'$.
 
 # %%
 print(inspect.getsource(AttentionPooling.forward))

@@ -193,11 +193,11 @@ print("predictions after loading are the same, bit for bit")
 #   \tilde{\mathbf e}^{(h)}_m = \sum_k \alpha^{(h)}_{m,k}\, W_V^{(h)}\mathbf e_k ,$$
 #
 # $$\mathbf e_m^{\text{next}} = \mathrm{ReLU}\big([\tilde{\mathbf e}^{(1)}_m; \ldots; \tilde{\mathbf e}^{(H)}_m]
-#    + W_{Res}\,\mathbf e_m\big),\qquad \hat y = \mathbf w^\top[\mathbf e^L_1; \ldots; \mathbf e^L_M] + b \quad
+#    + W_{Res}\,\mathbf e_m\big),\qquad s = \mathbf w^\top[\mathbf e^L_1; \ldots; \mathbf e^L_M] + b \quad
 #   \text{(eq. 9)}.$$
 #
-# The library's lines, from [self_attention.py](../minictr/layers/self_attention.py) and
-# [autoint.py](../minictr/models/autoint.py):
+# $s$ is the predicted rating, the paper's $\hat y$ before its sigmoid. The library's lines, from
+# [self_attention.py](../minictr/layers/self_attention.py) and [autoint.py](../minictr/models/autoint.py):
 
 # %%
 print(inspect.getsource(InteractingLayer.forward))

@@ -192,13 +192,14 @@ print("predictions after loading are the same, bit for bit")
 # %% [markdown]
 # ## One prediction by hand
 #
-# With $\mathbf e_i = \mathbf v_i x_i$ the vector of field $i$ (Guo et al. 2017, eq. 1 to 4):
+# With $\mathbf e_i = \mathbf v_i x_i$ the vector of field $i$, and $s$ for the predicted rating, the paper's $\hat y$
+# before its sigmoid (Guo et al. 2017, eq. 1 to 4):
 #
-# $$y_{FM} = \sum_i w_i x_i + \sum_{i<j} \langle \mathbf e_i, \mathbf e_j\rangle ,\qquad
+# $$s_{FM} = \sum_i w_i x_i + \sum_{i<j} \langle \mathbf e_i, \mathbf e_j\rangle ,\qquad
 #   \mathbf a^0 = [\mathbf e_1; \ldots; \mathbf e_M],\quad \mathbf a^{l+1} = \mathrm{ReLU}(W^l \mathbf a^l + \mathbf
-#   b^l), \quad y_{DNN} = \mathbf w^\top \mathbf a^L + b ,$$
+#   b^l), \quad s_{DNN} = \mathbf w^\top \mathbf a^L + b ,$$
 #
-# $$\hat y = y_{FM} + y_{DNN} .$$
+# $$s = s_{FM} + s_{DNN} .$$
 #
 # The paper writes no $w_0$: the last bias $b$ does its work, and starts at the mean rating. Batch norm is not in the
 # paper; with `use_bn=True` each layer's $\mathbf z = W\mathbf a + \mathbf b$ becomes
@@ -233,21 +234,21 @@ e = np.array([sum(x[s] * V[ids[s]] for s in range(start, stop))                 
 M = len(e)
 plain = sum(e[i] @ e[j] for i in range(M) for j in range(i + 1, M))
 fast = 0.5 * ((e.sum(axis=0) ** 2).sum() - (e ** 2).sum())
-y_FM = sum(x[s] * w[ids[s]] for s in range(len(ids))) + plain                     # eq. 2
+s_FM = sum(x[s] * w[ids[s]] for s in range(len(ids))) + plain                     # eq. 2
 
 a = e.ravel()                                                                     # eq. 3
 for dense, norm in zip(model.mlp.dense, model.mlp.norm, strict=True):
     z = a @ dense.params["W"] + dense.params["b"]
     z = norm.params["gamma"] * (z - norm.state["mean"]) / np.sqrt(norm.state["var"] + norm.eps) + norm.params["beta"]
     a = np.maximum(z, 0)                                                          # eq. 4
-y_DNN = a @ model.mlp.out.params["w"] + model.mlp.out.params["b"][0]
+s_DNN = a @ model.mlp.out.params["w"] + model.mlp.out.params["b"][0]
 
 print(X.iloc[0].to_dict())
 b = model.mlp.out.params["b"][0]
-print(f"FM part {y_FM:.5f} + deep part without b {y_DNN - b:.5f} + b {b:.5f} = {y_FM + y_DNN:.5f}; "
+print(f"FM part {s_FM:.5f} + deep part without b {s_DNN - b:.5f} + b {b:.5f} = {s_FM + s_DNN:.5f}; "
       f"the library {many[0]:.5f}")
 assert abs(plain - fast) < 1e-12
-assert abs(y_FM + y_DNN - many[0]) < 1e-4
+assert abs(s_FM + s_DNN - many[0]) < 1e-4
 assert np.abs(model.predict(X[:1000]) - many[:1000]).max() < 1e-4                 # the join is right
 
 # %% [markdown]

@@ -1,4 +1,4 @@
-"""AFM's attention: a small network that decides how much each pair of fields counts."""
+"""AFM's attention: a small network decides how much each pair of fields counts."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What every layer is: parameters, their gradients, and a cache of the latest forward pass."""
+"""Every layer has parameters, their gradients, and a cache of the latest forward pass."""
 
 import copy
 
@@ -37,7 +37,7 @@ class Layer:
 
 
 def named_layers(owner):
-    """Every layer found in the attributes of a model or layer: (dotted name, layer), in order.
+    """Return every layer found in the attributes of a model or layer, as (dotted name, layer), in order.
 
     The layers of a list attribute are numbered from 1. Layers anywhere else (in a tuple, a dict, a list of lists) are
     overlooked, which ``check_layers`` refuses.
@@ -93,7 +93,7 @@ def check_layers(owner, settings=(), n=None):
 
 
 def holds_layers(value):
-    """Whether a value is a layer, or a list, tuple, set or dict with one somewhere in it.
+    """Return whether a value is a layer, or a list, tuple, set or dict with one somewhere in it.
 
     >>> holds_layers({"a": (1, [Layer()])}), holds_layers([1, "b"])
     (True, False)
@@ -106,24 +106,24 @@ def holds_layers(value):
 
 
 def parameters(owner):
-    """All parameters of a layer or model by dotted name, e.g. "attention.W"; the arrays themselves."""
+    """Return all parameters of a layer or model, the arrays themselves, by dotted name, such as "attention.W"."""
     return _collect(owner, "params")
 
 
 def gradients(owner):
-    """The gradients that the latest backward pass left, by the same names; without what a model's ``freeze`` names."""
+    """Return the gradients of the latest backward pass by the same names, without what a model's ``freeze`` names."""
     grads, frozen = all_gradients(owner), getattr(owner, "freeze", ())
     return {name: grad for name, grad in grads.items() if not matches(name, frozen)} if frozen else grads
 
 
 def all_gradients(owner):
-    """The same with what is frozen, of which ``backward`` leaves the gradients too."""
+    """Return the same and the gradients of what is frozen, which ``backward`` leaves too."""
     grads = _collect(owner, "grads")
     return {name: grads[name] for name in parameters(owner) if name in grads}
 
 
 def states(owner):
-    """What is saved but not trained (batch norm's running means), by the same names."""
+    """Return what is saved but not trained (batch norm's running means), by the same names."""
     return _collect(owner, "state")
 
 
@@ -136,7 +136,7 @@ def _collect(owner, kind):
 
 
 def matches(name, prefixes):
-    """Whether a dotted parameter name is one of ``prefixes`` or lies below one of them.
+    """Return whether a dotted parameter name is one of ``prefixes`` or lies below one of them.
 
     >>> matches("attention.W", ["attention"]), matches("attention.W", ["att"])
     (True, False)
@@ -145,9 +145,9 @@ def matches(name, prefixes):
 
 
 def replica(owner):
-    """The same model or layer once more: it shares the parameters, and has cache and gradients of its own.
+    """Return the same model or layer once more: it shares the parameters, and has cache and gradients of its own.
 
-    Two replicas can run forward and backward at the same time, on two threads, each on its part of a
+    Two replicas can run forward and backward at the same time, on two threads, each on a chunk of a
     batch; ``minictr.training.chunked`` adds their gradients and updates the shared parameters once.
     """
     other = copy.copy(owner)
@@ -162,5 +162,5 @@ def replica(owner):
 
 
 def glorot_normal(rng, n_in, n_out, dtype):
-    """Normal draws of variance 2 / (n_in + n_out), shape (n_in, n_out) (Glorot & Bengio 2010)."""
+    """Draw normal numbers of variance 2 / (n_in + n_out), in shape (n_in, n_out) (Glorot & Bengio 2010)."""
     return (rng.standard_normal((n_in, n_out)) * np.sqrt(2.0 / (n_in + n_out))).astype(dtype)

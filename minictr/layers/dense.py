@@ -1,4 +1,4 @@
-"""The parts of a multi-layer perceptron: dense, ReLU, dropout, batch and layer norm, and their stack."""
+"""A multi-layer perceptron stacks dense layers, ReLU, dropout, and batch norm or, in AutoInt, layer norm."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .functions import relu, relu_backward
 
 
 class Dense(Layer):
-    """An affine map:  out = x W + b.
+    """Apply an affine map:  out = x W + b.
 
     Backward:  dW = x^T dout,   db = sum_b dout,   dx = dout W^T.
 
@@ -33,7 +33,7 @@ class Dense(Layer):
 
 
 class Readout(Layer):
-    """The last step of a model, from a vector to one number:  out = x . w + b.
+    """Read a vector out as one number, the last step of a model:  out = x . w + b.
 
     Backward:  dw = x^T dout,   db = sum_b dout,   dx = dout w.
 
@@ -87,7 +87,7 @@ class Dropout(Layer):
 
         out = x * mask,   mask = 0 with probability rate, else 1 / (1 - rate)
 
-    so that the mean stays what it was, and nothing has to change when the model predicts ("inverted dropout").
+    The mean stays what it was, so that nothing has to change when the model predicts ("inverted dropout").
     Backward:  dx = dout * mask.
 
     ``rate`` is the share that is *dropped* (DeepFM's paper and the authors' AFM code give the share kept).
@@ -111,7 +111,7 @@ class Dropout(Layer):
         if not self.training or self.rate == 0:
             self.cache = {"mask": None}
             return x
-        kept = self.rng.random(x.shape, np.float32) >= self.rate
+        kept = self.rng.random(x.shape, np.float32) >= self.rate  # float32: cheaper, and the same mask for both dtypes
         mask = kept * x.dtype.type(1 / (1 - self.rate))
         self.cache = {"mask": mask}
         return x * mask
@@ -184,9 +184,9 @@ class LayerNorm(Layer):
         xhat = (x - mean) / sqrt(var + eps)        mean and var over the last axis
         out  = gamma xhat + beta                                  (Ba, Kiros & Hinton 2016)
 
-    Backward: as batch norm's, with means over the last axis.
+    Backward: the gradients are batch norm's, with means over the last axis.
 
-    Shapes: x (..., n) in and out. An option of AutoInt, which has it in its authors' code, not in its paper.
+    Shapes: x (..., n) in and out. It is an option of AutoInt: its authors' code has it, its paper has not.
 
     >>> LayerNorm(2, dtype=np.float64).forward(np.array([[1.0, 3.0]])).round(3).tolist()
     [[-1.0, 1.0]]
@@ -216,11 +216,11 @@ class LayerNorm(Layer):
 
 
 class MLP(Layer):
-    """The deep part of DeepFM and AutoInt+: dense layers with ReLU, read out as one number.
+    """Send a vector through dense layers with ReLU and read it out as one number: a model's deep part.
 
         a^0 = x,   a^{l+1} = relu(a^l W^l + b^l),   out = a^L . w + b        (Guo et al. 2017, eq. 3-4)
 
-    with, if asked for, batch norm before each ReLU and dropout after it (neither changes the equation's form).
+    If asked for, there is batch norm before each ReLU and dropout after it (neither changes the equation's form).
 
     Parameters
     ----------

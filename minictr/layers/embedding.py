@@ -1,4 +1,4 @@
-"""From slots to vectors: the embedding e_i = v_i x_i and the first-order term w_0 + sum_i w_i x_i."""
+"""Slots become vectors, by the embedding e_i = v_i x_i, and a number, by the first-order term w_0 + sum_i w_i x_i."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ from .base import Layer
 
 
 class RowGradient:
-    """The gradient of a table of which a batch looked up only some rows.
+    """Hold the gradient of a table of which a batch looked up only some rows.
 
-    One value per looked-up slot, in the order of ``slots.ids``; an id that occurs twice has two values, and
+    It has one value for each looked-up slot, in the order of ``slots.ids``; an id that occurs twice has two values, and
     the gradient of its row is their sum. What ``sum`` costs depends on the batch, not on the table.
 
     Parameters
@@ -32,14 +32,14 @@ class RowGradient:
         self.values = values
 
     def sum(self):
-        """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, ...)."""
+        """Return the touched rows (U,), each once and ascending, and the summed gradient of each, (U, ...)."""
         rows, place = np.unique(self.slots.ids, return_inverse=True)
         sums = np.zeros((len(rows), *self.values.shape[1:]), self.values.dtype)
         np.add.at(sums, place.ravel(), self.values)               # sums[place] += values would keep one of each repeat
         return rows, sums
 
     def dense(self, n):
-        """The same gradient as an array of all n rows, zeros included."""
+        """Return the same gradient as an array of all n rows, zeros included."""
         rows, sums = self.sum()
         gradient = np.zeros((n, *sums.shape[1:]), sums.dtype)
         gradient[rows] = sums
@@ -55,12 +55,12 @@ class RowGradient:
 
 
 def sum_within_fields(values, slots):
-    """Add up the slots of each field: (B, S, k) -> (B, M, k)."""
-    return np.add.reduceat(values, slots.starts, axis=1)
+    """Add up the slots of each field: (B, S, ...) -> (B, M, ...)."""
+    return np.add.reduceat(values, slots.starts, axis=1)          # field i's slots: starts[i] up to starts[i + 1]
 
 
 def repeat_over_slots(values, slots):
-    """The inverse direction, for gradients: each slot gets its field's value, (B, M, ...) -> (B, S, ...)."""
+    """Go the other way, for gradients: each slot gets its field's value, (B, M, ...) -> (B, S, ...)."""
     return np.repeat(values, np.diff(slots.starts, append=slots.n_slots), axis=1)
 
 
@@ -69,15 +69,15 @@ class Embedding(Layer):
 
         e_i = sum_s v_s x_s        over the slots s of field i; v_s is row id_s of V
 
-    which is v_i x_i for a category (x = 1) or a number, and the mean of the values' vectors for a
+    This is v_i x_i for a category (x = 1) or a number, and the mean of the values' vectors for a
     multi-valued field (x = 1/q).                        (AutoInt, Song et al. 2019, eq. 2-4; FM: v_i x_i)
 
     Backward:  dV[id_s] += x_s de_i, row-sparse (see RowGradient).
 
     Parameters
     ----------
-    n : rows of the table: the ids of all fields together.   k : size of a vector.
-    rng : numpy Generator for the start, normal with standard deviation ``std``.
+    n : rows of the table: the ids of all fields together.   k : size of a vector.   rng : numpy Generator for the
+        start, normal with standard deviation ``std``; float32 draws are cheaper, and the same for both dtypes.
 
     Shapes: Slots of B rows, S slots and M fields in; (B, M, k) out.
     Raises: IndexError if an id is outside 0..n-1 (NumPy alone would take -1 for the last row).
@@ -98,10 +98,10 @@ class Embedding(Layer):
         V = self.params["V"]                                      # (n, k)
         slots.check_ids(len(V))
         self.cache = {"slots": slots}
-        E = V[slots.ids]                                          # (B, S, k)  v_s
+        vx = V[slots.ids]                                         # (B, S, k)  v_s
         if slots.x is not None:
-            E = E * slots.x[:, :, None]                           # (B, S, k)  v_s x_s
-        return sum_within_fields(E, slots)                        # (B, M, k)  e_i = sum_s v_s x_s
+            vx = vx * slots.x[:, :, None]                         # (B, S, k)  v_s x_s
+        return sum_within_fields(vx, slots)                       # (B, M, k)  e_i = sum_s v_s x_s
 
     def backward(self, dE):
         slots = self.cache["slots"]
@@ -112,7 +112,7 @@ class Embedding(Layer):
 
 
 class Linear(Layer):
-    """The first-order term: a bias and one weight for every value of every field.
+    """Add up the first-order term: a bias, and one weight for every value of every field.
 
         out = w_0 + sum_i w_i x_i                                 (Rendle 2010, eq. 1, without its pairs)
 
@@ -159,5 +159,5 @@ class Linear(Layer):
         self.grads["w"] = RowGradient(slots, dw.reshape(-1))      # (B * S,)   one value a slot
 
     def field_terms(self):
-        """What each field added in the latest forward pass: (B, M), the sum of w_s x_s over its slots."""
-        return np.add.reduceat(self.cache["wx"], self.cache["slots"].starts, axis=1)
+        """Return what each field added in the latest forward pass, (B, M): the sum of w_s x_s over its slots."""
+        return sum_within_fields(self.cache["wx"], self.cache["slots"])

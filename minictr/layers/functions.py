@@ -1,10 +1,10 @@
-"""The functions that more than one layer needs: softmax, ReLU and sigmoid."""
+"""Softmax, ReLU and sigmoid: more than one layer needs them."""
 
 import numpy as np
 
 
 def softmax(s, axis):
-    """exp(s) / sum exp(s) along one axis, which must be named: over the wrong axis the result still looks like weights.
+    """Return exp(s) / sum exp(s) along one axis, which must be named: over a wrong one it still looks like weights.
 
     Subtracting the same number from all scores changes nothing in the quotient; with the largest subtracted, no exp
     can overflow.
@@ -18,7 +18,7 @@ def softmax(s, axis):
 
 
 def softmax_backward(da, a, axis):
-    """dL/ds from dL/da and a = softmax(s):  ds = a (da - sum a da).
+    """Return dL/ds from dL/da and a = softmax(s):  ds = a (da - sum a da).
 
     >>> softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]), axis=1)
     array([[ 0.25, -0.25]])
@@ -27,7 +27,7 @@ def softmax_backward(da, a, axis):
 
 
 def relu(z):
-    """max(z, 0), number by number.
+    """Return max(z, 0), number by number.
 
     >>> relu(np.array([[-1.0, 2.0]]))
     array([[0., 2.]])
@@ -36,7 +36,7 @@ def relu(z):
 
 
 def relu_backward(dout, z):
-    """dL/dz from dL/dout and out = relu(z):  dout where z > 0, else 0. (out will do for z: out > 0 where z > 0.)
+    """Return dL/dz from dL/dout and out = relu(z):  dout where z > 0, else 0. (out will do for z: both are > 0 there.)
 
     >>> relu_backward(np.array([3.0, 3.0]), np.array([-1.0, 2.0]))
     array([0., 3.])
@@ -45,7 +45,7 @@ def relu_backward(dout, z):
 
 
 def sum_last(x):
-    """The sum over the last axis, (..., n) -> (...).
+    """Return the sum over the last axis, (..., n) -> (...).
 
     >>> sum_last(np.array([[1.0, 2.0], [3.0, 4.0]]))
     array([3., 7.])
@@ -54,7 +54,7 @@ def sum_last(x):
 
 
 def sigmoid(s):
-    """The probability 1 / (1 + exp(-s)) of a logit s, without overflow for any s.
+    """Return the probability 1 / (1 + exp(-s)) of a logit s, without overflow for any s.
 
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])

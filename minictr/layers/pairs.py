@@ -1,4 +1,4 @@
-"""All pairs of fields: one by one (AFM), or summed at once by the identity that makes FM fast."""
+"""All pairs of fields are multiplied one by one (AFM), or summed at once by the identity that makes FM fast."""
 
 import functools
 
@@ -9,7 +9,7 @@ from .base import Layer
 
 @functools.cache
 def field_pairs(M):
-    """All pairs (i, j) of M fields with i < j, in the order (0,1), (0,2), ..., (1,2), ...: two arrays (P,).
+    """Return all pairs (i, j) of M fields with i < j, in the order (0,1), (0,2), ..., (1,2), ..., as two arrays (P,).
 
     >>> field_pairs(3)
     (array([0, 0, 1]), array([1, 2, 2]))
@@ -20,7 +20,7 @@ def field_pairs(M):
 
 
 def inner_products(E):
-    """<e_i, e_j> of every pair of fields, (B, M, k) -> (B, P), in the order of ``field_pairs``.
+    """Return <e_i, e_j> of every pair of fields, (B, M, k) -> (B, P), in the order of ``field_pairs``.
 
     >>> inner_products(np.array([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]]))
     array([[11., 17., 39.]])
@@ -63,7 +63,7 @@ class FMPooling(Layer):
 
         out = sum_{i<j} e_i * e_j = 1/2 [(sum_i e_i)^2 - sum_i e_i^2]        (Rendle 2010, lemma 3.1)
 
-    a vector of size k; its sum over k is FM's second-order term sum_{i<j} <v_i, v_j> x_i x_j.
+    This is a vector of size k; its sum over k is FM's second-order term sum_{i<j} <v_i, v_j> x_i x_j.
     He & Chua (2017) call the vector bi-interaction pooling.
 
     Backward:  de_i = dout (sum_j e_j - e_i).
@@ -86,7 +86,7 @@ class FMPooling(Layer):
 
 
 class FactorSum(Layer):
-    """Add up the k numbers of a pooled vector: turns the sum of e_i * e_j into the sum of <e_i, e_j>.
+    """Add up the k numbers of a pooled vector: the sum of e_i * e_j becomes the sum of <e_i, e_j>.
 
         out = sum_f x_f,    so that    sum_f (sum_{i<j} e_i * e_j)_f = sum_{i<j} <e_i, e_j>
 

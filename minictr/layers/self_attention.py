@@ -77,8 +77,8 @@ class InteractingLayer(Layer):
         if self.norm:
             dout = self.norm.backward(dout)
         dz = relu_backward(dout, z)                               # (B, M, H d)   out = relu(z)
-        de = split_heads(dz, self.H)                              # (B, H, M, d)  z = e + W_Res e_m
-        dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)  e = weight V
+        de = split_heads(dz, self.H)                              # (B, H, M, d)  z = e~_m + W_Res e_m
+        dweight = de @ V.swapaxes(2, 3)                           # (B, H, M, M)  e~_m = weight V
         dV = weight.swapaxes(2, 3) @ de                           # (B, H, M, d)  the same, with respect to V
         da = self.dropout.backward(dweight)                       # (B, H, M, M)  weight = dropout(a)
         dS = softmax_backward(da, a, axis=3)                      # (B, H, M, M)  a = softmax(S)
@@ -88,11 +88,11 @@ class InteractingLayer(Layer):
         dE = dE + self._project_backward("K", join_heads(dK))     #               K = W_K e_k
         dE = dE + self._project_backward("Q", join_heads(dQ))     #               Q = W_Q e_m
         if self.residual:
-            dE = dE + self._project_backward("Res", dz)           #               z = e + W_Res e_m
+            dE = dE + self._project_backward("Res", dz)           #               z = e~_m + W_Res e_m
         return dE                                                 # (B, M, n_in)  by Q, K, V and, if there, Res: add all
 
     def _project(self, name, E):
-        """W_name e of every field, in the default form; relu(W_name e + b_name) with qkv_activation="relu"."""
+        """Return W_name e_m of every field, or with qkv_activation="relu" relu(W_name e_m + b_name)."""
         out = E @ self.params[f"W_{name}"]                        # (B, M, H d)
         if self.qkv_activation == "relu":
             out = self.cache[f"relu_{name}"] = relu(out + self.params[f"b_{name}"])
@@ -107,7 +107,7 @@ class InteractingLayer(Layer):
 
 
 def split_heads(x, H):
-    """(B, M, H d) -> (B, H, M, d): each head's share of every field. (A plain reshape would mix heads and fields.)
+    """Give each head its share of every field, (B, M, H d) -> (B, H, M, d). (A plain reshape would mix the two.)
 
     >>> split_heads(np.array([[[1, 2, 3, 4], [5, 6, 7, 8]]]), H=2)[0, 1]          # the second head, of both fields
     array([[3, 4],
@@ -118,6 +118,6 @@ def split_heads(x, H):
 
 
 def join_heads(x):
-    """(B, H, M, d) -> (B, M, H d): the inverse of ``split_heads``, all heads of a field side by side."""
+    """Put all heads of a field side by side, (B, H, M, d) -> (B, M, H d): the inverse of ``split_heads``."""
     B, H, M, d = x.shape
     return x.swapaxes(1, 2).reshape(B, M, H * d)

@@ -9,13 +9,13 @@ from ..layers import AttentionPooling, Dropout, Embedding, Linear, PairProduct, 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class AFM(StartsFromFM, Model):
-    """Attentional factorization machine: an FM that learns how much each pair of fields counts.
+    """The attentional factorization machine is an FM that learns how much each pair of fields counts.
 
         p_ij  = (v_i * v_j) x_i x_j                               (eq. 2)
         a'_ij = h . relu(W^T p_ij + b),   a_ij = softmax of a' over the pairs      (eq. 5)
-        y     = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij p_ij     (eq. 6)
+        s     = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij p_ij     (eq. 6)
 
-    With a_ij = 1/P for all P pairs and p = (P, ..., P) it is the FM.
+    The logit s is the paper's y. With a_ij = 1/P for all P pairs and p = (P, ..., P) it is the FM.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class AFM(StartsFromFM, Model):
     attention_dropout: float = 0.0
 
     paper = Paper("Xiao et al.", 2017, "IJCAI", "https://arxiv.org/abs/1708.04617")
-    equation = "y = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij (e_i * e_j)"
+    equation = "s = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij (e_i * e_j)"
     checks = {"embedding_dim": COUNT, "attention_dim": COUNT, "dropout": SHARE_DROPPED,
               "attention_dropout": SHARE_DROPPED}
     tiny = {"embedding_dim": 2, "attention_dim": 2}
@@ -95,12 +95,12 @@ class AFM(StartsFromFM, Model):
         return first_order + self.projection.forward(pooled)      # (B,)       ... + p . pooled
 
     def backward(self, ds):
-        dpooled = self.projection.backward(ds)                    # (B, k)     y = ... + p . pooled
+        dpooled = self.projection.backward(ds)                    # (B, k)     s = ... + p . pooled
         dpooled = self.pooled_dropout.backward(dpooled)
         dpij = self.attention.backward(dpooled)                   # (B, P, k)
         dE = self.pairs.backward(dpij)                            # (B, M, k)
         self.embedding.backward(dE)
-        self.linear.backward(ds)                                  # y = first_order + ...
+        self.linear.backward(ds)                                  # s = first_order + ...
 
     def bias(self):
         return self.linear.params["w0"]
@@ -111,7 +111,7 @@ class AFM(StartsFromFM, Model):
                 "pairs": aij * self.pair_values()}                # (B, P)     a_ij p . p_ij
 
     def pair_values(self):
-        """What each pair of the latest forward pass would add if it had all of the attention: (B, P)."""
+        """Return what each pair of the latest forward pass would add if it had all of the attention, (B, P)."""
         return self.attention.cache["pij"] @ self.projection.params["p"]      # p . p_ij
 
     def attention_weights(self):

@@ -10,13 +10,13 @@ from ..layers.base import glorot_normal
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class AutoInt(Model):
-    """AutoInt: fields exchange information by self-attention, several times over.
+    """AutoInt lets fields exchange information by self-attention, several times over.
 
         E^0 = [e_1, ..., e_M],   e_i = v_i x_i                    (eq. 2-4)
         E^l = relu([heads of E^{l-1}] + E^{l-1} W_Res)            (eq. 5-8, see InteractingLayer)
-        y   = w . [e^L_1; ...; e^L_M] + b                         (eq. 9, before its sigmoid)
+        s   = w . [e^L_1; ...; e^L_M] + b                         (eq. 9, before its sigmoid)
 
-    with ``deep_layers``, AutoInt+: the output of an MLP on [e_1; ...; e_M] is added to y (section 5.5).
+    s is the paper's y. ``deep_layers`` make it AutoInt+: the output of an MLP on E^0 is added to s (section 5.5).
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class AutoInt(Model):
     use_bn: bool = False
 
     paper = Paper("Song et al.", 2019, "CIKM", "https://arxiv.org/abs/1810.11921")
-    equation = "y = w . relu(heads(E) + E W_Res) + b, several layers of it"
+    equation = "s = w . relu(heads(E) + E W_Res) + b, several layers of it"
     checks = {"embedding_dim": COUNT, "attention_dim": COUNT, "num_heads": COUNT, "num_layers": COUNT,
               "dropout": SHARE_DROPPED, "embedding_dropout": SHARE_DROPPED, "deep_dropout": SHARE_DROPPED,
               "deep_layers": WIDTHS}
@@ -81,12 +81,12 @@ class AutoInt(Model):
 
     @classmethod
     def official_code(cls, **params):
-        """AutoInt as the authors' program computes it, not as their paper writes it; see the class."""
+        """Return AutoInt as the authors' program computes it, not as their paper writes it; see the class."""
         return cls(**{"scale": True, "layer_norm": True, "qkv_activation": "relu", **params})
 
     @property
     def regularized(self):
-        """The weights that ``reg`` is for: those of the MLP's hidden layers."""
+        """``reg`` is for the weights of the MLP's hidden layers."""
         return tuple(f"mlp.dense_{i}.W" for i in range(1, len(self.deep_layers) + 1))
 
     @property

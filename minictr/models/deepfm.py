@@ -9,13 +9,13 @@ from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, inner_product
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class DeepFM(Model):
-    """DeepFM: an FM and a multi-layer perceptron that share their vectors, added up.
+    """DeepFM adds up an FM and a multi-layer perceptron, which share their vectors.
 
-        y_FM  = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j      (eq. 2)
-        y_DNN = w . a^L + b,   a^0 = [e_1; ...; e_M],   a^{l+1} = relu(a^l W^l + b^l)      (eq. 3-4)
-        y     = y_FM + y_DNN                                      (eq. 1, before its sigmoid)
+        s_FM  = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j      (eq. 2)
+        s_DNN = w . a^L + b,   a^0 = [e_1; ...; e_M],   a^{l+1} = relu(a^l W^l + b^l)      (eq. 3-4)
+        s     = s_FM + s_DNN                                      (eq. 1, before its sigmoid)
 
-    The paper writes no w_0; the MLP's last bias does its work.
+    The logit s is the paper's y before its sigmoid. The paper writes no w_0; the MLP's last bias does its work.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class DeepFM(Model):
 
     Parameters to train: n (k + 1) + sum_l (inputs_l + 1) units_l + units_L + 1, for n ids of all fields.
 
-    Paper vs. code: the paper prints a sigmoid around y_DNN too; here there is one alone, in the loss. A well-known
+    Paper vs. code: the paper prints a sigmoid around its y_DNN too; here there is one alone, in the loss. A well-known
     TensorFlow version reads the logit out of both orders and the MLP by a learned map; here it is eq. 1's plain sum.
 
     >>> from minictr import datasets
@@ -44,7 +44,7 @@ class DeepFM(Model):
     use_bn: bool = False
 
     paper = Paper("Guo et al.", 2017, "IJCAI", "https://arxiv.org/abs/1703.04247")
-    equation = "y = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j + MLP([e_1; ...; e_M])"
+    equation = "s = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j + MLP([e_1; ...; e_M])"
     checks = {"embedding_dim": COUNT, "deep_layers": WIDTHS, "dropout": SHARE_DROPPED}
     tiny = {"embedding_dim": 2, "deep_layers": (2,)}
     variants = {"DeepFM": {"embedding_dim": 3, "deep_layers": (4, 3)},
@@ -53,7 +53,7 @@ class DeepFM(Model):
 
     @property
     def regularized(self):
-        """The weights that ``reg`` is for: those of the hidden layers."""
+        """``reg`` is for the weights of the hidden layers."""
         return tuple(f"mlp.dense_{i}.W" for i in range(1, len(self.deep_layers) + 1))
 
     @property
@@ -72,13 +72,13 @@ class DeepFM(Model):
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
         pooled = self.pooling.forward(E)                          # (B, k)     sum_{i<j} e_i * e_j
-        y_FM = self.linear.forward(slots) + self.factor_sum.forward(pooled)   # (B,)  <v_i, v_j> = sum_f v_if v_jf
-        y_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       MLP([e_1; ...; e_M])
-        return y_FM + y_DNN
+        s_FM = self.linear.forward(slots) + self.factor_sum.forward(pooled)   # (B,)  <v_i, v_j> = sum_f v_if v_jf
+        s_DNN = self.mlp.forward(E.reshape(len(E), -1))           # (B,)       MLP([e_1; ...; e_M])
+        return s_FM + s_DNN
 
     def backward(self, ds):
-        da0 = self.mlp.backward(ds)                               # (B, M k)   y = y_FM + y_DNN
-        dpooled = self.factor_sum.backward(ds)                    # (B, k)     y_FM = ... + sum_f pooled_f
+        da0 = self.mlp.backward(ds)                               # (B, M k)   s = s_FM + s_DNN
+        dpooled = self.factor_sum.backward(ds)                    # (B, k)     s_FM = ... + sum_f pooled_f
         dE_FM = self.pooling.backward(dpooled)                    # (B, M, k)
         self.embedding.backward(dE_FM + da0.reshape(dE_FM.shape))             # E feeds two towers: add
         self.linear.backward(ds)

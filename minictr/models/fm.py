@@ -9,13 +9,13 @@ from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, inner_pro
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class FM(Model):
-    """Factorization machine: every value has a weight and a vector; a pair counts as their inner product.
+    """A factorization machine gives every value a weight and a vector; a pair counts as their inner product.
 
-        y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j    (Rendle 2010, eq. 1)
+        s = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j    (Rendle 2010, eq. 1)
 
-    the logit of a click, or the predicted number. Here i and j run over the fields, each with its one v_i x_i; the
-    values of a multi-valued field are averaged first, so there are no pairs within a field. With ids of a user and an
-    item alone, this is biased matrix factorization.
+    s, the paper's y, is the logit of a click, or the predicted number. Here i and j run over the fields, each with its
+    one v_i x_i; the values of a multi-valued field are averaged first, so there are no pairs within a field. With ids
+    of a user and an item alone, this is biased matrix factorization.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class FM(Model):
     dropout: float = 0.0
 
     paper = Paper("Rendle", 2010, "ICDM", "https://doi.org/10.1109/ICDM.2010.127")
-    equation = "y = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j"
+    equation = "s = w_0 + sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j"
     checks = {"embedding_dim": COUNT, "dropout": SHARE_DROPPED}
     tiny = {"embedding_dim": 2}
     variants = {"FM": {"embedding_dim": 3}, "FM-k1": {"embedding_dim": 1}}
@@ -60,11 +60,11 @@ class FM(Model):
         return first_order + self.factor_sum.forward(pooled)      # (B,)       <v_i, v_j> = sum_f v_if v_jf
 
     def backward(self, ds):
-        dpooled = self.factor_sum.backward(ds)                    # (B, k)     y = ... + sum_f pooled_f
+        dpooled = self.factor_sum.backward(ds)                    # (B, k)     s = ... + sum_f pooled_f
         dpooled = self.pooled_dropout.backward(dpooled)
         dE = self.pooling.backward(dpooled)                       # (B, M, k)
         self.embedding.backward(dE)
-        self.linear.backward(ds)                                  # y = first_order + ...
+        self.linear.backward(ds)                                  # s = first_order + ...
 
     def bias(self):
         return self.linear.params["w0"]

@@ -1,4 +1,4 @@
-"""Logistic (or linear) regression on the values of the fields: what every other model starts from."""
+"""Logistic (or linear) regression on the values of the fields is what every other model starts from."""
 
 import dataclasses
 
@@ -8,11 +8,11 @@ from ..layers import Linear
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class LR(Model):
-    """Linear model: every value of every field has one weight, and fields do not interact.
+    """A linear model gives every value of every field one weight; fields do not interact.
 
-        y = w_0 + sum_i w_i x_i                                   (Rendle 2010, eq. 1, without its pairs)
+        s = w_0 + sum_i w_i x_i                                   (Rendle 2010, eq. 1, without its pairs)
 
-    the logit of a click, or the predicted number.
+    s, the paper's y, is the logit of a click, or the predicted number.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class LR(Model):
     """
 
     paper = Paper("Rendle", 2010, "ICDM", "https://doi.org/10.1109/ICDM.2010.127")
-    equation = "y = w_0 + sum_i w_i x_i"
+    equation = "s = w_0 + sum_i w_i x_i"
     variants = {"LR": {}}
 
     regularized = ("linear.w",)

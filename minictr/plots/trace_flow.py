@@ -1,4 +1,4 @@
-"""The picture of one traced training step: what flows down through the layers, and what comes back."""
+"""The picture of one traced training step shows what flows down through the layers, and what comes back."""
 
 import textwrap
 
@@ -15,7 +15,7 @@ def flow(trace, *, ax=None):
 
     Solid blue arrows point down and carry the shape of the array that flows; dashed arrows point up and carry the norm
     of the loss's gradient with respect to that array. Where several arrows leave a box, its output is used several
-    times, and their gradients are added; where several arrive at the logit, they are parts of it. Below a layer's
+    times, and their gradients are added; where several arrive at the logit s, they are parts of it. Below a layer's
     name stand the norms of its parameters' gradients.
 
     Parameters
@@ -77,7 +77,7 @@ def _places(edges):
     for _ in names:
         for edge in edges:
             rows[edge.target] = max(rows[edge.target], rows[edge.source] + 1)
-    columns, placed = [["input"]], {"input", "logit", "loss"}
+    columns, placed = [["input"]], {"input", "s", "loss"}
     for edge in edges:
         if edge.target not in placed:
             column = next(column for column in columns if edge.source in column)
@@ -88,16 +88,16 @@ def _places(edges):
             placed.add(edge.target)
     places = {name: (number, rows[name]) for number, column in enumerate(columns) for name in column}
     middle = (len(columns) - 1) / 2
-    return places | {name: (middle, rows[name]) for name in ("input", "logit", "loss")}
+    return places | {name: (middle, rows[name]) for name in ("input", "s", "loss")}
 
 
 def _label(trace, name):
     """The text in a box."""
     if name == "input":
         return "input\n" + textwrap.fill(", ".join(map(str, trace.X.columns)), 30, max_lines=2, placeholder=" ...")
-    if name == "logit":
-        n_parts = (trace.edges["target"] == "logit").sum()
-        return f"logit\nsum of {n_parts} parts" if n_parts > 1 else "logit"
+    if name == "s":
+        n_parts = (trace.edges["target"] == "s").sum()
+        return f"s: the logit\nsum of {n_parts} parts" if n_parts > 1 else "s: the logit"
     if name == "loss":
         return f"loss\n{trace.loss:.4g}"
     norms = []

@@ -1,4 +1,4 @@
-"""One training step laid open: every array, the equation it stands for, and the line that computed it.
+"""A trace lays one training step open: every array, the equation it stands for, and the line that computed it.
 
 The step is the model's own, run on a copy of it while Python reports each line that it executes
 (``sys.settrace``, what debuggers are built on). So the file and the line of an array are those of the

@@ -1,4 +1,4 @@
-"""The trace as a page for notebooks: tables that fold, small arrays as coloured cells; no script."""
+"""The trace is a page for notebooks: its tables fold, small arrays are coloured cells, and there is no script."""
 
 import html
 
@@ -20,7 +20,7 @@ BELOW, ABOVE = "0, 114, 178", "213, 94, 0"        # blue and vermillion, which c
 
 
 def group_html(phase, heading, steps, layer, model):
-    """The steps of one layer, folded away for the update, of which there is one group for each parameter."""
+    """Return the steps of one layer as HTML, folded away for the update, which has one group for each parameter."""
     rows = "".join(_step_html(step, "" if step.layer in (layer, model) else step.layer) for step in steps)
     titles = "".join(f"<th>{title}</th>" for title in ("", "array", "shape", "equation", "line", "numbers"))
     return (f"<details{'' if phase == 'update' else ' open'}><summary><b>{phase}</b>: {html.escape(heading)}</summary>"

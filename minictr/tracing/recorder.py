@@ -1,4 +1,4 @@
-"""What a training step executes, line by line, and which arrays there are at each line."""
+"""The recorder notes what a training step executes, line by line, and which arrays there are at each line."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from ..slots import Slots
 
 @dataclasses.dataclass(eq=False)
 class Call:
-    """One call of a function whose lines are recorded.
+    """One call is that of a function whose lines are recorded.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Call:
 
     @property
     def is_layer(self):
-        """Whether this is forward or backward of a layer, rather than of a model, or a function inside of it."""
+        """Return whether this is forward or backward of a layer, rather than of a model, or a function inside of it."""
         return isinstance(self.owner, Layer) and self.code.co_name in ("forward", "backward")
 
 
@@ -49,9 +49,9 @@ class _Parameters(dict):
 
 
 class Recorder:
-    """Notes at each line of a training step which arrays there are, and what is in them.
+    """Note at each line of a training step which arrays there are, and what is in them.
 
-    What follows from it is worked out afterwards (``Reader``): here only what would be overwritten is kept.
+    What follows from it is worked out afterwards (``Reader``); here only what would be overwritten is kept.
     """
 
     def __init__(self, model, detail):

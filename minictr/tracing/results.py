@@ -1,4 +1,4 @@
-"""A trace: the steps as a table, as text, as a page, and the arrays that flow between the layers."""
+"""A trace has the steps as a table, as text, as a page, and the arrays that flow between the layers."""
 
 import html
 import textwrap
@@ -14,7 +14,7 @@ from .text import free_name, full_name, norm, numbers_text, package_path, rows_t
 
 
 class Trace:
-    """What one training step computed, in order; made by ``minictr.trace``.
+    """A trace holds what one training step computed, in order; ``minictr.trace`` makes it.
 
     ``print(trace)`` writes it all; a notebook shows it as tables that fold.
 
@@ -25,7 +25,7 @@ class Trace:
     optimizer : its name, learning rate and how many steps it has made with this one.
     layers : {name: class} of what occurs in the steps.
     edges : DataFrame of the arrays that flow between the model's layers: source, target, symbol, shape, and
-        ``gradient``, the norm of dL/d(that array) (NaN for ids, which have none).
+        ``gradient``, the norm of dL/d(that array) (NaN for ids, which have none). The node s is the logit.
     gradients : {layer: {parameter: norm of its gradient}}.
     """
 
@@ -53,7 +53,7 @@ class Trace:
 
     @property
     def table(self):
-        """One line a step: a DataFrame.
+        """Return a DataFrame with one line a step.
 
         Columns: step, phase, layer, function, symbol, notation, paper, equation, line, source, axes, shape, dtype, min,
         max, mean, norm (of all numbers, the root of the sum of their squares), values (the array).
@@ -66,17 +66,17 @@ class Trace:
 
     @property
     def arrays(self):
-        """{"layer.symbol": array}, such as "attention.aij" or "attention.W.m"; of several, the last."""
+        """Return {"layer.symbol": array}, such as "attention.aij" or "attention.W.m"; of several, the last."""
         return {f"{step.layer}.{step.symbol}": step.value for step in self.steps}
 
     def flow(self, ax=None):
-        """Draw the model's layers, with the arrays that flow down and the gradients that come back; returns Axes."""
+        """Draw the model's layers, the arrays that flow down and the gradients that come back, and return the Axes."""
         from ..plots import flow
 
         return flow(self, ax=ax)
 
     def groups(self):
-        """The steps by layer, in order: [(phase, layer, [Step, ...])].
+        """Return the steps by layer, in order: [(phase, layer, [Step, ...])].
 
         A line of the model that only takes what a layer returned stands with that layer, and so do the layers inside.
         """
@@ -147,7 +147,7 @@ class Trace:
 
 
 def edges_of(model, calls, reader):
-    """The arrays between the layers that the model calls: see ``Trace.edges``."""
+    """Return the arrays between the layers that the model calls: see ``Trace.edges``."""
     own = [call for call in calls if call.is_layer and call.parent is not None and call.parent.owner is model]
     backward = {call.layer: call for call in own if call.phase == "backward"}
     made, edges, symbols = [], [], {}                             # made: (array, layer), the latest last
@@ -173,8 +173,8 @@ def edges_of(model, calls, reader):
     for array, layer in made:
         if layer not in used:
             dout = list(backward[layer].inputs.values())[1] if layer in backward else None
-            edges.append((layer, "logit", symbols.get(id(array), ""), array.shape,
+            edges.append((layer, "s", symbols.get(id(array), ""), array.shape,
                           np.nan if dout is None else norm(dout)))
     loss = next(call for call in calls if call.phase == "backward" and isinstance(call.owner, model.loss_))
-    edges.append(("logit", "loss", "s", loss.output.shape, norm(loss.output)))
+    edges.append(("s", "loss", "s", loss.output.shape, norm(loss.output)))
     return pd.DataFrame(edges, columns=["source", "target", "symbol", "shape", "gradient"])

@@ -1,4 +1,4 @@
-"""What the source says: the statements of a function, the comments at their ends, the equations of a docstring."""
+"""The source says which statements a function has, which comments at their ends, which equations its docstring."""
 
 import ast
 import functools
@@ -13,7 +13,7 @@ BLOCKS = (ast.stmt, ast.ExceptHandler, ast.match_case)          # what can hold 
 
 @functools.cache
 def statements_of(code):
-    """The simple statements of a function: {line number: (statements on it,)}, and at 0 the ``def`` itself.
+    """Return the simple statements of a function: {line number: (statements on it,)}, and at 0 the ``def`` itself.
 
     The lines of one statement all have the same tuple.
 
@@ -56,7 +56,7 @@ AXES = re.compile(r"\(((?:[\w' .*+-]|\([^()]*\))*,[^=]*?)\)(?: each)?(?:\s+|$)(.
 
 
 def comment_of(file, statement):
-    """(shape claimed, equation) of a statement's comment: "(B, k)  w . x" gives ("(B, k)", "w . x")."""
+    """Return (shape claimed, equation) of a statement's comment: "(B, k)  w . x" gives ("(B, k)", "w . x")."""
     lines = range(statement.lineno, statement.end_lineno + 1)
     if isinstance(statement, ast.FunctionDef):
         lines = range(statement.lineno, statement.lineno + 1)
@@ -71,7 +71,7 @@ NUMBER = re.compile(r"(?:eq\. \d[\d, -]*\d|eq\. \d|lemma [\d.]*\d|algorithm \d+)
 
 @functools.cache
 def equations_of(cls):
-    """The equations of a class's docstring, without those of its backward: [(left side, right side, citation)].
+    """Return the equations of a class's docstring before its backward, as [(left side, right side, citation)].
 
     An equation without a number of its own belongs to the one before it; the first ones to the one after them.
     """
@@ -94,13 +94,13 @@ def equations_of(cls):
 
 
 def computes(statement):
-    """Whether a statement works something out, rather than fetch what there is already or pass it on."""
+    """Return whether a statement works something out, rather than fetch what there is already or pass it on."""
     return isinstance(statement, (ast.AugAssign, ast.Return)) or (isinstance(statement, ast.Assign) and any(
         isinstance(node, (ast.Call, ast.BinOp)) for node in ast.walk(statement)))
 
 
 def targets_of(statement):
-    """Names that a statement assigns ("self.grads" for what it puts in there), and whether it does so in place."""
+    """Return the names that a statement assigns ("self.grads" for what it puts there), and whether it does in place."""
     if isinstance(statement, ast.Assign):
         targets = statement.targets
     else:

@@ -1,4 +1,4 @@
-"""From lines to steps: which statement made or changed which array, and which equation that is."""
+"""Lines become steps: which statement made or changed which array, and which equation that is."""
 
 import ast
 import dataclasses
@@ -17,14 +17,13 @@ from .source import comment_of, computes, equations_of, statements_of, targets_o
 PHASES = ("forward", "loss", "backward", "update")
 # How names in the code are written in the papers, where the line's own comment does not say it.
 NOTATION = {"E": "e_i", "w0": "w_0", "pij": "p_ij", "aij": "a_ij", "a": "a_mk",
-            "W_Q": "W_Query", "W_K": "W_Key", "W_V": "W_Value", "W_Res": "W_Res", "logit": "y",
-            "slots.x": "x_i"}
+            "W_Q": "W_Query", "W_K": "W_Key", "W_V": "W_Value", "W_Res": "W_Res", "slots.x": "x_i"}
 TABLE_NOTATION = {"V": "v_i", "w": "w_i"}
 
 
 @dataclasses.dataclass(eq=False)
 class Step:
-    """One array at the moment when a line had computed or changed it.
+    """A step is one array at the moment when a line had computed or changed it.
 
     A line in a loop that changes the same array at each turn is one step: the array as its last turn left it.
 
@@ -58,12 +57,12 @@ class Step:
 
     @property
     def line(self):
-        """The line as "afm.py:95"."""
+        """Return the line as "afm.py:95"."""
         return f"{Path(self.file).name}:{self.lineno}"
 
 
 class Reader:
-    """Works out from a recorder's events which statement made or changed which array: the steps."""
+    """Work out from a recorder's events which statement made or changed which array: the steps."""
 
     def __init__(self, recorder):
         self.detail, self.names = recorder.detail, recorder.names
@@ -192,7 +191,7 @@ class Reader:
             return
         function, owner = call.code.co_name, call.owner
         if function == "forward":
-            symbol = "L" if call.phase == "loss" else "logit" if isinstance(owner, Model) else "out"
+            symbol = "L" if call.phase == "loss" else "s" if isinstance(owner, Model) else "out"
         elif function == "backward":
             first = inspect.getfullargspec(type(owner).forward).args[1]
             symbol = f"d{first}"
@@ -293,8 +292,6 @@ class Reader:
 
 def _notation(symbol, owner):
     """How the papers write a name; v_i and w_i are the rows of a layer that looks them up."""
-    if symbol == "s" and isinstance(owner, Model):
-        return "y"                                                # a model's logit; in AFM's attention s is a'_ij
     names = TABLE_NOTATION if symbol in getattr(owner, "tables", ()) else NOTATION
     return names.get(symbol, symbol)
 
@@ -308,7 +305,7 @@ def _symbol(key):
 
 
 def root_of(array):
-    """The array whose memory this is a view of."""
+    """Return the array whose memory this is a view of."""
     array = array.values if isinstance(array, RowGradient) else array
     while isinstance(array.base, np.ndarray):
         array = array.base

@@ -1,4 +1,4 @@
-"""Numbers and names as text."""
+"""Numbers and names become text."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ SMALL = 64              # arrays of up to this many numbers are printed in full
 
 
 def norm(array):
-    """The root of the sum of the squares of all numbers."""
+    """Return the root of the sum of the squares of all numbers."""
     return float(np.sqrt(np.sum(np.square(array, dtype=np.float64))))
 
 
 def summary(array):
-    """Smallest, largest, mean and norm of an array's numbers; NaN if it has none."""
+    """Return the smallest, largest, mean and norm of an array's numbers; NaN if it has none."""
     if array.size == 0:
         return dict.fromkeys(("min", "max", "mean", "norm"), np.nan)
     return {"min": float(array.min()), "max": float(array.max()), "mean": float(array.mean(dtype=np.float64)),
@@ -21,7 +21,7 @@ def summary(array):
 
 
 def number_format(array):
-    """A function that writes the array's numbers with as many decimals as its largest one needs."""
+    """Return a function that writes the array's numbers with as many decimals as its largest one needs."""
     if array.dtype.kind != "f":
         return lambda number: str(int(number))
     finite = np.abs(array[np.isfinite(array)])
@@ -36,7 +36,7 @@ def number_format(array):
 
 
 def numbers_text(array):
-    """Lines of text: all numbers of a small array, the summary of a large one."""
+    """Return lines of text: all numbers of a small array, the summary of a large one."""
     if array.size > SMALL or array.size == 0:
         return ["min {min:.4g}, max {max:.4g}, mean {mean:.4g}, norm {norm:.4g}".format(**summary(array))]
     written = number_format(array)
@@ -47,28 +47,28 @@ def numbers_text(array):
 
 
 def full_name(step):
-    """The name in the code, and in the paper where that differs."""
+    """Return the name in the code, and in the paper where that differs."""
     return step.symbol if step.notation == step.symbol else f"{step.symbol} ({step.notation})"
 
 
 def shape_text(step):
-    """The shape, with the axes that the comment names."""
+    """Return the shape, with the axes that the comment names."""
     return f"{step.axes} = {step.value.shape}" if step.axes else str(step.value.shape)
 
 
 def package_path(file):
-    """A file of minictr from its package on, "minictr/layers/pairs.py"; of others the name."""
+    """Return the path of a file of minictr from its package on, "minictr/layers/pairs.py"; of others the name."""
     path, package = Path(file), Path(__file__).parents[1]
     return path.relative_to(package.parent).as_posix() if package in path.parents else path.name
 
 
 def free_name(name, X):
-    """The name, with as many lines below it as it takes to differ from all columns."""
+    """Return the name, with as many lines below it as it takes to differ from all columns."""
     while name in X:
         name += "_"
     return name
 
 
 def rows_text(X, y):
-    """The rows and their targets, the first and last of many."""
+    """Return the rows and their targets as text, the first and last of many."""
     return X.assign(**{free_name("y", X): y}).to_string(index=False, max_rows=8)

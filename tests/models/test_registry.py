@@ -23,7 +23,7 @@ each_library_model = pytest.mark.parametrize("name", registry.library_models())
 @each_library_model
 def test_a_model_of_the_library_brings_what_is_asked_of_it(name):
     cls = registry.library_models()[name]
-    assert isinstance(cls.paper, registry.Paper) and cls.equation.startswith("y = ")
+    assert isinstance(cls.paper, registry.Paper) and cls.equation.startswith("s = ")
     assert name in cls.variants and name in oracles.MODELS
     X, y = mixed_table(10)
     for settings in (cls.tiny, *cls.variants.values()):
@@ -59,7 +59,7 @@ def test_trace_lays_each_of_them_open(name, capsys):
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class OwnNFM(Model):
-    """Neural factorization machine:  y = w_0 + sum_i w_i x_i + MLP(sum_{i<j} e_i * e_j), the MLP without a bias."""
+    """Neural factorization machine:  s = w_0 + sum_i w_i x_i + MLP(sum_{i<j} e_i * e_j), the MLP without a bias."""
 
     embedding_dim: int = 3
     deep_layers: tuple = (5,)

@@ -108,7 +108,7 @@ def test_every_line_holds_its_text_and_names_what_it_made(name, detail):
         code = lines[0].partition("#")[0]
         bare = step.symbol.partition("[")[0].partition(".")[0]
         if code.lstrip().startswith("return"):
-            assert step.symbol in ("out", "logit", "L") or step.symbol[0] == "d" or step.symbol.endswith("()") or (
+            assert step.symbol in ("out", "s", "L") or step.symbol[0] == "d" or step.symbol.endswith("()") or (
                 "self.params[" in code)
         elif code.lstrip().startswith("def "):
             assert bare in arguments_of(code)
@@ -140,17 +140,17 @@ def test_where_in_the_source_is_equation_5_of_afm():
 
 
 @pytest.mark.parametrize("name, paper, arrays", [
-    ("FM", "Rendle 2010, eq. 1", "linear.out FM.logit"), ("FM", "Rendle 2010, lemma 3.1", "pooling.out"),
+    ("FM", "Rendle 2010, eq. 1", "linear.out FM.s"), ("FM", "Rendle 2010, lemma 3.1", "pooling.out"),
     ("FM", "part of Rendle 2010, lemma 3.1", "pooling.total pooling.squares"),
     ("FM", "derivative of Rendle 2010, lemma 3.1", "pooling.dE"),
     ("AFM", "Xiao et al. 2017, eq. 2", "pairs.out AFM.pij"), ("AFM", "Xiao et al. 2017, eq. 4", "attention.out"),
-    ("AFM", "Xiao et al. 2017, eq. 6", "AFM.logit"), ("AFM", "part of Xiao et al. 2017, eq. 5", "attention.z"),
+    ("AFM", "Xiao et al. 2017, eq. 6", "AFM.s"), ("AFM", "part of Xiao et al. 2017, eq. 5", "attention.z"),
     ("AFM", "derivative of Xiao et al. 2017, eq. 2", "pairs.dE"),
     ("AFM", "derivative of Xiao et al. 2017, eq. 4", "attention.dweight attention.dpij_pool"),
     ("AFM", "derivative of Xiao et al. 2017, eq. 5",
      "attention.ds attention.dh attention.dr attention.db attention.dW attention.dpij_score"),
     ("AutoInt", "Song et al. 2019, eq. 2-4", "embedding.out AutoInt.E"),
-    ("AutoInt", "part of Song et al. 2019, eq. 2-4", "embedding.E"),
+    ("AutoInt", "part of Song et al. 2019, eq. 2-4", "embedding.vx"),
     ("AutoInt", "Song et al. 2019, eq. 5", "a"), ("AutoInt", "Song et al. 2019, eq. 6", "e"),
     ("AutoInt", "Song et al. 2019, eq. 7, 8", "out"), ("AutoInt", "Song et al. 2019, eq. 9", "AutoInt.s"),
     ("AutoInt", "part of Song et al. 2019, eq. 5", "Q K S"), ("AutoInt", "part of Song et al. 2019, eq. 6", "V"),
@@ -158,8 +158,8 @@ def test_where_in_the_source_is_equation_5_of_afm():
     ("AutoInt", "derivative of Song et al. 2019, eq. 5", "dS dQ dK dE"),
     ("AutoInt", "derivative of Song et al. 2019, eq. 6", "dweight dV dE"),
     ("AutoInt", "derivative of Song et al. 2019, eq. 7, 8", "dz de dE"),
-    ("DeepFM", "Guo et al. 2017, eq. 1", "DeepFM.logit"), ("DeepFM", "Guo et al. 2017, eq. 2", "DeepFM.y_FM"),
-    ("DeepFM", "Guo et al. 2017, eq. 3-4", "mlp.out DeepFM.y_DNN"),
+    ("DeepFM", "Guo et al. 2017, eq. 1", "DeepFM.s"), ("DeepFM", "Guo et al. 2017, eq. 2", "DeepFM.s_FM"),
+    ("DeepFM", "Guo et al. 2017, eq. 3-4", "mlp.out DeepFM.s_DNN"),
     ("DeepFM", "Ioffe & Szegedy 2015, algorithm 1", "mlp.norm_1.xhat mlp.norm_1.out mlp.norm_2.xhat mlp.norm_2.out"),
     ("LR", "Kingma & Ba 2015, algorithm 1", "m v m_hat v_hat param"),
 ])
@@ -184,8 +184,9 @@ def test_what_a_layer_inside_made_of_an_equation_is_not_that_equation():
 @pytest.mark.parametrize("name, array, notation", [
     ("AFM", "attention.z", "z_ij"), ("AFM", "attention.dz", "dL/dz_ij"), ("AFM", "attention.r", "r_ij"),
     ("AFM", "attention.weight", "weight"), ("AFM", "attention.dpij_score", "dL/dp_ij (score)"),
-    ("AFM", "pairs.out", "p_ij"), ("AFM", "embedding.E", "E"), ("AFM", "embedding.out", "e_i"), ("AFM", "AFM.E", "e_i"),
-    ("AFM", "AFM.logit", "y"), ("AFM", "linear.w0", "w_0"), ("AFM", "embedding.dV", "dL/dv_i"),
+    ("AFM", "pairs.out", "p_ij"), ("AFM", "embedding.vx", "vx"), ("AFM", "embedding.out", "e_i"),
+    ("AFM", "AFM.E", "e_i"), ("AFM", "AFM.s", "s"), ("AFM", "attention.s", "a'_ij"),
+    ("AFM", "attention.ds", "dL/da'_ij"), ("AFM", "linear.w0", "w_0"), ("AFM", "embedding.dV", "dL/dv_i"),
     ("AFM", "embedding.V.table", "V"), ("AFM", "embedding.V.m_hat", "m^"), ("AFM", "embedding.V.grad", "dL/dV"),
     ("AutoInt", "interacting_1.a", "a_mk"), ("AutoInt", "interacting_1.e", "e~_m"),
     ("AutoInt", "interacting_1.de", "dL/de~_m"), ("AutoInt", "interacting_2.out", "out_m"),
@@ -269,9 +270,9 @@ def test_by_hand():
     E = copied.embedding.forward(slots)
     pij = copied.pairs.forward(E)
     pooled = copied.attention.forward(pij)
-    logit = copied.linear.forward(slots) + copied.projection.forward(pooled)
-    p_click = 1 / (1 + np.exp(-logit))
-    for key, value in {"AFM.E": E, "AFM.pij": pij, "attention.aij": copied.attention.cache["aij"], "AFM.logit": logit,
+    s = copied.linear.forward(slots) + copied.projection.forward(pooled)
+    p_click = 1 / (1 + np.exp(-s))
+    for key, value in {"AFM.E": E, "AFM.pij": pij, "attention.aij": copied.attention.cache["aij"], "AFM.s": s,
                        "LogLoss.ds": (p_click - Y[:2]) / 2}.items():
         np.testing.assert_allclose(trace.arrays[key], value, rtol=1e-12)
     dpij = copied.attention.backward(copied.projection.backward((p_click - Y[:2]) / 2))
@@ -473,14 +474,14 @@ def test_settings_of_training_are_those_of_the_step(options, y):
                                        trace.arrays[f"{layer}.d{key}"] + 2 * 0.1 / 5 * looked_up, rtol=1e-12)
     if "task" in options:
         assert "SquaredLoss" in trace.layers and trace.arrays["SquaredLoss.ds"].shape == (5,)
-    assert trace.arrays["FM.logit"].dtype == trace.arrays["linear.w.param"].dtype == model.dtype
+    assert trace.arrays["FM.s"].dtype == trace.arrays["linear.w.param"].dtype == model.dtype
 
 
 def test_64_rows_are_one_batch_and_65_too_many():
     X, y = mixed_table(65)
     model = AFM(embedding_dim=40, attention_dim=700, fields=FIELDS).prepare(X, y)   # in chunks otherwise
     assert chunked.chunk_rows(model, model.encoder_.encode(X[:64]), training=True) < 64
-    assert minictr.trace(model, X[:64], y[:64]).arrays["AFM.logit"].shape == (64,)
+    assert minictr.trace(model, X[:64], y[:64]).arrays["AFM.s"].shape == (64,)
     with pytest.raises(ValueError, match=r"at most 64 rows, got 65: .*X\[:1\]"):
         minictr.trace(model, X, y)
 
@@ -517,7 +518,7 @@ class Twice(Layer):
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class NFM(Model):
-    """y = w_0 + sum_i w_i x_i + MLP(2 pooled)."""
+    """s = w_0 + sum_i w_i x_i + MLP(2 pooled)."""
 
     def build(self, n, M, rng):
         self.linear, self.embedding = Linear(n, dtype=self.dtype), Embedding(n, 3, rng, dtype=self.dtype)
@@ -529,10 +530,10 @@ class NFM(Model):
         pooled = self.twice.forward(self.pooling.forward(E))
         return self.linear.forward(slots) + self.mlp.forward(pooled)
 
-    def backward(self, dlogit):
-        dpooled = self.twice.backward(self.mlp.backward(dlogit))
+    def backward(self, ds):
+        dpooled = self.twice.backward(self.mlp.backward(ds))
         self.embedding.backward(self.pooling.backward(dpooled))
-        self.linear.backward(dlogit)
+        self.linear.backward(ds)
 
     def bias(self):
         return self.linear.params["w0"]
@@ -695,8 +696,8 @@ def test_gradients_on_the_edges_add_up_at_a_fork():
     arrays = trace.arrays
     assert edges.loc[("embedding", "pooling"), "gradient"] == pytest.approx(np.linalg.norm(arrays["DeepFM.dE_FM"]))
     assert edges.loc[("embedding", "mlp"), "gradient"] == pytest.approx(np.linalg.norm(arrays["DeepFM.da0"]))
-    assert edges.loc[("logit", "loss"), "gradient"] == pytest.approx(np.linalg.norm(arrays["LogLoss.ds"]))
-    assert set(trace.edges["source"][trace.edges["target"] == "logit"]) == {"factor_sum", "linear", "mlp"}
+    assert edges.loc[("s", "loss"), "gradient"] == pytest.approx(np.linalg.norm(arrays["LogLoss.ds"]))
+    assert set(trace.edges["source"][trace.edges["target"] == "s"]) == {"factor_sum", "linear", "mlp"}
     assert trace.gradients["mlp"]["out.w"] == pytest.approx(np.linalg.norm(arrays["mlp.out.dw"]))
 
 
