@@ -12,7 +12,7 @@ def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
 
     Parameters
     ----------
-    question : text, what was asked; starts the line that is printed.
+    question : what was asked, with which the printed line starts.
     yours : the answer: an array, or anything that numpy.asarray turns into numbers or booleans. None is "not yet".
     target : what it should be, in the same form.
     mistakes : None, or a dict of text to array: what a known mistake gives, named by the mistake. Where yours

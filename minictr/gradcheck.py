@@ -14,7 +14,7 @@ ABSOLUTE, RELATIVE = 1e-8, 1e-6
 
 
 class GradientReport:
-    """What a gradient check found: one line for every array, worst first.
+    """A report says what a gradient check found: one line for every array, worst first.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ def check_gradients(layer, x, *, redraw=None, seed=0, eps=1e-6):
 
     Parameters
     ----------
-    layer : a Layer or a model: anything with ``forward(x)``, ``backward(dout)`` and float64 parameters.
+    layer : a Layer or a model, that is anything with ``forward(x)``, ``backward(dout)`` and float64 parameters.
     x : a float64 array, or Slots for a layer that looks ids up (``model.encoder_.encode(X)`` for a table X).
     redraw : None, or a standard deviation with which all parameters are drawn anew for the check; afterwards they are
         what they were. For models that were not trained: their vectors start so small that many inputs of a ReLU lie

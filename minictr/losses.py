@@ -1,4 +1,4 @@
-"""The two losses, from logits. They alone divide by the number of rows."""
+"""The two losses take logits. They alone divide by the number of rows."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from .layers.functions import sigmoid
 
 
 class LogLoss:
-    """Log loss of clicks y in {0, 1}, from the logit s:
+    """Take the log loss of clicks y in {0, 1}, from the logit s:
 
         L = 1/B sum_b c_b [log(1 + exp(s_b)) - y_b s_b],     dL/ds_b = c_b (sigmoid(s_b) - y_b) / B
 
-    which is -[y log p + (1 - y) log(1 - p)] for p = sigmoid(s), without the logarithm of a rounded p: at
+    This is -[y log p + (1 - y) log(1 - p)] for p = sigmoid(s), without the logarithm of a rounded p: at
     s = 800 the loss of y = 0 is 800, not infinity. The sigmoid is here, so it must not be in the model too.
 
     c are the weights of the rows (1 if not given). ``n_rows`` is B where s is only a part of the batch.
@@ -37,7 +37,7 @@ class LogLoss:
 
 
 class SquaredLoss:
-    """Squared error of numbers y, from the model's output s:
+    """Take the squared error of numbers y, from the model's output s:
 
         L = 1/B sum_b c_b (s_b - y_b)^2,                     dL/ds_b = 2 c_b (s_b - y_b) / B
 

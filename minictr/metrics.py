@@ -1,11 +1,11 @@
-"""AUC, log loss and RMSE: the three numbers by which the papers compare their models."""
+"""AUC, log loss and RMSE are the three numbers by which the papers compare their models."""
 
 import numpy as np
 import pandas as pd
 
 
 def auc(y, score):
-    """Area under the ROC curve: the probability that a random click scores above a random non-click.
+    """Return the area under the ROC curve: the probability that a random click scores above a random non-click.
 
     Ties count one half. 0.5 is chance, 1 is perfect.
 
@@ -26,7 +26,7 @@ def auc(y, score):
 
 
 def log_loss(y, p):
-    """Mean of -[y log p + (1 - y) log(1 - p)], in nats; p is kept off 0 and 1 by 1e-7.
+    """Return the mean of -[y log p + (1 - y) log(1 - p)], in nats; p is kept off 0 and 1 by 1e-7.
 
     >>> round(log_loss([0, 1], [0.5, 0.5]), 4)
     0.6931
@@ -37,7 +37,7 @@ def log_loss(y, p):
 
 
 def rmse(y, prediction):
-    """Root of the mean squared error, in the units of y.
+    """Return the root of the mean squared error, in the units of y.
 
     >>> rmse([1, 5], [2, 4])
     1.0

@@ -1,4 +1,4 @@
-"""SGD, Adagrad and Adam. The update rules work in place, on whole arrays or on the touched rows of a table."""
+"""SGD, Adagrad and Adam: the update rules work in place, on whole arrays or on the touched rows of a table."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from .layers import RowGradient, matches
 
 
 class Optimizer:
-    """Base of the optimizers: bookkeeping, per-parameter learning rates, row-sparse gradients.
+    """The base of the optimizers keeps their moments, knows each parameter's learning rate, takes row-sparse gradients.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Optimizer:
                 self.update(param, grad, state, learning_rate)
 
     def update_rows(self, table, rows, grad, state, learning_rate):
-        """Take the touched rows out, update them as if they were all, put them back."""
+        """Take the touched rows out, update them as if they were all, and put them back."""
         param = table[rows]
         row_state = {key: array[rows] for key, array in state.items()}
         self.update(param, grad, row_state, learning_rate)
@@ -51,19 +51,19 @@ class Optimizer:
             state[key][rows] = array
 
     def state_of(self, name, param):
-        """The moments of the parameter called ``name``; new ones at its first step."""
+        """Return the moments of the parameter called ``name``; new ones at its first step."""
         if name not in self.state:
             self.state[name] = self.new_state(param)
         return self.state[name]
 
     def multiplier(self, name):
-        """The factor on the learning rate of the parameter called ``name``."""
+        """Return the factor on the learning rate of the parameter called ``name``."""
         prefixes = [prefix for prefix in self.lr_multipliers if matches(name, [prefix])]
         return self.lr_multipliers[max(prefixes, key=len)] if prefixes else 1.0
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent:  w = w - lr g.
+    """Stochastic gradient descent steps against the gradient:  w = w - lr g.
 
     >>> w = np.array([1.0])
     >>> SGD(0.1).step({"w": w}, {"w": np.array([2.0])}); w
@@ -78,7 +78,7 @@ class SGD(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Steps that shrink for parameters which moved much already (Duchi, Hazan & Singer 2011).
+    """Adagrad's steps shrink for parameters which moved much already (Duchi, Hazan & Singer 2011).
 
         G = G + g^2,   w = w - lr g / (sqrt(G) + eps)     G starts at ``initial`` (1e-8 in the AFM authors' code)
 
@@ -101,7 +101,7 @@ class Adagrad(Optimizer):
 
 
 class Adam(Optimizer):
-    """Steps from running means of the gradient and of its square (Kingma & Ba 2015, algorithm 1).
+    """Adam steps by running means of the gradient and of its square (Kingma & Ba 2015, algorithm 1).
 
         m = beta1 m + (1 - beta1) g          v = beta2 v + (1 - beta2) g^2
         w = w - lr m^ / (sqrt(v^) + eps)     m^ = m / (1 - beta1^t),  v^ = v / (1 - beta2^t)

@@ -1,4 +1,4 @@
-"""Slots: the one form in which every kind of field reaches the models.
+"""Slots are the one form in which every kind of field reaches the models.
 
 A *slot* is an id and a weight x. A categorical field is one slot (id of the value, x = 1), a numerical
 field is one slot (id of the field's vector, x = the number), a multi-valued field of q values is q slots
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Slots:
-    """N encoded rows: ids, weights and which slots belong to which field.
+    """N encoded rows have ids, weights, and a field for each slot.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ class Slots:
     x : (N, S) float32 array of slot weights, or None when every weight is 1.
     starts : (M,) int array, the first slot of each of the M fields, starting at 0 and increasing.
 
-    Attribute ``weighted``: the slice of the slots outside which every x is 1.
+    The attribute ``weighted`` is the slice of the slots outside which every x is 1.
 
     Examples
     --------
@@ -52,21 +52,21 @@ class Slots:
 
     @property
     def n_fields(self):
-        """M, the number of fields."""
+        """Return M, the number of fields."""
         return len(self.starts)
 
     @property
     def n_slots(self):
-        """S, the number of slots of a row."""
+        """Return S, the number of slots of a row."""
         return self.ids.shape[1]
 
     def __getitem__(self, rows):
-        """Rows of the table, by slice, mask or index array, as another Slots."""
+        """Return rows of the table, by slice, mask or index array, as another Slots."""
         return Slots.trusted(self.ids[rows], None if self.x is None else self.x[rows], self.starts, self.weighted)
 
     @classmethod
     def trusted(cls, ids, x, starts, weighted):
-        """Slots from arrays of the right dtypes and shapes, without checking them again."""
+        """Make Slots from arrays of the right dtypes and shapes, without checking them again."""
         slots = object.__new__(cls)
         slots.ids, slots.x, slots.starts, slots.weighted = ids, x, starts, weighted
         return slots

@@ -1,1 +1,1 @@
-"""What other worlds need of minictr: the models in PyTorch, scoring and training with Dask."""
+"""Other worlds need of minictr the models in PyTorch, and scoring and training with Dask."""

@@ -1,4 +1,4 @@
-"""Scoring and training on several machines with Dask: ``pip install "minictr[dask]"``.
+"""Score and train on several machines with Dask: ``pip install "minictr[dask]"``.
 
 Rows are cut into shards, which stay where they are encoded; each worker has a replica of the model and optimizer. At
 every step the driver, the process that calls ``fit``, draws the same batch as on one machine; workers run forward and
@@ -33,12 +33,12 @@ LOCK = threading.Lock()                 # in a worker's process: one at a time u
 
 
 def decision_function(model, ddf):
-    """The logit (binary task) or predicted value of each row of a Dask DataFrame: a lazy Series with its index."""
+    """Return each row's logit (binary task) or predicted value, of a Dask DataFrame: a lazy Series with its index."""
     return _score(model, ddf, "decision_function")
 
 
 def predict_proba(model, ddf):
-    """The probability of a click of each row of a Dask DataFrame: a lazy Series with its index, one number a row."""
+    """Return the probability of a click of each row of a Dask DataFrame: a lazy Series with its index."""
     return _score(model, ddf, "predict_proba")
 
 
@@ -58,7 +58,7 @@ def _score(model, ddf, method):
 def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None, shards=None, client=None):
     """Train on a Dask DataFrame: the batches and, to rounding, the weights of ``model.fit`` on the same rows.
 
-    With dropout they depend on the number of shards too, but never on which worker did what. Batch norm is refused.
+    With dropout the weights depend on the number of shards too, never on which worker did what. Batch norm is refused.
 
     model : trained in place, afresh, and returned.   target, sample_weight : names of columns of ddf.
     ddf : Dask DataFrame, a column a field. It must give the same rows in the same order each time it is computed.
@@ -95,7 +95,7 @@ def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None
 
 
 class DaskSource(Source):
-    """Rows on the workers, of which the driver has targets, weights and numbers; it reads them once for the fields."""
+    """The rows are on the workers; the driver has their targets, weights and numbers, and reads them once."""
 
     def __init__(self, client, X, y, c, validation, encoder):
         self.client, self.X, self.distinct, self.c = client, X, y, c
@@ -120,7 +120,7 @@ class DaskSource(Source):
 
 
 class DaskTrainer(training.ChunkedTrainer):
-    """A trainer whose ``gradients`` come from the workers; its slots are the numbers of the rows, from ``_column``."""
+    """This trainer's ``gradients`` come from the workers; its slots are the numbers of the rows, from ``_column``."""
 
     def __init__(self, model, seed, client, X, n_shards):
         super().__init__(model, seed)

@@ -1,10 +1,10 @@
-"""From a fitted model to a torch.nn.Module. torch is imported when it is asked for, never before."""
+"""A fitted model becomes a torch.nn.Module. torch is imported when it is asked for, never before."""
 
 from ..estimator import Model
 
 
 def to_torch(model):
-    """The model as a ``torch.nn.Module`` with copies of its weights: to take along, to fine-tune, to build upon.
+    """Return the model as a ``torch.nn.Module`` with copies of its weights, to take along, to fine-tune, to build upon.
 
     ``module(*module.inputs(X))`` gives the logits (or predicted numbers) of a table's rows, (N,), as
     ``model.decision_function(X)`` does. ``module.inputs(X)`` encodes the table with the model's encoder and returns two

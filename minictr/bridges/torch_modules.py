@@ -1,4 +1,4 @@
-"""minictr's layers in PyTorch, with copies of their weights, and models made of them. Only ``to_torch`` imports this.
+"""minictr's layers and models stand here in PyTorch, with copies of their weights. Only ``to_torch`` imports this.
 
 Each counterpart of a layer has the layer's name: ``forward`` is the same maths, and there is no ``backward``, because
 autograd derives it. A model has none: its own ``forward`` runs, on counterparts of its layers. Parameters have
@@ -18,7 +18,7 @@ from ..checks import as_table
 
 
 class Copy(nn.Module):
-    """A module with a copy of each parameter of a minictr layer, under the same name."""
+    """This module has a copy of each parameter of a minictr layer, under the same name."""
 
     def __init__(self, layer):
         super().__init__()
@@ -26,12 +26,12 @@ class Copy(nn.Module):
             self.register_parameter(symbol, nn.Parameter(torch.tensor(array)))
 
     def extra_repr(self):
-        """What ``print`` shows of it: the shapes."""
+        """Return what ``print`` shows of it: the shapes."""
         return ", ".join(f"{symbol} {tuple(tensor.shape)}" for symbol, tensor in self.named_parameters(recurse=False))
 
 
 def copied_norm(norm, layer):
-    """A torch norm layer that takes over the scale and shift of a minictr one and, if it is a batch norm, its state."""
+    """Let a torch norm take over the scale and shift of a minictr one and, if it is a batch norm, its state."""
     norm.weight, norm.bias = (nn.Parameter(torch.tensor(layer.params[name])) for name in ("gamma", "beta"))
     for name, array in layer.state.items():
         setattr(norm, f"running_{name}", torch.tensor(array))
@@ -39,19 +39,19 @@ def copied_norm(norm, layer):
 
 
 def batch_norm(layer):
-    """torch's own, with copies of scale, shift and running means."""
+    """This is torch's own norm, with copies of scale, shift and running means."""
     return copied_norm(nn.BatchNorm1d(len(layer.params["gamma"]), eps=layer.eps, momentum=layer.momentum), layer)
 
 
 def table(array):
-    """An nn.Embedding with a copy of a table: one row for every value of every field."""
+    """This nn.Embedding has a copy of a table: one row for every value of every field."""
     return nn.Embedding.from_pretrained(torch.tensor(array), freeze=False)
 
 
 # ---- layers ----------------------------------------------------------------------------------------------
 
 class Linear(nn.Module):
-    """The first-order term:  out = w_0 + sum_i w_i x_i                  (Rendle 2010, eq. 1, without its pairs)."""
+    """Add up the first-order term:  out = w_0 + sum_i w_i x_i           (Rendle 2010, eq. 1, without its pairs)."""
 
     def __init__(self, layer):
         super().__init__()
@@ -67,7 +67,7 @@ class Linear(nn.Module):
 
 
 class Embedding(nn.Module):
-    """The vectors:  e_i = sum over the slots s of field i of  V[id_s] x_s.
+    """Look the vectors up:  e_i = sum over the slots s of field i of  V[id_s] x_s.
 
     A table of more values a cell has more slots. Which field a slot belongs to follows from its id, because each field
     has its own stretch of ids: ``slots.offsets`` (M,) holds the first of each.
@@ -90,21 +90,21 @@ class Embedding(nn.Module):
 
 
 class FMPooling(nn.Module):
-    """All pairs at once:  sum_{i<j} e_i * e_j = 1/2 [(sum_i e_i)^2 - sum_i e_i^2]        (Rendle 2010, lemma 3.1)."""
+    """Add up all pairs at once:  sum_{i<j} e_i * e_j = 1/2 [(sum_i e_i)^2 - sum_i e_i^2]   (Rendle 2010, lemma 3.1)."""
 
     def forward(self, E):
         return 0.5 * (E.sum(dim=1).square() - E.square().sum(dim=1))          # (B, k)
 
 
 class FactorSum(nn.Module):
-    """The sum of a pooled vector's k numbers:  out = sum_f x_f."""
+    """Add up a pooled vector's k numbers:  out = sum_f x_f."""
 
     def forward(self, x):
         return x.sum(dim=1)                                       # (B,)
 
 
 class PairProduct(nn.Module):
-    """Every pair on its own:  p_ij = e_i * e_j for all i < j             (Xiao et al. 2017, eq. 2)."""
+    """Multiply every pair on its own:  p_ij = e_i * e_j for all i < j             (Xiao et al. 2017, eq. 2)."""
 
     def forward(self, E):
         M = E.shape[1]
@@ -113,7 +113,7 @@ class PairProduct(nn.Module):
 
 
 class AttentionPooling(Copy):
-    """AFM's attention:  a'_ij = h . relu(W^T p_ij + b),  a = softmax of a' over the pairs (Xiao et al. 2017, eq. 5)."""
+    """Weigh pairs:  a'_ij = h . relu(W^T p_ij + b),  a = softmax of a' over the pairs (Xiao et al. 2017, eq. 5)."""
 
     def __init__(self, layer):
         super().__init__(layer)                                   # W (k, t), b (t,), h (t,)
@@ -126,7 +126,7 @@ class AttentionPooling(Copy):
 
 
 class InteractingLayer(Copy):
-    """AutoInt's multi-head self-attention over the fields              (Song et al. 2019, eq. 5-8)."""
+    """Let fields look at fields, by AutoInt's multi-head self-attention      (Song et al. 2019, eq. 5-8)."""
 
     def __init__(self, layer):
         super().__init__(layer)                                   # W_Q, W_K, W_V, W_Res (n_in, H d), perhaps b_Q, ...
@@ -139,7 +139,7 @@ class InteractingLayer(Copy):
             self.norm = copied_norm(nn.LayerNorm(width, eps=layer.norm.eps), layer.norm)
 
     def project(self, E, name):
-        """E W, or with qkv_activation="relu" relu(E W + b): (B, M, H d)."""
+        """Return E W, or with qkv_activation="relu" relu(E W + b): (B, M, H d)."""
         projected = E @ getattr(self, f"W_{name}")
         return torch.relu(projected + getattr(self, f"b_{name}")) if hasattr(self, f"b_{name}") else projected
 
@@ -153,14 +153,14 @@ class InteractingLayer(Copy):
 
 
 class Dense(Copy):
-    """An affine map:  out = x W + b."""
+    """Apply an affine map:  out = x W + b."""
 
     def forward(self, x):
         return x @ self.W + self.b                                # (B, n_out)
 
 
 class Readout(Copy):
-    """From a vector to one number:  out = x . w + b;  AFM's w is called p, and it has no b."""
+    """Read a vector out as one number:  out = x . w + b;  AFM's w is called p, and it has no b."""
 
     def __init__(self, layer):
         super().__init__(layer)
@@ -172,7 +172,7 @@ class Readout(Copy):
 
 
 def mlp(layer):
-    """The deep part:  a^{l+1} = relu(a^l W^l + b^l),  out = a^L . w + b           (Guo et al. 2017, eq. 3-4)."""
+    """Compute the deep part:  a^{l+1} = relu(a^l W^l + b^l),  out = a^L . w + b      (Guo et al. 2017, eq. 3-4)."""
     steps = OrderedDict()
     for i, dense in enumerate(layer.dense):
         steps[f"dense_{i + 1}"] = Dense(dense)
@@ -186,7 +186,7 @@ def mlp(layer):
 
 
 def dropout(layer):
-    """torch's own, of the same rate."""
+    """This is torch's own dropout, of the same rate."""
     return nn.Dropout(layer.rate)
 
 
@@ -201,7 +201,7 @@ COUNTERPARTS = {        # {class of a layer: what makes its counterpart of it}; 
 
 
 def counterpart(name, layer):
-    """The torch module of a layer, by its exact class: a subclass may have another forward."""
+    """Return the torch module of a layer, by its exact class: a subclass may have another forward."""
     if type(layer) not in COUNTERPARTS:
         raise TypeError(f"there is no torch counterpart of {name}, a {type(layer).__name__}: write its forward as a "
                         "torch.nn.Module made from the layer, and enter it as minictr.bridges.torch_modules."
@@ -213,7 +213,7 @@ def counterpart(name, layer):
 
 @dataclasses.dataclass
 class TensorSlots:
-    """Slots as tensors: ids and x (N, S), x None where all are 1; offsets (M,), the first id of each field."""
+    """Slots are tensors here: ids and x (N, S), x None where all are 1; offsets (M,), the first id of each field."""
 
     ids: torch.Tensor
     x: torch.Tensor | None
@@ -224,7 +224,7 @@ class TensorSlots:
 
 
 class TorchModel(nn.Module):
-    """A fitted model whose own ``forward`` runs on torch counterparts of its layers."""
+    """Run a fitted model's own ``forward`` on torch counterparts of its layers."""
 
     def __init__(self, model):
         super().__init__()
@@ -247,7 +247,7 @@ class TorchModel(nn.Module):
         return self.equations.forward(TensorSlots(ids, x, self.offsets))      # (N,)
 
     def inputs(self, X):
-        """The tensors of a table's rows, to call the module with: ``module(*module.inputs(X))``.
+        """Return the tensors of a table's rows, to call the module with: ``module(*module.inputs(X))``.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Data to learn on: embedded generators with a known truth, and loaders for public data sets.
+"""There is data to learn on: embedded generators with a known truth, and loaders for public data sets.
 
 `make_clicks` and `make_ratings` draw data on the spot, offline. `ml_1m`, `ml_100k`, `frappe` and
 `criteo` read the real files (none of which may be redistributed, so none comes with minictr):

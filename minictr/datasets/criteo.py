@@ -49,7 +49,7 @@ def load(path=None, rows=None, *, split="train"):
 
 
 def iterate(path=None, chunk_rows=100_000, *, rows=None, split="train"):
-    """Read a Criteo file piece by piece: a generator of tables like those of `load`.
+    """Read a Criteo file piece by piece, yielding tables like those of `load`.
 
     Each piece has `chunk_rows` rows, the last one what is left; the index counts on from piece to
     piece. For the other parameters and the errors see `load`. An error comes with the first piece,

@@ -67,7 +67,7 @@ def load(path=None):
 def load_ctr(path=None, *, ids=False):
     """Load MovieLens-1M as the AutoInt paper's binary task: 739,012 rows, 7 fields.
 
-    Same as ``as_ctr(load(path), ids=ids)``; see there for the fields.
+    It is the same as ``as_ctr(load(path), ids=ids)``; see there for the fields.
 
     Returns
     -------

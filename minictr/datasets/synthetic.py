@@ -1,4 +1,4 @@
-"""Data drawn on the spot from a known truth: impressions with clicks, and movie ratings."""
+"""Impressions with clicks, and movie ratings, are drawn on the spot from a known truth."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,7 +14,7 @@ from ..metrics import auc, log_loss
 
 @dataclass(repr=False)
 class Clicks:
-    """What `make_clicks` returns: a table, its labels, and the truth behind them.
+    """`make_clicks` returns a table, its labels, and the truth behind them.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""What a fitted model learned, as tidy tables by field names.
+"""Tidy tables say what a fitted model learned, by field names.
 
-Three quantities, never mixed: *attention* is where a model looks (a share, not an effect); a *contribution*
-is what a field or a pair of fields adds to one logit, exact for LR, FM, AFM and, beside its deep part, DeepFM; an
+Three quantities are never mixed: *attention* is where a model looks (a share, not an effect); a *contribution*
+is what a field or a pair of fields adds to one logit, exact for each model whose logit is such a sum of ``terms``; an
 *interaction effect* is how far a prediction departs from additivity, for any model. ``truthfulness`` compares them,
 against a noise floor.
 """

@@ -17,7 +17,7 @@ REMOVALS = {"attention": "loss without attention", "product": "loss without prod
 
 
 def pair_removal(model, X, y, *, how=None, sample_weight=None):
-    """How much the loss grows when a pair of fields is taken out of the fitted model, one pair after the other.
+    """Measure how much the loss grows when a pair of fields is taken out of the fitted model, one pair after the other.
 
     The model is not trained again, so this is what the model as it stands needs of a pair, not what the data hold. Less
     than 0: these rows are predicted better without the pair. A part that is the same in every row counts too: without
@@ -26,13 +26,14 @@ def pair_removal(model, X, y, *, how=None, sample_weight=None):
 
     Parameters
     ----------
-    model : a fitted AFM, AutoInt, FM or DeepFM, or a model of your own with ``terms`` of pairs.
+    model : a fitted model whose ``terms`` have pairs, or whose attention is AFM's or AutoInt's; of your own too.
     X, y : table of the model's fields and targets.   sample_weight : one weight a row, at least 0.
-    how : "attention": nothing looks at the pair, and what it got goes to the others in proportion (AFM: a_ij = 0;
-        AutoInt: neither field looks at the other, in any layer and head; the attention that is left is scaled to sum
-        to 1). From AutoInt's second layer on two fields can still meet in a third.
-        "product": the pair's product is 0 (FM: the logit without its term; DeepFM: the same, while its deep part
-        goes on to see both fields; AFM: p_ij = 0, in the attention's input too, so that a'_ij = h . relu(b)).
+    how : "attention": nothing looks at the pair, and what it got goes to the others in proportion. Where attention
+        weighs pairs (AFM), a_ij = 0. Where fields look at fields (AutoInt), neither looks at the other, in any layer
+        and head, and the attention that is left is scaled to sum to 1; from the second layer on two fields can still
+        meet in a third.
+        "product": the pair's product is 0. The logit loses the pair's term, while a deep part goes on to see both
+        fields; under AFM's attention p_ij = 0 in its input too, so that a'_ij = h . relu(b).
         None: "attention" if the model has it, else "product".
 
     Returns
@@ -74,7 +75,7 @@ def pair_removal(model, X, y, *, how=None, sample_weight=None):
 
 
 def pair_quantities(model, X, y, *, truth=None, background=2_000, partners=8, seed=0):
-    """All that can be said of the pairs of a fitted model, side by side: one row a pair, one column a quantity.
+    """Put all that can be said of a fitted model's pairs side by side: one row a pair, one column a quantity.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ def pair_quantities(model, X, y, *, truth=None, background=2_000, partners=8, se
     -------
     field_i, field_j, and of these columns those that the model has:
 
-    attention : AFM: mean a_ij. AutoInt: mean over rows, layers and heads of (a_ij + a_ji) / 2.
-    contribution : mean |what the pair adds to the logit| (FM, AFM; DeepFM: what its FM part adds).
+    attention : mean a_ij; of fields that look at fields, the mean over rows, layers and heads of (a_ij + a_ji) / 2.
+    contribution : mean |what the pair adds to the logit|, by the model's ``terms``; those of a deep part are no pair's.
     contribution spread : standard deviation of the same over rows: what is left if a constant is not counted.
     interaction effect : see ``interaction_effects``.
     loss without attention, loss without product : see ``pair_removal``.
@@ -117,16 +118,16 @@ def pair_quantities(model, X, y, *, truth=None, background=2_000, partners=8, se
 
 def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, top=None, background=2_000, partners=8,
                  verbose=False):
-    """Does the attention tell the truth? How far all that is said of a model's pairs agrees, against a noise floor.
+    """Ask whether the attention tells the truth: how far does all that is said of the pairs agree, above a noise floor?
 
     Attention, contribution, interaction effect and the loss when a pair is removed (see ``pair_quantities``) rank the
-    pairs of fields. This compares the rankings, over refits with other seeds; and the same for models fitted on
+    pairs of fields. This compares the rankings, over refits with other seeds, and does the same for models fitted on
     shuffled labels, which have nothing to tell: what agrees there is owed to how the model is built, not to the data.
     Those train for as many epochs as the run beside them, without validation.
 
     Parameters
     ----------
-    model : a fitted model of at least 3 fields: the first run. An AFM's ``init_from`` is refitted too.
+    model : a fitted model of at least 3 fields: the first run. Its ``init_from``, if any, is refitted too.
     train : (X, y), the table that it was fitted on.   test : (X, y) that it was not.
     truth : table field_i, field_j, value of the planted effects, if they are known.
     seeds : how many runs in all: the model itself and refits with other seeds. As many more on shuffled labels.
@@ -226,7 +227,7 @@ def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, to
 
 
 def rank_correlation(a, b):
-    """Spearman's: the correlation of the ranks of two arrays, ties at their mean rank; NaN where one is constant.
+    """Return Spearman's correlation, that of two arrays' ranks, ties at their mean rank; NaN where one is constant.
 
     >>> round(rank_correlation([0.1, 0.2, 0.3, 9.0], [1, 4, 3, 5]), 4)
     0.8

@@ -1,4 +1,4 @@
-"""Attention: where a model looks, by field names, beside what a model without preferences would do."""
+"""Attention is where a model looks, by field names, beside what a model without preferences would do."""
 
 import numpy as np
 import pandas as pd
@@ -14,17 +14,17 @@ COLLAPSED_ABOVE = 0.99      # attention above it leaves nothing for the others
 
 
 def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
-    """Where a fitted AFM or AutoInt looks: its attention over the rows of X, by field names.
+    """Return where a fitted model looks: its attention over the rows of X, by field names.
 
     Attention says how much a pair is weighed, not what it adds to the prediction: see ``contributions``.
 
     Parameters
     ----------
-    model : a fitted AFM or AutoInt.   X : table of the model's fields, at least one row.
+    model : a fitted model with attention, such as AFM or AutoInt.   X : table of its fields, at least one row.
     by : None for all rows together; or a column of X, or one label a row such as y, for one group a value ("where
         does it look for clicks from mobile?"). A multi-valued field puts a row into the group of each of its values.
     per_row : True gives every row by itself, in at most 1,000,000 lines.
-    layers, heads : of AutoInt, which has an attention in each head of each layer. "all" keeps them apart; a number,
+    layers, heads : for a model that has an attention in each head of each layer. "all" keeps them apart; a number,
         from 1, picks one; "mean" takes their mean. layers="rollout" follows the attention through all layers back to
         the fields that went in: the product over layers of (A + I) / 2, A the mean of the heads (or the head picked)
         and I for what the residual keeps (Abnar & Zuidema, ACL 2020, https://arxiv.org/abs/2005.00928, section 3;
@@ -33,16 +33,16 @@ def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
 
     Returns
     -------
-    For AFM one row a pair: field_i, field_j, value (mean a_ij), low, high (5th and 95th percentile over rows), uniform
-    (1/P, what a model that prefers no pair would have). Values sum to 1. For AutoInt one row for each layer, head,
-    asking field_i and answering field_j; the values of one layer, head and field_i sum to 1. From the second layer on a
-    position is called by its field, but already holds a mixture of fields (a rollout takes that into account). With
-    ``by`` all this for each group, after the columns group and rows (how many rows it has); with ``per_row`` for each
-    row (its position in X), without low and high.
+    Of attention over pairs (AFM) one row a pair: field_i, field_j, value (mean a_ij), low, high (5th and 95th
+    percentile over rows), uniform (1/P, what a model that prefers no pair would have). Values sum to 1. Of fields that
+    look at fields (AutoInt) one row for each layer, head, asking field_i and answering field_j; the values of one
+    layer, head and field_i sum to 1. From the second layer on a position is called by its field, but already holds a
+    mixture of fields (a rollout takes that into account). With ``by`` all this for each group, after the columns group
+    and rows (how many rows it has); with ``per_row`` for each row (its position in X), without low and high.
 
     ``attrs``: quantity, unit, interval, fields; uniform (None for a rollout, where it differs within a row); rows and
-    interval_rows (means are over all rows, intervals over so many, evenly spaced); for AutoInt aggregation (what was
-    done with layers and heads); and note, which says in words where there is nothing to see: attention that is
+    interval_rows (means are over all rows, intervals over so many, evenly spaced); aggregation (what was done with
+    layers and heads, if there are any); and note, which says in words where there is nothing to see: attention that is
     uniform, collapsed on one pair or field in nearly all rows, or trivial (one pair always has 1); else None.
 
     Raises: TypeError for a model without attention. ValueError for a column, layer or head that is not there, labels
@@ -82,7 +82,7 @@ def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
 
 
 def looks_at_pairs(model):
-    """Whether the attention of a fitted model is one weight for each pair, and not one of field by field."""
+    """Return whether the attention of a fitted model is one weight for each pair, and not one of field by field."""
     return "pairs" in after_one_row(model).attention_weights()
 
 

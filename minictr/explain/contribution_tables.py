@@ -1,4 +1,4 @@
-"""Contributions: what the bias, each field and each pair of fields adds to a logit, where logits are such sums."""
+"""Contributions are what the bias, each field and each pair adds to a logit, where logits are such sums."""
 
 import numpy as np
 import pandas as pd
@@ -9,20 +9,20 @@ from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_t
 
 
 def contributions(model, X, *, wide=False):
-    """What the bias, each field and each pair of fields adds to the logit of each row: an exact sum.
+    """Return what the bias, each field and each pair of fields adds to the logit of each row: an exact sum.
 
-        logit = bias + sum of the fields' terms + sum of the pairs' terms  (+ DeepFM's deep part)
+        s = bias + sum of the fields' terms + sum of the pairs' terms  (+ the deep part, if there is one)
 
     Parameters
     ----------
-    model : a fitted LR, FM, AFM or DeepFM, or a model of your own with ``terms``.   X : table of its fields.
+    model : a fitted model with ``terms``, such as FM, or one of your own.   X : table of its fields.
     wide : one line for each row of X and one column for each term, for many rows: 739,012 rows of 9 fields are 136 MB
         instead of 1.4 GB.
 
     The sum is exact; how it is shared out is not unique: a pair's term can carry what one of its fields could say
-    alone, and another model may share the same prediction out differently. A DeepFM's FM part is shared out in the same
-    way; what its MLP adds is one term "deep part", as nothing says which field it is due to. The bias is DeepFM's last
-    bias of the MLP, which starts at the base rate: the paper has no w_0, and the deep part is counted without it.
+    alone, and another model may share the same prediction out differently. What an MLP adds, as in DeepFM, is one term
+    "deep part", as nothing says which field it is due to. DeepFM's bias is the last one of its MLP, which starts at the
+    base rate: the paper has no w_0, and the deep part is counted without it.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def contributions(model, X, *, wide=False):
     ``model.decision_function(X)``. If ``wide``, columns (term, field_i, field_j) of three levels, "" where there is no
     field; ``.sum(axis=1)`` gives the same.
 
-    Raises: TypeError for a model whose logit is no such sum (AutoInt); ValueError where the terms that a model gives do
+    Raises: TypeError for a model whose logit is no such sum; ValueError where the terms that a model gives do
     not add up to its logit.
 
     >>> from minictr import FM, datasets
@@ -58,20 +58,20 @@ def contributions(model, X, *, wide=False):
 
 
 def pair_importance(model, X, *, by=None):
-    """How much each pair of fields adds to or takes from the logit: the mean |contribution| over the rows of X.
+    """Return how much each pair of fields adds to or takes from the logit: the mean |contribution| over the rows of X.
 
     A pair whose contribution is large but the same in every row ranks high too. See ``contributions`` for what
     the terms can and cannot say.
 
     Parameters
     ----------
-    model : a fitted FM, AFM or DeepFM (of which it is the FM part: its deep part has no pairs).
+    model : a fitted model whose ``terms`` have pairs, such as FM (a deep part is none of them).
     X : table of its fields, at least one row.
     by : None, or a column of X or one label a row, for one group a value: see ``attention``.
 
     Returns: one row a pair: field_i, field_j, value, low, high (5th and 95th percentile of |contribution|); with ``by``
-    for each group, after group and rows. ``attrs["note"]`` says of a DeepFM what is left out, else it is None.
-    Raises: TypeError for a model whose logit is no sum over pairs.
+    for each group, after group and rows. ``attrs["note"]`` says that a deep part is left out, if there is one.
+    Raises: TypeError for a model whose ``terms`` have no pairs.
 
     >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
@@ -96,12 +96,12 @@ def pair_importance(model, X, *, by=None):
 
 
 def has_pairs(model):
-    """Whether the terms of a fitted model have some for pairs of fields."""
+    """Return whether the terms of a fitted model have some for pairs of fields."""
     return any(term == "pair" for term, _, _ in _names_of_terms(model)) if offers(type(model), "terms") else False
 
 
 def is_sum_of_fields_and_pairs(model):
-    """Whether the logit of a fitted model is the sum of terms of single fields and of pairs, and of nothing else."""
+    """Return whether a fitted model's logit is the sum of terms of single fields and of pairs, and of nothing else."""
     return offers(type(model), "terms") and {term for term, _, _ in _names_of_terms(model)} <= {"bias", "field", "pair"}
 
 
@@ -120,7 +120,7 @@ def _names_of_terms(model):
 
 
 def all_terms(model, X):
-    """The terms, one line each: term, field_i, field_j (None where there is none); their values (N, terms)."""
+    """Return the terms, one line each: term, field_i, field_j (None where there is none); their values (N, terms)."""
     model.check_fitted()
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why

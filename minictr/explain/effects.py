@@ -1,4 +1,4 @@
-"""Interaction effects and permutation importance: what a model's scores say of its fields, whatever is inside it.
+"""Interaction effects and permutation importance read from scores what a model makes of fields, whatever is in it.
 
 Both ask the same of a model: to score rows that take some of their fields from other rows.
 """
@@ -22,7 +22,7 @@ BLOCK_ROWS = 65_536
 
 
 def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, partners=8, seed=0, verbose=False):
-    """How far the scores depart from additivity in two fields: Friedman's H, and the same without its division.
+    """Measure how far scores depart from additivity in two fields: Friedman's H, and the same without its division.
 
     The partial dependence of the score f on the fields i and j is the mean score if these two had the values u and v
     in every background row c, all else being left as it is:
@@ -67,8 +67,8 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
     none up. Of the square of the mean of K of the n differences, (1/K - 1/n) times their variance is taken off: what
     the drawing adds to it on average.
 
-    It takes (pairs + fields) x background x partners scores. Memory: two numbers for each pair and background row,
-    and some 65,000 rows of the table at a time (``partners``, if that is more).
+    It takes (pairs + fields) x background x partners scores. In memory are two numbers for each pair and background
+    row, and some 65,000 rows of the table at a time (``partners``, if that is more).
 
     Fields that depend on each other (a user and their age) are combined here as they never occur together, and what
     the model says of such rows is in no data. A model's effect is not the world's: check that the model predicts well.
@@ -141,10 +141,10 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
 
 def permutation_importance(model, X, y, *, fields=None, pairs=False, repeats=5, seed=0, sample_weight=None, loss=None,
                            verbose=False):
-    """How much the loss grows when a field's column, or those of a pair of fields, is shuffled.
+    """Measure how much the loss grows when a field's column, or those of a pair of fields, is shuffled.
 
-    On rows that training did not see: what the model needs of a field to predict. On training rows it also counts what
-    the model learned by heart.
+    On rows that training did not see, it is what the model needs of a field to predict. On training rows it also counts
+    what the model learned by heart.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def _rows_of(model, X):
 
 
 class EncodedRows:
-    """Rows for a model of this package: encoded once, put together by their ids."""
+    """Rows for a model of this package are encoded once, and put together by their ids."""
 
     def __init__(self, model, X):
         self.model = model
@@ -240,7 +240,7 @@ class EncodedRows:
         self.slots_of = {name: slice(*bounds[i:i + 2]) for i, name in enumerate(model.feature_names_in_)}
 
     def scores(self, rows, donors=None, fields=()):
-        """Scores (N,) of the given rows, with the ``fields`` of the rows ``donors``."""
+        """Return the scores (N,) of the given rows, with the ``fields`` of the rows ``donors``."""
         ids, x = (None if table is None else table[rows] for table in (self.slots.ids, self.slots.x))
         for field in fields:
             own = self.slots_of[field]
@@ -252,13 +252,13 @@ class EncodedRows:
 
 
 class TableRows:
-    """Rows for any function of a table."""
+    """Rows for any function of a table are tables."""
 
     def __init__(self, function, X):
         self.function, self.X = function, X
 
     def scores(self, rows, donors=None, fields=()):
-        """Scores (N,) of the given rows, with the ``fields`` of the rows ``donors``."""
+        """Return the scores (N,) of the given rows, with the ``fields`` of the rows ``donors``."""
         table = self.X.iloc[rows].reset_index(drop=True)
         for field in fields:
             table[field] = self.X[field].array.take(donors)
@@ -348,7 +348,7 @@ def _loss_of(model, y, loss):
 
 
 class Progress:
-    """What ``verbose`` prints: one line, which a terminal updates."""
+    """``verbose`` prints one line, which a terminal updates."""
 
     def __init__(self, verbose, what, total):
         self.verbose, self.what, self.total, self.done = verbose, what, total, 0

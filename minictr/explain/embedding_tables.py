@@ -1,14 +1,14 @@
-"""The vectors that a model learned for the values of a field."""
+"""A table shows the vectors that a model learned for the values of a field."""
 
 import pandas as pd
 
 
 def embeddings(model, field):
-    """The vector of each value of a field, and how often training saw it.
+    """Return the vector of each value of a field, and how often training saw it.
 
     Parameters
     ----------
-    model : a fitted model with vectors: FM, AFM, AutoInt, DeepFM.   field : the name of a field.
+    model : a fitted model with vectors (LR has none).   field : the name of a field.
 
     Returns: one row for each value that training saw: value (text), count (training rows; of a multi-valued field,
     its occurrences), v1 ... vk. ``attrs``: quantity, field.

@@ -1,4 +1,4 @@
-"""One prediction explained: how it adds up, what would change it, and where the model looked."""
+"""One prediction is explained: how it adds up, what would change it, and where the model looked."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)       # of a number, that are tried
 
 
 class OnePrediction:
-    """One prediction and its reasons; print it, or draw it with ``plots.one_prediction``.
+    """One prediction comes with its reasons; print it, or draw it with ``plots.one_prediction``.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class OnePrediction:
     counterfactuals : table field, now, instead, share, prediction, change, crosses: one line for each other value of
         one field, all others as they are. share: of the background's rows that hold that value (NaN for quantiles of a
         number); crosses: whether the prediction comes to lie on the other side of the threshold.
-    attention : of this row, for AFM (see ``attention``) and AutoInt (its rollout); None for other models.
+    attention : of this row (see ``attention``; the rollout of an attention in layers); None for a model without.
     """
 
     def __init__(self, prediction, average, values, terms, counterfactuals, attention):
@@ -50,7 +50,7 @@ class OnePrediction:
         return self.text()
 
     def text(self, top=8):
-        """The explanation as a person reads it, with at most ``top`` lines of each kind."""
+        """Return the explanation as a person reads it, with at most ``top`` lines of each kind."""
         what = "probability" if self.task == "binary" else "value, in units of the target,"
         parts = [f"Predicted {what} {self.prediction:.4g}; the mean over the background rows is {self.average:.4g}.",
                  self._terms_text(top), self._counterfactuals_text(top)]

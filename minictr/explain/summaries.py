@@ -1,4 +1,4 @@
-"""What the tables have in common: going over the rows in chunks, groups of rows, means and intervals."""
+"""The tables have in common that they go over the rows in chunks, and take means and intervals, by groups of rows."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ MAX_GROUPS = 50
 
 
 class Groups:
-    """Which rows belong to which group; a row can be in several, or in none.
+    """Groups say which rows belong to which group; a row can be in several, or in none.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Groups:
         self.count = np.bincount(group, minlength=len(labels))                # rows of each group
 
     def evenly_spaced(self, limit):
-        """For each membership, whether it is one of at most ``limit`` evenly spaced ones of its group."""
+        """Return for each membership whether it is one of at most ``limit`` evenly spaced ones of its group."""
         order = np.argsort(self.group, kind="stable")
         place = np.empty(len(order), np.int64)                                # 0, 1, 2, ... within the group
         place[order] = np.arange(len(order)) - np.repeat(np.cumsum(self.count) - self.count, self.count)
@@ -43,7 +43,7 @@ class Groups:
 
 
 def groups_of(model, X, by):
-    """The Groups of the rows of X by a column's value, or by one label a row.
+    """Return the Groups of the rows of X by a column's value, or by one label a row.
 
     A multi-valued field puts a row into the group of each of its values; the groups of a binned field are its bins.
     """
@@ -76,18 +76,18 @@ def groups_of(model, X, by):
 
 
 def unit_of(model):
-    """What a logit, or a predicted number, is counted in."""
+    """Return what a logit, or a predicted number, is counted in."""
     return "log-odds" if model.task_ == "binary" else "units of the target"
 
 
 def pairs_of_fields(fields):
-    """All pairs of fields by name, as the columns field_i and field_j."""
+    """Return all pairs of fields by name, as the columns field_i and field_j."""
     i, j = field_pairs(len(fields))
     return pd.DataFrame({"field_i": [fields[a] for a in i], "field_j": [fields[b] for b in j]})
 
 
 def summary_table(model, X, values_of, lines, by=None):
-    """A table of mean, 5th and 95th percentile, over rows, of what ``values_of`` reads from a model's caches.
+    """Return a table of mean, 5th and 95th percentile, over rows, of what ``values_of`` reads from a model's caches.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def summary_table(model, X, values_of, lines, by=None):
 
 
 def after_one_row(model):
-    """A replica of a fitted model that has gone forward over one row: what it offers can be looked at there."""
+    """Return a replica of a fitted model that has gone forward over one row: what it offers can be looked at there."""
     plain, M = replica(model), len(model.feature_names_in_)
     plain.forward(Slots(np.array(model.encoder_.offsets)[None, :M], None, np.arange(M)))
     return plain

@@ -1,4 +1,4 @@
-"""Attention while a model trains: what ``fit`` calls after each epoch to keep it."""
+"""Attention while a model trains is kept by what ``fit`` calls after each epoch."""
 
 import pandas as pd
 
@@ -7,15 +7,15 @@ from .attention_tables import attention
 
 
 class AttentionOverEpochs:
-    """Keeps the attention of an AFM or AutoInt after each epoch: ``model.fit(X, y, after_epoch=watch)``.
+    """Keep a model's attention after each epoch: ``model.fit(X, y, after_epoch=watch)``.
 
     Parameters
     ----------
     X : table of rows to look at, best ones that the model does not train on.
     max_rows : at most so many of them are used, evenly spaced.
-    layers, heads : of an AutoInt, as for ``attention``.
+    layers, heads : as for ``attention``.
 
-    Attribute ``table``: as ``attention`` returns it, with a column epoch before the others. Draw it with
+    The attribute ``table`` is as ``attention`` returns it, with a column epoch before the others. Draw it with
     ``plots.attention_over_epochs`` or ``plots.attention_animation``. A new fit starts it afresh.
 
     Watching changes no weight: the model predicts, no random number is drawn.
@@ -44,7 +44,7 @@ class AttentionOverEpochs:
 
     @property
     def table(self):
-        """The attention of all epochs so far."""
+        """Return the attention of all epochs so far."""
         if not self.tables:
             raise ValueError("nothing was watched yet: pass this object to fit, model.fit(X, y, after_epoch=watch)")
         attrs = self.tables[-1].attrs

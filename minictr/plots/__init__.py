@@ -1,4 +1,4 @@
-"""Pictures of the tables that ``minictr.explain`` and ``model.history_`` return.
+"""These functions draw the tables that ``minictr.explain`` and ``model.history_`` return.
 
 Every function takes a table and draws it; none knows anything of models, so a table that was saved,
 filtered or computed elsewhere draws just as well. With ``ax=None`` a new figure is made, sized from

@@ -1,4 +1,4 @@
-"""The picture of ``explain.truthfulness``: which of the things said of a model agree with each other."""
+"""The picture of ``explain.truthfulness`` shows which of the things said of a model agree with each other."""
 
 import textwrap
 

@@ -1,4 +1,4 @@
-"""Self-attention: a panel for each layer and head."""
+"""Self-attention has a panel for each layer and head."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _SOURCE = "explain.attention(model, X) of an AutoInt model"
 
 
 def attention_grid(table, *, axes=None, cmap=None):
-    """Draw AutoInt's self-attention, one panel for each layer (down) and head (across).
+    """Draw self-attention such as AutoInt's, one panel for each layer (down) and head (across).
 
     The row is the field that looks (the query), the column the field looked at (the key); each row
     sums to 1. All panels share one colour scale from 0 to the largest weight. A rollout is drawn in

@@ -1,4 +1,4 @@
-"""Whether predicted probabilities can be taken at their word."""
+"""A curve shows whether predicted probabilities can be taken at their word."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Vectors of a field's values on a plane."""
+"""The vectors of a field's values are laid on a plane."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Gradient checks as a picture."""
+"""A picture shows what a gradient check found."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Pictures of a number for each pair of fields: a map, a ranking, and the truth beside what was learned."""
+"""A number for each pair of fields becomes a map, a ranking, or the truth beside what was learned."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Pictures of one prediction: how it adds up, what would change it, where the model looked."""
+"""Pictures show of one prediction how it adds up, what would change it, and where the model looked."""
 
 import numpy as np
 

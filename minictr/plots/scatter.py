@@ -1,4 +1,4 @@
-"""Points: attention beside contribution, and pairs by group."""
+"""Points show attention beside contribution, and pairs by group."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ def attention_vs_contribution(attention, contribution, *, label=5, ax=None):
 
     Parameters
     ----------
-    attention : pair table of an AFM's attention.
+    attention : pair table of attention over pairs, such as AFM's.
     contribution : pair table of the same fields, e.g. the mean |contribution| of the same model.
     label : how many pairs of each of the two rankings to name; 0 for none.
     ax : Axes to draw on; None makes a new figure.

@@ -1,4 +1,4 @@
-"""How training went."""
+"""Curves show how training went."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Attention while the model trains: epoch beside epoch, and as a film."""
+"""Attention while the model trains is drawn epoch beside epoch, and as a film."""
 
 import numpy as np
 import pandas as pd
@@ -32,8 +32,8 @@ def attention_over_epochs(table, *, outline=None, panels=12, axes=None, cmap=Non
 
     Parameters
     ----------
-    table : DataFrame with columns epoch, field_i, field_j, value: pairs of fields (AFM), or one layer and head of an
-        AutoInt, or its rollout.
+    table : DataFrame with columns epoch, field_i, field_j, value: pairs of fields, or one layer and head of
+        self-attention, or its rollout.
     outline : pairs to draw a green frame around: a pair table such as the planted ones, or a list of (field, field).
     panels : at most so many epochs are drawn: the first, the last, and evenly spaced ones between.
     axes : as many Axes as epochs are drawn; None makes a new figure.
@@ -161,12 +161,12 @@ class _Film:
             self.ends, self.outline = np.sort(self.ends, axis=0)[::-1], np.sort(self.outline, axis=0)[::-1]
 
     def inches(self):
-        """Width and height of one picture, without names."""
+        """Return the width and height of one picture, without names."""
         side = float(np.clip(0.28 * len(self.fields), 1.6, 5.5))
         return side, side + 0.3
 
     def draw(self, epoch, ax):
-        """Draw one epoch; returns the image."""
+        """Draw one epoch and return the image."""
         from matplotlib.patches import Rectangle
 
         M, here = len(self.fields), (self.table["epoch"] == epoch).to_numpy()

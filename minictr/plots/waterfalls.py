@@ -1,4 +1,4 @@
-"""How one prediction adds up."""
+"""A waterfall shows how one prediction adds up."""
 
 import numpy as np
 
