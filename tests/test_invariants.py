@@ -7,11 +7,12 @@ import numpy as np
 import oracles
 import pytest
 from examples import examples
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from models import KINDS, VARIANTS, build_layers, layers_of, small, tables_of
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import CASES, MODEL_SETTINGS, N_VALUES, SLOT_KINDS, built_model, random_slots, randomize
+from oracles import CASES, N_VALUES, SLOT_KINDS, built_model, random_slots, randomize
 
 from minictr import AFM, FM, AutoInt, DeepFM
 from minictr.layers import (
@@ -22,6 +23,7 @@ from minictr.layers import (
     Linear,
     PairProduct,
     gradients,
+    named_layers,
     softmax,
     softmax_backward,
 )
@@ -44,8 +46,7 @@ def rows_of(x, rows):
 
 
 def built(cls, rng, M, **params):
-    model = cls(dtype="float64", **params)
-    model.build(N_VALUES, M, rng)
+    model = build_layers(cls(dtype="float64", **params), N_VALUES, M, rng)
     randomize(model, rng)
     return model
 
@@ -252,7 +253,7 @@ def test_equal_rows_give_equal_outputs(case, seed):
 
 
 @few
-@given(st.sampled_from(list(MODEL_SETTINGS)), seeds, kinds)
+@given(st.sampled_from(list(VARIANTS)), seeds, kinds)
 def test_a_models_logit_of_a_row_does_not_depend_on_its_batch(name, seed, kind):
     rng = np.random.default_rng(seed)
     model, slots = built_model(name, rng, M=3), random_slots(rng, 5, 3, kind)
@@ -343,20 +344,20 @@ def test_autoint_plus_is_autoint_plus_an_mlp(seed, kind):
 
 
 @examples(60)
-@given(st.sampled_from(list(MODEL_SETTINGS)), seeds, kinds, st.integers(2, 4))
+@given(st.sampled_from(list(VARIANTS)), seeds, kinds, st.integers(2, 4))
 def test_rows_that_no_slot_looks_up_have_no_gradient(name, seed, kind, M):
     rng = np.random.default_rng(seed)
     model, slots = built_model(name, rng, M), random_slots(rng, 2, M, kind)
     model.backward(rng.standard_normal(len(model.forward(slots))))
     untouched = np.setdiff1d(np.arange(N_VALUES), slots.ids)
     assert len(untouched)                                         # the last row at least
-    for table in (gradients(model)[table] for table in ("linear.w", "embedding.V") if table in gradients(model)):
+    for table in (gradients(model)[name] for name in tables_of(model)):
         assert_array_equal(table.dense(N_VALUES)[untouched], 0)
         assert_array_equal(table.sum()[0], np.unique(slots.ids))
 
 
 @few
-@given(st.sampled_from(list(MODEL_SETTINGS)), seeds, st.booleans())
+@given(st.sampled_from(list(VARIANTS)), seeds, st.booleans())
 def test_an_id_that_is_twice_in_a_row_gets_both_gradients(name, seed, weighted):
     """The same logits with two ids of equal rows in place of the one: their gradients add up to its gradient."""
     rng = np.random.default_rng(seed)
@@ -364,17 +365,16 @@ def test_an_id_that_is_twice_in_a_row_gets_both_gradients(name, seed, weighted):
     x = rng.standard_normal((2, 4)) if weighted else None
     twice = Slots([[3, 3, 1, 5], [2, 0, 3, 3]], x, starts=[0, 1, 2])
     apart = Slots([[3, 6, 1, 5], [2, 0, 3, 6]], x, starts=[0, 1, 2])
-    tables = [layer.params[table] for layer in (model.embedding, getattr(model, "linear", None)) if layer
-              for table in layer.tables] if hasattr(model, "embedding") else [model.linear.params["w"]]
-    for table in tables:
+    for table in tables_of(model).values():
         table[6] = table[3]
     ds = rng.standard_normal(2)
     of = {}
     for key, slots in (("twice", twice), ("apart", apart)):
         of[key] = {"logit": model.forward(slots)}
         model.backward(ds)
-        of[key] |= {name: gradient.dense(N_VALUES) for name, gradient in gradients(model).items()
-                    if hasattr(gradient, "dense")}
+        by_rows = {name for name, gradient in gradients(model).items() if hasattr(gradient, "dense")}
+        assume(by_rows == tables_of(model).keys())                # to ids of its own 3 and 6 are not the same
+        of[key] |= {name: gradients(model)[name].dense(N_VALUES) for name in by_rows}
     assert_allclose(of["twice"].pop("logit"), of["apart"].pop("logit"), rtol=1e-9, atol=1e-12)
     assert of["twice"]
     for table in of["twice"]:
@@ -382,11 +382,12 @@ def test_an_id_that_is_twice_in_a_row_gets_both_gradients(name, seed, weighted):
         assert_array_equal(of["twice"][table][6], 0)
 
 
-@pytest.mark.parametrize("name", ["FM", "AFM", "DeepFM"])
+@pytest.mark.parametrize("name", [name for name in KINDS if Linear in map(type, layers_of(small(name)))])
 def test_the_gradient_of_a_first_order_weight_is_counted_by_hand(name):
     model = built_model(name, np.random.default_rng(0), M=2)
     slots = Slots([[1, 2, 2], [1, 4, 2]], [[1, 0.5, 0.5], [2, 0.25, 0.75]], starts=[0, 1])
     model.forward(slots)
     model.backward(np.array([10.0, 100.0]))
-    dw = model.linear.grads["w"].dense(N_VALUES)
+    linear, = (layer for _, layer in named_layers(model) if type(layer) is Linear)
+    dw = linear.grads["w"].dense(N_VALUES)
     assert dw.tolist() == [0, 1 * 10 + 2 * 100, (0.5 + 0.5) * 10 + 0.75 * 100, 0, 0.25 * 100, 0, 0, 0, 0]

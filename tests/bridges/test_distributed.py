@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from models import every_model, small
 from tables import FIELDS, mixed_table
 
-from minictr import AFM, FM, LR, Categorical, DeepFM, MultiValued, NotFittedError, Numerical, TrainingDiverged
+from minictr import AFM, Categorical, DeepFM, MultiValued, NotFittedError, Numerical, TrainingDiverged
 from minictr.bridges import distributed as minictr_distributed
 from minictr.layers import parameters
 
@@ -21,12 +22,9 @@ WEIGHTS = np.linspace(0.5, 2.0, N)
 X, Y = mixed_table(N)
 X.index = 3 * np.arange(N) + 7
 TABLE = X.assign(click=Y, weight=WEIGHTS)
-MODELS = {
-    "LR": LR(reg=0.1),
-    "FM": FM(embedding_dim=3, reg=0.01, lazy=False, lr_multipliers={"embedding": 3.0}),
-    "AFM": AFM(embedding_dim=3, attention_dim=4, reg=0.1, freeze=("linear",), optimizer="adagrad"),
-    "DeepFM": DeepFM(embedding_dim=3, deep_layers=(5,), reg=0.1, optimizer="sgd", shuffle_window=200),
-}
+SETTINGS = {                    # each to be seen with one model at least
+    "FM": {"reg": 0.01, "lazy": False, "lr_multipliers": {"embedding": 3.0}},
+    "AFM": {"freeze": ("linear",), "optimizer": "adagrad"}, "DeepFM": {"optimizer": "sgd", "shuffle_window": 200}}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +45,9 @@ def ddf(client):
 
 
 def make(which, **settings):
-    return MODELS[which].clone().set_params(**{
-        "fields": FIELDS, "epochs": 3, "batch_size": 100, "learning_rate": 0.02, "dtype": "float64", **settings})
+    return small(which, FIELDS, **{
+        "fields": FIELDS, "epochs": 3, "batch_size": 100, "learning_rate": 0.02, "dtype": "float64",
+        "reg": 0.1 if small(which).regularized else 0.0, **SETTINGS.get(which, {}), **settings})
 
 
 def assert_close(one, other, tolerance):
@@ -60,7 +59,7 @@ def assert_close(one, other, tolerance):
 
 # ------------------------------------------------------------------------------------------------------ scoring
 
-@pytest.mark.parametrize("name", MODELS)
+@every_model
 def test_scores_are_the_models_own_and_keep_the_index(ddf, name):
     model = make(name, epochs=1).fit(X, Y)
     p_click = minictr_distributed.predict_proba(model, ddf)
@@ -101,7 +100,7 @@ def test_regression_and_errors_of_scoring_come_before_any_row_is_read(ddf):
 
 # ----------------------------------------------------------------------------------------------------- training
 
-@pytest.mark.parametrize("name", MODELS)
+@every_model
 def test_training_is_that_of_one_machine(ddf, name):
     """Same encoder, batches, losses and weights; L2, frozen parameters, weights of rows and multipliers included."""
     validation = mixed_table(60, seed=1)

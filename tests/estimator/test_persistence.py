@@ -16,14 +16,13 @@ import pytest
 from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from models import MODELS, VARIANTS, dropouts, every_kind, small
 
 from minictr import (
     AFM,
     FM,
     LR,
-    AutoInt,
     Categorical,
-    DeepFM,
     Model,
     ModelFileError,
     MultiValued,
@@ -37,24 +36,15 @@ from minictr.layers import parameters, sigmoid, states
 FIELDS = [
     Categorical("user", min_count=2), Categorical("hour", buckets=3), Numerical("price", transform="standard"),
     Numerical("age", bins=3), Numerical("size", bins=[0.5, 1.5]), MultiValued("genres", sep=";")]
-MODELS = {
-    "LR": LR(),
-    "FM": FM(embedding_dim=3, dropout=0.1, reg=0.01),
-    "AFM": AFM(embedding_dim=3, attention_dim=4, dropout=0.1, attention_dropout=0.1),
-    "AutoInt": AutoInt(embedding_dim=3, attention_dim=2, num_layers=2),
-    "AutoInt+": AutoInt(embedding_dim=3, attention_dim=2, num_layers=1, deep_layers=[4, 3], use_bn=True,
-                        deep_dropout=0.1, first_order=True),
-    "AutoInt official": AutoInt.official_code(embedding_dim=3, attention_dim=2, num_layers=2),
-    "DeepFM": DeepFM(embedding_dim=3, deep_layers=(5, 4), dropout=0.2),
-    "DeepFM use_bn": DeepFM(embedding_dim=3, deep_layers=[5, 4], use_bn=True),
-    "float64": FM(embedding_dim=3, dtype="float64"),
-}
-every_model = pytest.mark.parametrize("name", MODELS)
+CASES = {name: (name, dropouts(name, 0.1)) for name in VARIANTS} | {
+    "float64": ("FM", {"dtype": "float64"}), "a list": ("DeepFM-bn", {"deep_layers": [5, 4]})}
+every_model = pytest.mark.parametrize("name", CASES)
 
 
-def make(which, **changes):
-    return MODELS[which].clone().set_params(**{"fields": FIELDS, "epochs": 2, "learning_rate": 0.01,
-                                               "batch_size": 50, **changes})
+def make(which, columns=FIELDS, **changes):
+    name, settings = CASES[which]
+    return small(name, columns, **{"fields": FIELDS, "epochs": 2, "learning_rate": 0.01, "batch_size": 50,
+                                   "reg": 0.01 if small(name).regularized else 0.0, **settings, **changes})
 
 
 def table(n_rows=200, seed=0):
@@ -126,8 +116,8 @@ def test_a_loaded_model_predicts_the_same_bits(name, task, tmp_path):
 @every_model
 def test_settings_and_history_come_back(name, tmp_path):
     X, y = table()
-    model = make(name, name="näme", lr_multipliers={"embedding": 0.5} if name != "LR" else {"linear": 2},
-                 freeze=("linear.w0",) if name in ("LR", "FM", "AFM") else (), n_threads=1,
+    first, *_, last = parameters(make(name).prepare(X, y))
+    model = make(name, name="näme", lr_multipliers={first.partition(".")[0]: 0.5}, freeze=(last,), n_threads=1,
                  verbose=False, seed=7, optimizer="adagrad", patience=9).fit(X, y, validation=0.2)
     loaded = round_trip(model, tmp_path)
     for setting, value in model.get_params().items():
@@ -135,7 +125,7 @@ def test_settings_and_history_come_back(name, tmp_path):
         assert (list(now) == list(value)) if isinstance(value, (list, tuple)) else (now == value), setting
     pd.testing.assert_frame_equal(loaded.history_, model.history_)
     assert loaded.history_.attrs == model.history_.attrs
-    assert eval(repr(loaded)).get_params() == loaded.get_params()
+    assert eval(repr(loaded), globals() | MODELS).get_params() == loaded.get_params()
 
 
 def test_the_history_of_a_fit_without_validation_comes_back(tmp_path):
@@ -177,10 +167,10 @@ def test_fields_of_every_form_come_back(fields, tmp_path):
     np.testing.assert_array_equal(loaded.fit(X, y).decision_function(X), model.decision_function(X))    # and refits
 
 
-@pytest.mark.parametrize("name", ["LR", "FM", "AFM", "AutoInt", "DeepFM use_bn"])
+@every_kind
 @pytest.mark.parametrize("text", [False, True], ids=["numbers", "text"])
 def test_a_ratings_model_comes_back(name, text, tmp_path):
-    model = MODELS[name].clone().set_params(epochs=2).fit(**ratings(text), item_features=features(text))
+    model = make(name, ["user_id", "item_id"], fields=None).fit(**ratings(text), item_features=features(text))
     loaded = round_trip(model, tmp_path)
     assert_same_model(loaded, model)
     users, items = sorted(set(ratings(text)["user_ids"])), features(text)["item_id"].tolist()
@@ -211,7 +201,7 @@ def test_any_class_can_be_loaded_by_the_base_class_and_a_subclass_by_itself(tmp_
     class MyFM(FM):
         pass
 
-    for model in (make("FM"), make("DeepFM")):
+    for model in map(make, MODELS):
         model.fit(X, y).save(tmp_path / "m")
         assert type(Model.load(tmp_path / "m")) is type(model)
     mine = MyFM(fields=FIELDS, epochs=1).fit(X, y)
@@ -243,7 +233,7 @@ def test_an_afm_that_started_from_an_fm_needs_no_fm_in_its_file(tmp_path):
 
 # ----------------------------------------------------------------------------------------------- going on
 
-@pytest.mark.parametrize("name", MODELS)
+@every_model
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "sgd"])
 def test_training_goes_on_as_if_never_stopped(name, optimizer, tmp_path):
     X, y = table()
@@ -300,7 +290,7 @@ def test_a_relative_path_is_fine(tmp_path, monkeypatch):
     assert LR.load("model.pkl").predict(X).shape == (200,)
 
 
-@pytest.mark.parametrize("name", ["FM", "DeepFM use_bn"])
+@every_kind
 def test_two_saves_are_the_same_bytes(name, tmp_path):
     X, y = table()
     model = make(name).fit(X, y)
@@ -395,7 +385,7 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     X, y = table(60)
     models = {"table": make("FM", epochs=1).fit(X, y),
-              "ratings": MODELS["DeepFM use_bn"].clone().set_params(epochs=1).fit(
+              "ratings": make("DeepFM-bn", fields=None, epochs=1).fit(
                   **ratings(), item_features=features())}
     for name, model in models.items():
         model.save(folder / name, optimizer=True)

@@ -5,27 +5,20 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from models import BEYOND, every_kind, sized
 
-from minictr import AFM, FM, LR, AutoInt, Categorical, DeepFM, MultiValued, NotFittedError, datasets, metrics
+from minictr import AFM, FM, Categorical, MultiValued, NotFittedError, datasets, metrics
 from minictr.layers import parameters, sigmoid
 
 # With ids alone AFM has one pair and says so; that it does is tested below.
 pytestmark = pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
 
-MODELS = {
-    "LR": LR(),
-    "FM": FM(embedding_dim=4),
-    "AFM": AFM(embedding_dim=4, attention_dim=4),
-    "AutoInt": AutoInt(embedding_dim=4, attention_dim=4, num_layers=1),
-    "DeepFM": DeepFM(embedding_dim=4, deep_layers=(8,)),
-    "DeepFM use_bn": DeepFM(embedding_dim=4, deep_layers=(8,), use_bn=True),
-}
-every_model = pytest.mark.parametrize("name", MODELS)
 every_model_and_side = pytest.mark.parametrize("side", ["ids alone", "with features"])
 
 
 def make(which, **settings):
-    return MODELS[which].clone().set_params(**{"learning_rate": 0.01, "epochs": 8, "batch_size": 100, **settings})
+    settings = {"learning_rate": 0.01, "epochs": 8, "batch_size": 100, **settings}
+    return sized(which, ["user_id", "item_id"], **settings)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +64,7 @@ def small(n_users=12, n_items=9, n_ratings=60, seed=0):
 
 # ----------------------------------------------------------------------------------------- what is learned
 
-@every_model
+@every_kind
 @every_model_and_side
 def test_the_error_is_clearly_below_that_of_the_mean(name, side, data, fitted):
     model, test = fitted(name, side), data["test"]
@@ -81,7 +74,7 @@ def test_the_error_is_clearly_below_that_of_the_mean(name, side, data, fitted):
     assert model.task_ == "regression" and model.history_.attrs["loss"] == "squared error"
 
 
-@pytest.mark.parametrize("name", ["FM", "AFM", "AutoInt", "DeepFM"])
+@pytest.mark.parametrize("name", BEYOND)
 def test_features_help(name, data, fitted):
     """The generator hides pairs of gender and age with genres."""
     test = data["test"]
@@ -105,7 +98,7 @@ def test_the_fields_are_ids_and_features(data, fitted):
 
 # --------------------------------------------------------------------------------------------- predicting
 
-@every_model
+@every_kind
 @every_model_and_side
 def test_all_ways_to_predict_give_the_same_number(name, side, data, fitted):
     model = fitted(name, side)
@@ -143,7 +136,7 @@ def test_a_table_cannot_be_mistaken_for_a_user(data, fitted):
 
 # ------------------------------------------------------------------------------------------------ unknown
 
-@every_model
+@every_kind
 @every_model_and_side
 def test_unknown_users_and_items_get_a_sensible_score(name, side, data, fitted):
     model = fitted(name, side)
@@ -206,7 +199,7 @@ def test_an_item_without_ratings_can_be_recommended(data):
 
 # ---------------------------------------------------------------------------------------------- recommend
 
-@every_model
+@every_kind
 @every_model_and_side
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_recommend_is_the_brute_force_over_all_items(name, side, exclude_seen, data, fitted):
@@ -287,7 +280,7 @@ def test_ids_and_ratings_in_any_container(kind):
     assert model.recommend(101) == expected.recommend(101)
 
 
-@pytest.mark.parametrize("name", ["FM", "DeepFM"])
+@every_kind
 def test_ids_may_be_text(name):
     ratings = small()
     users = np.array([f"user {u:03d}" for u in ratings["user_ids"]], object)
@@ -326,7 +319,7 @@ def test_ids_that_mix_text_and_numbers_are_refused():
 
 # ------------------------------------------------------------------------------------------------ features
 
-@pytest.mark.parametrize("name", ["FM", "AFM", "DeepFM"])
+@every_kind
 def test_features_by_index_by_column_and_in_any_order(name, data):
     train = data["train"][:500]
     by_column = make(name, epochs=1).fit(**columns(train), **sides(data))
@@ -362,7 +355,7 @@ def test_features_are_not_changed(data):
     pd.testing.assert_frame_equal(data["movies"], movies)
 
 
-@every_model
+@every_kind
 def test_users_and_items_without_features_are_no_trouble(name, data):
     train = data["train"][:800]
     user, item = int(train["user_id"].iloc[0]), int(train["movie_id"].iloc[0])
@@ -471,7 +464,7 @@ def test_equal_ratings_are_no_error():
     assert model.predict(100, 7) == pytest.approx(4, abs=0.02)
 
 
-@every_model
+@every_kind
 def test_a_binary_task_gives_probabilities(name, data):
     train = data["train"]
     likes = columns(train) | {"ratings": (train["rating"] > 3).astype(int)}
@@ -499,7 +492,7 @@ def test_a_binary_task_needs_ratings_of_0_and_1_also_for_validation(data):
 
 # ---------------------------------------------------------------------------------------------- validation
 
-@pytest.mark.parametrize("name", ["FM", "DeepFM use_bn"])
+@every_kind
 def test_validation_with_ratings_of_its_own(name, data):
     test = data["test"]
     model = make(name, epochs=3).fit(**columns(data["train"]), **sides(data),
@@ -540,7 +533,7 @@ def test_weights_of_ratings_count():
 
 # ------------------------------------------------------------------------------------------------- refit
 
-@every_model
+@every_kind
 def test_a_second_fit_starts_afresh(name, data):
     train = data["train"]
     model = make(name, epochs=1).fit(**columns(train[:500]), **sides(data))

@@ -1,5 +1,6 @@
 """Tables in pieces: the same model as from the whole table, in bounded memory, and no thread left behind."""
 
+import functools
 import itertools
 import threading
 
@@ -9,9 +10,10 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from models import every_kind, small
 from tables import pieces_of
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, training
+from minictr import AFM, FM, LR, training
 from minictr.estimator import stream as streaming
 from minictr.fields import Categorical, MultiValued, Numerical
 from minictr.fields.windows import cut_windows
@@ -80,10 +82,11 @@ def test_whatever_the_pieces_the_model_is_that_of_the_whole_table(sizes, window,
     assert_same(make(**options).fit(pieces_of(PLAIN, sizes), "click"), whole)
 
 
-@pytest.mark.parametrize("cls", [LR, AFM, AutoInt, DeepFM])
-def test_every_model_takes_pieces(cls):
-    whole = make(cls, shuffle_window=60).fit(X, Y)
-    assert_same(make(cls, shuffle_window=60).fit(pieces_of(PLAIN, [100, 3]), "click"), whole)
+@every_kind
+def test_every_model_takes_pieces(name):
+    make_it = functools.partial(make, functools.partial(small, name, FIELDS), shuffle_window=60)
+    whole = make_it().fit(X, Y)
+    assert_same(make_it().fit(pieces_of(PLAIN, [100, 3]), "click"), whole)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

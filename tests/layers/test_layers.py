@@ -7,8 +7,9 @@ import re
 import numpy as np
 import oracles
 import pytest
+from models import every_variant
 from numpy.testing import assert_allclose, assert_array_equal
-from oracles import CASES, MODEL_SETTINGS, SLOT_KINDS, Case, built_model, draw_model, numbers, random_slots
+from oracles import CASES, SLOT_KINDS, Case, built_model, draw_model, numbers, random_slots
 
 from minictr import check_gradients, layers
 from minictr.layers import (
@@ -39,7 +40,6 @@ from minictr.layers import (
 from minictr.slots import Slots
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-every_model = pytest.mark.parametrize("name", MODEL_SETTINGS)
 
 
 def dense_gradients(layer):
@@ -89,7 +89,7 @@ def test_backward_is_the_derivative(case, seed):
     assert report.passed, report
 
 
-@every_model
+@every_variant
 @pytest.mark.parametrize("kind", SLOT_KINDS)
 @pytest.mark.parametrize(("B", "M"), [(3, 3), (1, 2)])
 def test_a_model_of_these_layers_is_its_equation_and_backward_its_derivative(name, kind, B, M):
@@ -239,7 +239,7 @@ def test_float32_stays_float32(case):
     assert set(kept.values()) == {"float32"}, kept
 
 
-@every_model
+@every_variant
 def test_a_float32_model_stays_float32(name):
     rng = np.random.default_rng(0)
     model, slots = built_model(name, rng, M=3, dtype="float32"), random_slots(rng, 4, 3, "several")

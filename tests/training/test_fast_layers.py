@@ -1,15 +1,15 @@
 """Fast twins: each gives what its plain layer gives, stands only for a layer as written, and can be left out."""
 
 import copy
-import types
 
 import numpy as np
 import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models import MODELS, every_variant, small
 from numpy.testing import assert_allclose
-from oracles import CASES, MODEL_SETTINGS, draw_model
+from oracles import CASES, draw_model
 
 from minictr import AFM, FM, AutoInt, datasets, layers
 from minictr.layers import (
@@ -229,8 +229,8 @@ def test_an_optimizer_of_which_the_rule_was_changed_makes_its_own_step(clicks, m
 
 
 def test_plain_training_is_the_fast_one_to_rounding(clicks):
-    for make in (FM, AFM, AutoInt):
-        plain, fast = (make(embedding_dim=2, epochs=2, dtype="float64", plain=plain).fit(clicks.X, clicks.y)
+    for name in MODELS:
+        plain, fast = (small(name, clicks.X, epochs=2, dtype="float64", plain=plain).fit(clicks.X, clicks.y)
                        for plain in (True, False))
         for name, array in parameters(plain).items():
             assert_allclose(parameters(fast)[name], array, rtol=1e-8, atol=1e-10, err_msg=name)
@@ -244,18 +244,17 @@ def started(name, seed, **settings):
     """A random float64 model of which training can start, and Slots of 12 rows."""
     model, slots, _ = draw_model(name, seed, B=12, M=4, kind=oracles.SLOT_KINDS[seed % 3], **settings)
     model.set_task("binary")
-    model.encoder_ = types.SimpleNamespace(field_names=list("abcd"), n_ids=oracles.N_VALUES)
     model.new_optimizer()
     return model, slots
 
 
 @pytest.mark.parametrize("rows_of_a_chunk", [1, 5, 6, 11, 100])
-@pytest.mark.parametrize("name", MODEL_SETTINGS)
+@every_variant
 def test_the_chunked_step_is_the_plain_step(name, rows_of_a_chunk, monkeypatch):
     """Losses and parameters of three steps of SGD (Adam's first steps blow rounding up where a gradient is near 0)."""
     rng = np.random.default_rng(3)
     y, c = rng.integers(0, 2, 12).astype(float), rng.uniform(0.5, 2, 12)
-    reg = 0.1 if MODEL_SETTINGS[name]().regularized else 0.0
+    reg = 0.1 if small(name).regularized else 0.0
     plain, slots = started(name, seed=1, optimizer="sgd", learning_rate=0.05, reg=reg)
     in_chunks = copy.deepcopy(plain)
     if not plain.whole_batch_only:

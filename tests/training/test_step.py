@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from models import KINDS, every_kind, small
 from numpy.testing import assert_allclose, assert_array_equal
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, TrainingDiverged, check_gradients, datasets
+from minictr import AFM, FM, LR, TrainingDiverged, check_gradients, datasets
 from minictr.layers import (
     MLP,
+    BatchNorm,
     Dense,
     Dropout,
     Embedding,
@@ -21,7 +23,7 @@ from minictr.layers import (
     parameters,
 )
 from minictr.slots import Slots
-from minictr.training import ChunkedTrainer, chunked, step
+from minictr.training import ChunkedTrainer, chunked, step, training_mode
 from minictr.training.step import with_l2
 
 
@@ -39,30 +41,33 @@ def whole(model):
 
 # ---- caches and gradients are the batch's ------------------------------------------------------------------
 
-@pytest.mark.parametrize("model", [AFM(), AutoInt(), DeepFM(), FM()], ids=lambda model: type(model).__name__)
-def test_a_step_leaves_the_caches_and_gradients_of_the_whole_batch(model, clicks):
-    """A batch that ``fit`` would cut in several chunks: AFM cuts 600 rows, AutoInt with its defaults even 256."""
-    model = model.clone().set_params(dtype="float64").prepare(clicks.X, clicks.y)
+@every_kind
+def test_a_step_leaves_the_caches_and_gradients_of_the_whole_batch(name, clicks, monkeypatch):
+    """A batch that ``fit`` would cut in several chunks."""
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    model = small(name, clicks.X, dtype="float64").prepare(clicks.X, clicks.y)
     slots, y, _ = model.encode(clicks.X, clicks.y)
-    assert chunked.chunk_rows(model, slots, training=True) < 600 or not isinstance(model, (AFM, AutoInt))
+    assert chunked.chunk_rows(model, slots, training=True) < 600 or model.whole_batch_only
     before = {name: array.copy() for name, array in parameters(model).items()}
     model.train_step(clicks.X, clicks.y)
     left = whole(model)
     for _, layer in named_layers(model):
-        for array in layer.cache.values():
-            assert array is None or len(array) == 600
+        for key, array in layer.cache.items():
+            of_units = isinstance(layer, BatchNorm) and key != "xhat"
+            assert array is None or of_units or len(array) == 600
     for name, array in parameters(model).items():
         array[...] = before[name]
     loss = model.loss_()
-    loss.forward(model.forward(slots), y)
-    model.backward(loss.backward())
+    with training_mode(model):
+        loss.forward(model.forward(slots), y)
+        model.backward(loss.backward())
     for name, grad in whole(model).items():
         assert_array_equal(left[name], grad, err_msg=name)
 
 
-@pytest.mark.parametrize("make", [AFM, DeepFM, FM, LR], ids=lambda make: make.__name__)
-def test_l2_is_added_to_what_the_optimizer_gets_and_not_to_the_gradients_left(make, clicks):
-    one, other = (make(reg=reg, dtype="float64").prepare(clicks.X, clicks.y) for reg in (0.0, 5.0))
+@pytest.mark.parametrize("name", [name for name in KINDS if small(name).regularized])
+def test_l2_is_added_to_what_the_optimizer_gets_and_not_to_the_gradients_left(name, clicks):
+    one, other = (small(name, clicks.X, reg=reg, dtype="float64").prepare(clicks.X, clicks.y) for reg in (0.0, 5.0))
     for model in (one, other):
         model.train_step(clicks.X[:32], clicks.y[:32])
     for name, grad in whole(one).items():

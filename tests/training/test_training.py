@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models import KINDS, dropouts, every_kind, small, tables_of
 
 from minictr import (
-    AFM,
     FM,
     LR,
-    AutoInt,
     Categorical,
     DeepFM,
     MultiValued,
@@ -31,25 +30,15 @@ from minictr.layers import Dropout, named_layers, parameters, sigmoid, states
 from minictr.training import chunked, loop, progress, threads
 
 FIELDS = ["user", "hour", Numerical("price", transform="standard"), MultiValued("genres")]
-MODELS = {
-    "LR": LR(),
-    "FM": FM(embedding_dim=3, dropout=0.2),
-    "AFM": AFM(embedding_dim=3, attention_dim=4, dropout=0.2, attention_dropout=0.1),
-    "AutoInt": AutoInt(embedding_dim=3, attention_dim=2, num_layers=2, dropout=0.1, embedding_dropout=0.1),
-    "AutoInt+": AutoInt(embedding_dim=3, attention_dim=2, num_layers=1, deep_layers=(4,), deep_dropout=0.2),
-    "DeepFM": DeepFM(embedding_dim=3, deep_layers=(5,), dropout=0.2),
-    "DeepFM use_bn": DeepFM(embedding_dim=3, deep_layers=(5,), dropout=0.2, use_bn=True),
-}
-DROPOUTS = ("dropout", "attention_dropout", "embedding_dropout", "deep_dropout")
-every_model = pytest.mark.parametrize("name", MODELS)
 
 
 def make(which, **settings):
-    return MODELS[which].clone().set_params(**{"fields": FIELDS, **settings})
+    """A variant that drops wherever it can."""
+    return small(which, FIELDS, **{"fields": FIELDS, **dropouts(which, 0.2), **settings})
 
 
-def without_dropout(model):
-    return model.set_params(**{name: 0.0 for name in DROPOUTS if name in model.get_params()})
+def without_dropout(which, **settings):
+    return small(which, FIELDS, **{"fields": FIELDS, **settings})
 
 
 def table(n_rows=400, seed=0):
@@ -80,31 +69,30 @@ def same_bits(one, other):
 
 # ---------------------------------------------------------------------------------- chunks and threads
 
-@every_model
+@every_kind
 def test_chunks_change_nothing_but_rounding(name, monkeypatch):
     X, y = table(300)
-    model = without_dropout(make(name, epochs=2, batch_size=130, dtype="float64", learning_rate=0.01))
+    model = without_dropout(name, epochs=2, batch_size=130, dtype="float64", learning_rate=0.01)
     whole = weights(model.fit(X, y))
     n_chunks = []
     cut = chunked.chunk_slices
     monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
     monkeypatch.setattr(chunked, "chunk_slices", lambda *args: n_chunks.append(cut(*args)) or cut(*args))
     in_chunks = weights(model.fit(X, y))
-    assert max(map(len, n_chunks)) == (1 if name == "DeepFM use_bn" else 18)    # 130 rows, at most 8 each
+    assert max(map(len, n_chunks)) == (1 if model.whole_batch_only else 18)    # 130 rows, at most 8 each
     for array in whole:
         np.testing.assert_allclose(in_chunks[array], whole[array], rtol=1e-8, atol=1e-10, err_msg=array)
 
 
-@every_model
+@every_kind
 @pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "dropout"])
 def test_weights_are_the_same_bits_with_any_number_of_threads_and_on_a_rerun(name, dropout, monkeypatch):
     monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
     X, y = table(300)
     results, predictions = [], []
     for n_threads in (1, 2, 3, 3, None):
-        model = make(name, epochs=2, batch_size=130, n_threads=n_threads, learning_rate=0.01)
-        if not dropout:
-            without_dropout(model)
+        model = (make if dropout else without_dropout)(
+            name, epochs=2, batch_size=130, n_threads=n_threads, learning_rate=0.01)
         model.fit(X, y, validation=0.2)
         results.append(weights(model))
         predictions.append(model.decision_function(X))
@@ -158,7 +146,7 @@ def test_batches_hold_every_row_once_and_no_row_alone(n_rows, batch_size):
 def test_a_last_batch_of_one_row_is_no_trouble_for_batch_norm(n_rows):
     X, _ = table(n_rows)
     y = np.arange(n_rows) % 2
-    model = make("DeepFM use_bn", batch_size=20, epochs=1).fit(X, y)
+    model = make("DeepFM-bn", batch_size=20, epochs=1).fit(X, y)
     assert np.isfinite(model.decision_function(X)).all()
     assert model.optimizer_.t == max(1, n_rows // 20)
 
@@ -166,7 +154,7 @@ def test_a_last_batch_of_one_row_is_no_trouble_for_batch_norm(n_rows):
 def test_batch_norm_on_single_rows_is_an_error_with_advice():
     X, y = table(20)
     with pytest.raises(ValueError, match=r"batch norm .*batch_size"):
-        make("DeepFM use_bn", batch_size=1, epochs=1).fit(X, y)
+        make("DeepFM-bn", batch_size=1, epochs=1).fit(X, y)
 
 
 def test_every_row_is_used_once_in_each_epoch_in_a_new_order(monkeypatch):
@@ -212,7 +200,7 @@ def test_blas_gets_its_threads_back(monkeypatch):
 
 # ------------------------------------------------------------------------------------------------ seeds
 
-@every_model
+@every_kind
 def test_another_seed_gives_other_weights(name):
     X, y = table(200)
     one, other = (weights(make(name, epochs=1, seed=seed).fit(X, y)) for seed in (0, 1))
@@ -422,12 +410,16 @@ def test_the_training_loss_is_the_mean_over_the_rows_of_the_epoch():
 # --------------------------------------------------------------------------------------- sample weights
 
 def full_batch(name="FM", **more):
-    model = without_dropout(make(name, fields=["user", "hour"], epochs=3, batch_size=1000, dtype="float64",
-                                 **{"optimizer": "sgd", "learning_rate": 0.5, **more}))
-    return model
+    return without_dropout(name, fields=["user", "hour"], epochs=3, batch_size=1000, dtype="float64",
+                           **{"optimizer": "sgd", "learning_rate": 0.5, **more})
 
 
-@pytest.mark.parametrize("name", ["LR", "FM", "AutoInt", "DeepFM"])
+each_that_takes_rows_one_by_one = pytest.mark.parametrize(
+    "name", [name for name in KINDS if not small(name).whole_batch_only])
+
+
+@pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
+@each_that_takes_rows_one_by_one
 def test_a_weight_of_2_is_the_row_twice(name):
     X, y = table(100)
     twice = np.concatenate([np.arange(100), np.arange(10)])
@@ -439,7 +431,8 @@ def test_a_weight_of_2_is_the_row_twice(name):
     assert np.abs(weighted.decision_function(X) - plain.decision_function(X)).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", ["LR", "FM", "AutoInt", "DeepFM"])
+@pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
+@each_that_takes_rows_one_by_one
 def test_a_weight_of_0_is_the_row_left_out(name):
     X, y = table(100)
     y[:10] = 1                                          # rows that would show
@@ -468,7 +461,7 @@ def test_weights_count_in_the_validation_loss_of_a_share():
     X, y = table(100)
     _, held_out = training_rows(y, 0.3)
     c = np.random.default_rng(0).uniform(0.1, 3, 100)
-    model = without_dropout(make("FM", fields=["user", "hour"], epochs=1)).fit(
+    model = without_dropout("FM", fields=["user", "hour"], epochs=1).fit(
         X, y, validation=0.3, sample_weight=c)
     s = model.decision_function(X).astype(float)[held_out]
     row_losses = np.logaddexp(0, s) - y[held_out] * s
@@ -502,10 +495,10 @@ def interrupt_at(monkeypatch, step_number):
 def test_an_interrupted_fit_keeps_the_best_weights_and_says_so(monkeypatch, capsys):
     X, y = table(200)
     settings = {"epochs": 10, "batch_size": 50, "learning_rate": 0.01}
-    two = make("DeepFM use_bn", **settings | {"epochs": 2}).fit(X, y, validation=0.2)
+    two = make("DeepFM-bn", **settings | {"epochs": 2}).fit(X, y, validation=0.2)
     best = two.history_.attrs["best_epoch"]
     interrupt_at(monkeypatch, 2 * 4 - 1 + 3)            # 160 rows, 4 batches an epoch (the last has 10): epoch 3
-    model = make("DeepFM use_bn", **settings)
+    model = make("DeepFM-bn", **settings)
     assert model.fit(X, y, validation=0.2) is model
     out, err = capsys.readouterr()
     assert out == "" and "interrupted after 2 full epochs" in err and f"weights of epoch {best}" in err
@@ -544,7 +537,7 @@ def test_another_error_is_not_swallowed(monkeypatch):
 
 # ------------------------------------------------------------------------------------------- divergence
 
-@every_model
+@every_kind
 @pytest.mark.parametrize("learning_rate", [1e6, 1e30])
 def test_divergence_stops_at_once_and_says_where(name, learning_rate, monkeypatch):
     logits = []
@@ -656,18 +649,18 @@ def test_a_quiet_fit_prints_nothing(capsys):
 
 # -------------------------------------------------------------- prepare, train_step, partial_fit
 
-@every_model
+@every_kind
 def test_prepare_and_train_step_are_the_first_step_of_fit(name):
     X, y = table(100)
     settings = {"epochs": 1, "batch_size": 1000, "dtype": "float64"}
-    fitted = without_dropout(make(name, **settings)).fit(X, y)
-    by_hand = without_dropout(make(name, **settings)).prepare(X, y)
+    fitted = without_dropout(name, **settings).fit(X, y)
+    by_hand = without_dropout(name, **settings).prepare(X, y)
     loss = by_hand.train_step(X, y)
     assert loss == pytest.approx(fitted.history_["train_loss"].item(), rel=1e-9)
     # up to the order of the rows within the batch, and the rows of values that training never saw
     seen = np.flatnonzero(by_hand.row_counts_)
     for array, mine in parameters(by_hand).items():
-        rows = seen if array in ("linear.w", "embedding.V") else slice(None)
+        rows = seen if array in tables_of(by_hand) else slice(None)
         np.testing.assert_allclose(mine[rows], parameters(fitted)[array][rows], rtol=1e-6, atol=1e-8, err_msg=array)
 
 
@@ -689,7 +682,7 @@ def test_the_caches_of_a_train_step_can_be_looked_at():
     assert model.attention.grads["W"].shape == model.attention.params["W"].shape
 
 
-@pytest.mark.parametrize("name", ["FM", "DeepFM use_bn"])
+@every_kind
 def test_partial_fit_is_one_epoch_and_goes_on(name):
     X, y = table(100)
     model = make(name, batch_size=30)
@@ -791,13 +784,12 @@ def test_a_step_needs_layers():
 
 # ------------------------------------------------------------------------- values that training never saw
 
-@every_model
+@every_kind
 def test_values_never_seen_get_the_weighted_mean_row_of_their_field(name):
     X, y = table(300)
     model = make(name, epochs=2, learning_rate=0.02).fit(X, y)
     user_ids = model.encoder_.encode(X).ids[:, 0]
-    for table_name in {"linear.w", "embedding.V"} & set(parameters(model)):
-        rows = parameters(model)[table_name]
+    for rows in tables_of(model).values():
         for never in (0, 1):                            # unknown, missing
             np.testing.assert_allclose(rows[never], rows[user_ids].mean(axis=0), rtol=1e-4, atol=1e-6)
         offset = int(model.encoder_.offsets[3])
@@ -852,8 +844,9 @@ def test_lr_multipliers_scale_the_steps_of_what_they_name():
     X, y = table(100)
     steps = []
     for multipliers in (None, {"attention": 10, "attention.b": 3, "linear": 0.5}):
-        model = make("AFM", optimizer="sgd", learning_rate=0.01, dtype="float64", lr_multipliers=multipliers)
-        before = weights(without_dropout(model).prepare(X, y))
+        model = without_dropout(
+            "AFM", optimizer="sgd", learning_rate=0.01, dtype="float64", lr_multipliers=multipliers)
+        before = weights(model.prepare(X, y))
         model.train_step(X, y)
         steps.append({name: array - before[name] for name, array in parameters(model).items()})
     factors = {"attention.W": 10, "attention.h": 10, "attention.b": 3, "linear.w": 0.5, "linear.w0": 0.5}
@@ -878,7 +871,7 @@ def test_lazy_updates_leave_untouched_rows_alone_and_eager_ones_do_not():
 def test_weights_have_the_dtype_asked_for():
     X, y = table(100)
     for dtype in ("float32", "float64"):
-        model = make("DeepFM use_bn", dtype=dtype, epochs=1).fit(X, y, validation=0.2, sample_weight=np.ones(100))
+        model = make("DeepFM-bn", dtype=dtype, epochs=1).fit(X, y, validation=0.2, sample_weight=np.ones(100))
         assert {array.dtype.name for array in weights(model).values()} == {dtype}
         assert {array.dtype.name for state in model.optimizer_.state.values() for array in state.values()} == {dtype}
         assert model.decision_function(X).dtype == dtype
