@@ -16,9 +16,10 @@ import pandas as pd
 import requests
 import torch
 
-from minictr import AutoInt
+from minictr import AFM, FM, AutoInt, DeepFM
 
 from .minictr_jobs import EPOCHS, model_of, table_rows
+from .peers import Unavailable, of_class
 from .shapes import LEARNING_RATE, SHAPES, drawn_table
 from .timing import once
 
@@ -36,35 +37,46 @@ with contextlib.redirect_stdout(io.StringIO()):                   # it prints th
     time.sleep(0.1)                                               # as does a thread of it, a moment later
 
 
-class Unavailable(Exception):
-    """The package does not offer the model for these fields; the message says why."""
-
-
 def counterpart(model):
     """The minictr model whose equations the package has, where they are not those of ``model``; else None."""
-    if isinstance(model, AutoInt):
+    if type(model) is AutoInt:
         return model.clone().set_params(attention_dim=model.embedding_dim // model.num_heads, first_order=True)
     return None
 
 
-def module_of(model, name, columns):
-    """The package's module for a model of minictr and its input, with Adam and minictr's learning rate."""
-    kind = name.split("-")[0]
+def afm_of(model, fields, **no_penalty):
+    """Its AFM, or its FM, which is an AFM without attention."""
+    if any(isinstance(field, DenseFeat) for field in fields):
+        raise Unavailable("its AFM, and so its FM, takes no numerical fields")
+    return theirs.AFM(fields, fields, use_attention=type(model) is AFM, l2_reg_linear=0, l2_reg_att=0,
+                      attention_factor=getattr(model, "attention_dim", 1), **no_penalty)
+
+
+def deepfm_of(model, fields, **no_penalty):
+    """Its DeepFM."""
+    return theirs.DeepFM(fields, fields, dnn_hidden_units=model.deep_layers, l2_reg_linear=0, **no_penalty)
+
+
+def autoint_of(model, fields, **no_penalty):
+    """Its AutoInt, without an MLP."""
+    return theirs.AutoInt(fields, fields, att_layer_num=model.num_layers, att_head_num=model.num_heads,
+                          dnn_hidden_units=(), **no_penalty)
+
+
+MODULES = {FM: afm_of, AFM: afm_of, DeepFM: deepfm_of, AutoInt: autoint_of}
+
+
+def module_of(model, columns):
+    """The package's module for a model of minictr and its input, with Adam and minictr's learning rate.
+
+    Raises: Unavailable where the package has none for the model, or none for these fields.
+    """
+    make = of_class(MODULES, model, "DeepCTR-Torch module")
     categories = {name: column for name, column in columns.items() if column.dtype.kind == "i"}
     fields = [SparseFeat(name, column.max() + 1, embedding_dim=model.embedding_dim)
               for name, column in categories.items()]
     fields += [DenseFeat(name, 1) for name in columns if name not in categories]
-    no_penalty = {"l2_reg_embedding": 0, "seed": 0}
-    if kind in ("FM", "AFM"):
-        if len(categories) < len(columns):
-            raise Unavailable("its AFM, and so its FM, takes no numerical fields")
-        module = theirs.AFM(fields, fields, use_attention=kind == "AFM", l2_reg_linear=0, l2_reg_att=0,
-                          attention_factor=getattr(model, "attention_dim", 1), **no_penalty)
-    elif kind == "DeepFM":
-        module = theirs.DeepFM(fields, fields, dnn_hidden_units=model.deep_layers, l2_reg_linear=0, **no_penalty)
-    else:
-        module = theirs.AutoInt(fields, fields, att_layer_num=model.num_layers, att_head_num=model.num_heads,
-                              dnn_hidden_units=(), **no_penalty)
+    module = make(model, fields, l2_reg_embedding=0, seed=0)
     module.compile(torch.optim.Adam(module.parameters(), lr=LEARNING_RATE), "binary_crossentropy")
     return module
 
@@ -95,7 +107,7 @@ def fit(name, shape, settings):
     X, y = drawn_table(SHAPES[shape], table_rows(name, shape, settings, 6 * EPOCHS))
     model, columns, times = model_of(name, shape, settings), inputs(X), EpochTimes()
     with contextlib.redirect_stdout(io.StringIO()):               # verbose=0 prints all the same
-        module = module_of(model, name, columns)
+        module = module_of(model, columns)
         all_seconds = once(lambda: module.fit(columns, y, batch_size=model.batch_size, epochs=EPOCHS, verbose=0,
                                               callbacks=[times]))
     return {"dense": {"value": times.seconds[-1] * 1e6 / len(y), "rows": len(y),
@@ -106,7 +118,7 @@ def predict_proba(name, shape, settings):
     """As in ``minictr_jobs``, by ``predict``, from columns as in ``fit``; 4096 rows at once, not its 256."""
     X, y = drawn_table(SHAPES[shape], table_rows(name, shape, settings, 2))
     columns = inputs(X)
-    module = module_of(model_of(name, shape, settings), name, columns)
+    module = module_of(model_of(name, shape, settings), columns)
     module.predict({name: column[:20_000] for name, column in columns.items()}, 4096)
     return {"forward": {"value": once(lambda: module.predict(columns, 4096)) * 1e6 / len(y), "rows": len(y)}}
 

@@ -48,6 +48,8 @@ from minictr.metrics import auc, log_loss, rmse
 from minictr.training.loop import batches
 from minictr.training.threads import n_cores
 
+from .peers import Unavailable
+
 PARTS = "train", "validation", "test"
 PREDICT_ROWS = 8192     # rows that torch predicts at once
 
@@ -82,21 +84,21 @@ def ml_1m_model(name, settings, fm_file):
     fields = ["gender", "age", "occupation", "zip_code", "release_year", Numerical("request_time"), "genres"]
     common = {"batch_size": 1024, "learning_rate": 0.001, "epochs": 60, "fields": fields, **settings}
     k, t = common.pop("embedding_dim", 16), common.pop("attention_dim", 16)
-    if name == "LR":
-        return LR(**common)
-    if name == "FM":
-        return FM(embedding_dim=k, **common)
-    if name == "AFM":
-        return AFM(embedding_dim=k, attention_dim=t, **common)
-    if name == "DeepFM":
-        return DeepFM(embedding_dim=k, deep_layers=(400, 400), **common)
-    return AutoInt(embedding_dim=k, attention_dim=32, num_heads=2, num_layers=3, **common)
+    own = {"LR": (LR, {}), "FM": (FM, {"embedding_dim": k}), "AFM": (AFM, {"embedding_dim": k, "attention_dim": t}),
+           "DeepFM": (DeepFM, {"embedding_dim": k, "deep_layers": (400, 400)}),
+           "AutoInt": (AutoInt, {"embedding_dim": k, "attention_dim": 32, "num_heads": 2, "num_layers": 3})}
+    if name not in own:
+        raise Unavailable(f"there are no settings of {name} for ml-1m; there are some for {', '.join(own)}")
+    cls, sizes = own[name]
+    return cls(**sizes, **common)
 
 
 def frappe_model(name, settings, fm_file):
     """The untrained model of that name, for Frappe; AFM starts from the FM saved in ``fm_file``."""
     common = {"task": "regression", "batch_size": 512, "epochs": 60, **settings}
     k, t = common.pop("embedding_dim", 64), common.pop("attention_dim", 64)
+    if name not in ("FM", "AFM", "AFM-even"):
+        raise Unavailable(f"there are no settings of {name} for frappe; there are some for FM, AFM, AFM-even")
     if name == "FM":
         return FM(embedding_dim=k, dropout=0.3, optimizer="adagrad", learning_rate=0.05, **common)
     return AFM.from_fm(FM.load(fm_file), attention_dim=t, dropout=0.2, learning_rate=0.0003,

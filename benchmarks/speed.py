@@ -54,6 +54,7 @@ import time
 from . import before, work
 from .machine_rates import machine_rates
 from .minictr_jobs import MOST_CELLS
+from .peers import Unavailable
 from .quality import in_new_process, machine
 from .shapes import HEAVY, MODELS, NAMES, SHAPES, cases, drawn_slots, new_model
 from .timing import DISTURBED, disturbance, once
@@ -191,10 +192,13 @@ def bound(job, name, shape, value, rates):
         return None
     M, B = SHAPES[shape].fields, SHAPES[shape].batch
     model = new_model(name, B)
-    if job == "step":
-        (operations, moved), seconds = work.of_a_step(model, drawn_slots(SHAPES[shape], B)[0]), value / 1000
-    else:
-        (operations, moved), seconds = work.of_scoring(model, M, 1_000_000), value
+    try:
+        if job == "step":
+            (operations, moved), seconds = work.of_a_step(model, drawn_slots(SHAPES[shape], B)[0]), value / 1000
+        else:
+            (operations, moved), seconds = work.of_scoring(model, M, 1_000_000), value
+    except Unavailable as error:
+        return str(error)
     products, arrays = operations / seconds / 1e9, moved / seconds / 1e9
     return (f"products {products:.1f} GFLOP/s, {products / rates['sgemm GFLOP/s']:.0%} of sgemm; "
             f"arrays {arrays:.1f} GB/s, {arrays / rates['copy GB/s']:.0%} of copy")

@@ -32,11 +32,12 @@ def set_up():
     torch.sparse.check_sparse_tensor_invariants.disable()
 
 
+OTHER_FORMS = {AFM: "batched", AutoInt: "fused"}                  # what ``torch_models.like`` calls other_form
+
+
 def forms(model):
     """The ways to write the model: {part of a variant's name: other_form}."""
-    if isinstance(model, AFM):
-        return {"": False, ", batched": True}
-    return {"": False, ", fused": True} if isinstance(model, AutoInt) else {"": False}
+    return {"": False} | ({f", {OTHER_FORMS[type(model)]}": True} if type(model) in OTHER_FORMS else {})
 
 
 def variants(model):

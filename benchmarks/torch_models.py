@@ -18,6 +18,8 @@ from torch import nn
 import minictr
 from minictr.layers import matches, parameters, states
 
+from .peers import of_class
+
 
 class Embedding(nn.Module):
     """e_i: the vectors of a field's slots, times their weights x, added up.
@@ -300,6 +302,23 @@ def load_weights(module, model):
         tensor.copy_(torch.from_numpy(theirs[name]))
 
 
+MODULES = {     # {class of models: the module of one with n ids}
+    minictr.LR: lambda model, n, fields, sparse, other_form: LR(n, sparse),
+    minictr.FM: lambda model, n, fields, sparse, other_form: FM(
+        n, model.embedding_dim, fields, model.dropout, sparse),
+    minictr.AFM: lambda model, n, fields, sparse, other_form: AFM(
+        n, model.embedding_dim, model.attention_dim, fields, model.dropout, model.attention_dropout, sparse,
+        other_form),
+    minictr.AutoInt: lambda model, n, fields, sparse, other_form: AutoInt(
+        n, model.embedding_dim, model.attention_dim, model.num_heads, model.num_layers, fields,
+        model.embedding_dropout, model.first_order, model.deep_layers, model.deep_dropout, model.use_bn, sparse,
+        scale=model.scale, residual=model.residual, layer_norm=model.layer_norm,
+        qkv_activation=model.qkv_activation, dropout=model.dropout, fused=other_form),
+    minictr.DeepFM: lambda model, n, fields, sparse, other_form: DeepFM(
+        n, model.embedding_dim, model.deep_layers, fields, model.dropout, model.use_bn, sparse),
+}
+
+
 def like(model, slots, sparse=False, other_form=False):
     """The module of a built minictr model: its settings, its dtype and a copy of its weights.
 
@@ -309,26 +328,12 @@ def like(model, slots, sparse=False, other_form=False):
     slots : Slots encoded for it; the module takes inputs of this many slots.
     sparse : whether the gradients of the tables are sparse tensors, for SparseAdam.
     other_form : AFM with ``batched``, AutoInt with ``fused``: the same equations, another way to write them.
+
+    Raises: Unavailable for a class of models that is not in MODULES.
     """
     n = model.encoder_.n_ids
     fields = torch.repeat_interleave(torch.from_numpy(np.diff(slots.starts, append=slots.n_slots)))
-    if isinstance(model, minictr.LR):
-        module = LR(n, sparse)
-    elif isinstance(model, minictr.FM):
-        module = FM(n, model.embedding_dim, fields, model.dropout, sparse)
-    elif isinstance(model, minictr.AFM):
-        module = AFM(n, model.embedding_dim, model.attention_dim, fields, model.dropout, model.attention_dropout,
-                     sparse, other_form)
-    elif isinstance(model, minictr.AutoInt):
-        module = AutoInt(n, model.embedding_dim, model.attention_dim, model.num_heads, model.num_layers, fields,
-                         model.embedding_dropout, model.first_order, model.deep_layers, model.deep_dropout,
-                         model.use_bn, sparse, scale=model.scale, residual=model.residual,
-                         layer_norm=model.layer_norm, qkv_activation=model.qkv_activation, dropout=model.dropout,
-                         fused=other_form)
-    elif isinstance(model, minictr.DeepFM):
-        module = DeepFM(n, model.embedding_dim, model.deep_layers, fields, model.dropout, model.use_bn, sparse)
-    else:
-        raise TypeError(f"there is no torch module for a {type(model).__name__}")
+    module = of_class(MODULES, model, "torch module")(model, n, fields, sparse, other_form)
     module = module.to(getattr(torch, model.dtype))
     load_weights(module, model)
     return module

@@ -16,28 +16,46 @@ import numpy as np
 
 from minictr import AFM, FM, AutoInt, DeepFM
 
+from .peers import of_class
+
 BYTES = 4
 
 
+def of_an_fm(model, M, E):
+    """e_i, e_i^2."""
+    return 0, 2 * E
+
+
+def of_an_afm(model, M, E):
+    """Pairs W, r h, sum of a pairs; the pairs, r."""
+    k, t, P = model.embedding_dim, model.attention_dim, M * (M - 1) // 2
+    return 2 * P * t * (k + 1) + 2 * P * k, E + P * (k + t)
+
+
+def of_a_deepfm(model, M, E):
+    """The MLP's products; e_i, e_i^2, its layers."""
+    sizes = [E, *model.deep_layers, 1]
+    return sum(2 * a * b for a, b in itertools.pairwise(sizes)), 2 * E + sum(sizes[1:])
+
+
+def of_an_autoint(model, M, E):
+    """Each layer's products and arrays; the product that reads out."""
+    width, operations, numbers = model.num_heads * model.attention_dim, 0, E
+    for n_in in [model.embedding_dim] + [width] * (model.num_layers - 1):
+        operations += 2 * M * n_in * 4 * width + 2 * 2 * M * M * width       # Q, K, V, Res; scores, weighted sum
+        numbers += 4 * M * width + 2 * M * width + model.num_heads * M * M   # projections, e and out, attention
+    return operations + 2 * M * width, numbers
+
+
+OF_A_ROW = {FM: of_an_fm, AFM: of_an_afm, DeepFM: of_a_deepfm, AutoInt: of_an_autoint}
+
+
 def of_a_row(model, M):
-    """(operations, numbers in the main arrays) of the forward pass of one row of M fields."""
-    k = model.embedding_dim
-    E = M * k                                                     # the vectors
-    if isinstance(model, FM):
-        return 0, 2 * E                                           # e_i, e_i^2
-    if isinstance(model, AFM):
-        P, t = M * (M - 1) // 2, model.attention_dim
-        return 2 * P * t * (k + 1) + 2 * P * k, E + P * (k + t)   # pairs W, r h, sum of a pairs; the pairs, r
-    if isinstance(model, DeepFM):
-        sizes = [E, *model.deep_layers, 1]
-        return sum(2 * a * b for a, b in itertools.pairwise(sizes)), 2 * E + sum(sizes[1:])
-    if isinstance(model, AutoInt):
-        width, operations, numbers = model.num_heads * model.attention_dim, 0, E
-        for n_in in [k] + [width] * (model.num_layers - 1):
-            operations += 2 * M * n_in * 4 * width + 2 * 2 * M * M * width       # Q, K, V, Res; scores, weighted sum
-            numbers += 4 * M * width + 2 * M * width + model.num_heads * M * M   # projections, e and out, attention
-        return operations + 2 * M * width, numbers
-    raise TypeError(f"no model of the work of a {type(model).__name__}")
+    """(operations, numbers in the main arrays) of the forward pass of one row of M fields.
+
+    Raises: Unavailable for a class that is not in OF_A_ROW.
+    """
+    return of_class(OF_A_ROW, model, "count of the work")(model, M, M * model.embedding_dim)
 
 
 def of_a_step(model, slots):

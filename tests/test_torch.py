@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+from models import DROPPING, KINDS, VARIANTS, dropouts, small
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, MultiValued, Numerical, datasets, training
+from minictr import FM, MultiValued, Numerical, datasets, training
 from minictr.layers import (
     BatchNorm,
     Dropout,
@@ -33,32 +34,11 @@ torch.sparse.check_sparse_tensor_invariants.enable()
 torch.set_num_threads(1)                                          # the arrays are tiny
 
 N_ROWS = 60
-SMALL = {"embedding_dim": 3}
-ATTENTION = {"embedding_dim": 4, "attention_dim": 3, "num_heads": 2, "num_layers": 2}
-MODELS = {
-    "LR": LR(),
-    "FM": FM(**SMALL),
-    "FM, dropout": FM(**SMALL, dropout=0.3),
-    "AFM": AFM(**SMALL, attention_dim=5),
-    "AFM, dropouts": AFM(**SMALL, attention_dim=5, dropout=0.3, attention_dropout=0.2),
-    "AutoInt": AutoInt(**ATTENTION),
-    "AutoInt, one head, one layer": AutoInt(embedding_dim=4, attention_dim=3, num_heads=1, num_layers=1),
-    "AutoInt, no residual": AutoInt(**ATTENTION, residual=False),
-    "AutoInt, scale": AutoInt(**ATTENTION, scale=True),
-    "AutoInt, layer norm": AutoInt(**ATTENTION, layer_norm=True),
-    "AutoInt, relu in Q, K, V": AutoInt(**ATTENTION, qkv_activation="relu"),
-    "AutoInt, official code": AutoInt.official_code(**ATTENTION),
-    "AutoInt, first order": AutoInt(**ATTENTION, first_order=True),
-    "AutoInt, dropouts": AutoInt(**ATTENTION, dropout=0.3, embedding_dropout=0.2),
-    "AutoInt+": AutoInt(**ATTENTION, deep_layers=(6, 5)),
-    "AutoInt+, batch norm, all dropouts": AutoInt(**ATTENTION, deep_layers=(6, 5), use_bn=True, deep_dropout=0.4,
-                                                 dropout=0.3, embedding_dropout=0.2),
-    "DeepFM": DeepFM(**SMALL, deep_layers=(6, 5)),
-    "DeepFM, dropout": DeepFM(**SMALL, deep_layers=(6, 5), dropout=0.4),
-    "DeepFM, batch norm": DeepFM(**SMALL, deep_layers=(6, 5), use_bn=True),
-}
-WITHOUT_DROPOUT = {name: model for name, model in MODELS.items() if "dropout" not in name}
-each_model = pytest.mark.parametrize("template", MODELS.values(), ids=MODELS.keys())
+KNOWN = [name for name, (cls, _) in VARIANTS.items() if cls in torch_models.MODULES]
+CASES = {name: (name, {}) for name in KNOWN} | {
+    f"{name}, dropout": (name, dropouts(name)) for name in DROPPING if name in KNOWN}
+each_case = pytest.mark.parametrize("name", CASES)
+each_kind = pytest.mark.parametrize("name", [name for name in KINDS if name in KNOWN])
 
 
 def table(kind, rng):
@@ -71,12 +51,13 @@ def table(kind, rng):
     return pd.DataFrame({**columns, "price": rng.normal(size=N_ROWS), "genres": genres}), fields
 
 
-def built(template, kind="mixed", task="binary", **settings):
+def built(case, kind="mixed", task="binary", **settings):
     """A float64 model with random weights, far from the small ones at which it would start, and its data."""
     rng = np.random.default_rng(3)
     X, fields = table(kind, rng)
     y = rng.integers(0, 2, N_ROWS) if task == "binary" else rng.normal(size=N_ROWS)
-    model = template.clone().set_params(dtype="float64", fields=fields, task=task, **settings).prepare(X, y)
+    name, own = CASES[case]
+    model = small(name, X, **{**own, "dtype": "float64", "fields": fields, "task": task, **settings}).prepare(X, y)
     for array in parameters(model).values():
         array[...] = rng.normal(scale=0.5, size=array.shape)
     for array in states(model).values():
@@ -105,12 +86,12 @@ def use_masks_of(model, module):
 
 # ---- one forward and backward pass -----------------------------------------------------------------------
 
-@each_model
+@each_case
 @pytest.mark.parametrize("kind", ["categories", "mixed"])
 @pytest.mark.parametrize("train", [True, False], ids=["training", "predicting"])
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
-def test_same_logits_and_gradients(template, kind, train, sparse):
-    model, X, _ = built(template, kind)
+def test_same_logits_and_gradients(name, kind, train, sparse):
+    model, X, _ = built(name, kind)
     slots = model.encoder_.encode(X)
     assert (slots.x is None) == (kind == "categories")
     module = torch_models.like(model, slots, sparse).train(train)
@@ -175,12 +156,12 @@ def penalty(model, module, ids, x):
     return model.reg / len(ids) * sum(terms)
 
 
-def check_ten_steps(template, kind="mixed", task="binary", weighted=False, batch_size=8, **settings):
+def check_ten_steps(name, kind="mixed", task="binary", weighted=False, batch_size=8, **settings):
     """Ten steps of both end at the same weights; returns the model and the weights it started from.
 
     The batches are small, so that each leaves out rows of the tables that one before it touched.
     """
-    model, X, y = built(template, kind, task, learning_rate=0.02, **settings)
+    model, X, y = built(name, kind, task, learning_rate=0.02, **settings)
     module = torch_models.like(model, model.encoder_.encode(X), sparse=model.lazy)
     start = {name: array.copy() for name, array in parameters(model).items()}
     mine, theirs = ten_steps(model, X, y, module, weighted, batch_size)
@@ -189,49 +170,49 @@ def check_ten_steps(template, kind="mixed", task="binary", weighted=False, batch
     return model, start
 
 
-@pytest.mark.parametrize("template", WITHOUT_DROPOUT.values(), ids=WITHOUT_DROPOUT.keys())
+@pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "sgd"])
 @pytest.mark.parametrize("lazy", [False, True], ids=["all rows", "lazy"])
-def test_same_ten_training_steps(template, optimizer, lazy):
-    model, start = check_ten_steps(template, optimizer=optimizer, lazy=lazy)
+def test_same_ten_training_steps(name, optimizer, lazy):
+    model, start = check_ten_steps(name, optimizer=optimizer, lazy=lazy)
     assert all((array != start[name]).any() for name, array in parameters(model).items()
                if name in ("linear.w", "linear.w0", "embedding.V", "readout.b", "mlp.out.b"))
 
 
-@pytest.mark.parametrize("name", ["LR", "FM", "AFM", "AutoInt+", "DeepFM"])
+@each_kind
 @pytest.mark.parametrize("task", ["binary", "regression"])
 @pytest.mark.parametrize("lazy", [False, True], ids=["all rows", "lazy"])
 def test_same_steps_with_row_weights(name, task, lazy):
-    check_ten_steps(MODELS[name], task=task, weighted=task == "binary", lazy=lazy)
+    check_ten_steps(name, task=task, weighted=task == "binary", lazy=lazy)
 
 
-@pytest.mark.parametrize("name", ["LR", "FM", "AFM", "AutoInt+", "DeepFM"])
+@each_kind
 def test_same_steps_in_chunks(name, monkeypatch):
     monkeypatch.setattr(training.chunked, "CHUNK_NUMBERS", 1)     # chunks of the least size, 8 rows
     chunks, cut = [], training.chunked.chunk_slices
     monkeypatch.setattr(training.chunked, "chunk_slices", lambda *args: chunks.append(cut(*args)) or cut(*args))
-    check_ten_steps(MODELS[name], batch_size=40)
-    assert all(len(slices) == 6 for slices in chunks) and len(chunks) == 10
+    check_ten_steps(name, batch_size=40)
+    assert all(len(slices) == (1 if small(name).whole_batch_only else 6) for slices in chunks) and len(chunks) == 10
 
 
-@pytest.mark.parametrize("name", ["LR", "FM", "AFM", "AutoInt+", "DeepFM"])
+@pytest.mark.parametrize("name", [name for name in KNOWN if name in KINDS and small(name).regularized])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_same_steps_with_l2(name, optimizer):
-    model, _ = check_ten_steps(MODELS[name], optimizer=optimizer, lazy=False, reg=3.0)
-    without, _ = check_ten_steps(MODELS[name], optimizer=optimizer, lazy=False)
+    model, _ = check_ten_steps(name, optimizer=optimizer, lazy=False, reg=3.0)
+    without, _ = check_ten_steps(name, optimizer=optimizer, lazy=False)
     regularized = model.regularized[0]
     assert np.abs(parameters(model)[regularized]).sum() < np.abs(parameters(without)[regularized]).sum()
 
 
 def test_same_steps_with_learning_rates_of_their_own_and_frozen_layers():
-    model, start = check_ten_steps(MODELS["AFM"], lr_multipliers={"attention": 10, "attention.h": 0.5},
+    model, start = check_ten_steps("AFM", lr_multipliers={"attention": 10, "attention.h": 0.5},
                                    freeze=("embedding", "linear.w0"))
     moved = {name for name, array in parameters(model).items() if (array != start[name]).any()}
     assert moved == {"linear.w", "attention.W", "attention.b", "attention.h", "projection.p"}
 
 
 def test_lazy_adam_is_not_adam():
-    weights = [check_ten_steps(MODELS["FM"], lazy=lazy)[0].embedding.params["V"] for lazy in (False, True)]
+    weights = [check_ten_steps("FM", lazy=lazy)[0].embedding.params["V"] for lazy in (False, True)]
     assert np.abs(weights[0] - weights[1]).max() > 1e-3
 
 
@@ -331,15 +312,15 @@ def test_losses(loss, torch_loss, weighted):
 # ---- the modules -----------------------------------------------------------------------------------------
 
 def test_weights_of_another_model_are_refused():
-    fm, X, _ = built(MODELS["FM"])
-    afm, *_ = built(MODELS["AFM"])
+    fm, X, _ = built("FM")
+    afm, *_ = built("AFM")
     module = torch_models.like(fm, fm.encoder_.encode(X))
     with pytest.raises(ValueError, match=r"differ in attention\.W, attention\.b, attention\.h, projection\.p"):
         torch_models.load_weights(module, afm)
 
 
 def test_a_module_has_its_own_weights():
-    model, X, _ = built(MODELS["DeepFM, batch norm"])
+    model, X, _ = built("DeepFM-bn")
     module = torch_models.like(model, model.encoder_.encode(X))
     for tensor in torch_models.weights(module).values():
         tensor.zero_()

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import growth, machine_rates, profile, shapes, speed, timing, work
+from benchmarks import growth, machine_rates, profile, quality, shapes, speed, timing, work
+from benchmarks.peers import Unavailable
 from benchmarks.shapes import Shape
 from minictr import AFM, FM, AutoInt, DeepFM
 from minictr.layers import named_layers
@@ -52,6 +53,29 @@ def test_work_counts_the_products_of_a_small_model():
     # AutoInt, one layer, 1 head of 4: four projections, scores and sums, the readout
     assert work.of_a_row(AutoInt(embedding_dim=2, attention_dim=4, num_heads=1, num_layers=1), 3)[0] == 2 * (
         3 * 2 * 16 + 2 * 3 * 3 * 4 + 3 * 4)
+
+
+class Unknown(FM):
+    """A model that no benchmark knows: none takes it for the one that it inherits from."""
+
+
+def test_a_model_that_the_benchmarks_do_not_know_is_unavailable(monkeypatch):
+    with pytest.raises(Unavailable, match="no count of the work for Unknown; there is one for FM, AFM"):
+        work.of_a_row(Unknown(), 3)
+    for settings_of in quality.MODELS.values():
+        with pytest.raises(Unavailable, match="no settings of Unknown"):
+            settings_of("Unknown", {}, None)
+    monkeypatch.setitem(shapes.MODELS, "Unknown", Unknown())
+    assert speed.bound("step", "Unknown", "ml-1m", 1.0, {}) == (
+        "there is no count of the work for Unknown; there is one for FM, AFM, DeepFM, AutoInt")
+
+
+@needs_torch
+def test_a_model_without_a_torch_module_is_unavailable():
+    from benchmarks import torch_models
+    model = Unknown().prepare({"a": [1, 2], "b": [3, 4]}, [0, 1])
+    with pytest.raises(Unavailable, match=r"no torch module for Unknown; there is one for LR, FM.*DeepFM"):
+        torch_models.like(model, model.encoder_.encode({"a": [1], "b": [3]}))
 
 
 def test_clock_counts_nested_calls_once(monkeypatch):

@@ -16,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from models import build_layers
 
 import minictr
+from minictr import layers
 from minictr.estimator.registry import library_models
-from minictr.layers import Dense, PairProduct, named_layers
+from minictr.layers import field_pairs, named_layers
+from minictr.slots import Slots
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -367,24 +370,44 @@ def test_the_speed_of_a_card_is_the_readmes(card):
         assert f"| {row[0]} | {row[column]} |".replace("|  |", "| |") in card_text(card), row[0]
 
 
+def of_pairs(layer):
+    """Each pair's W, h and share in the sum."""
+    (_, P, k), network = layer.cache["pij"].shape, layer.params
+    return P * (network["W"].size + network["h"].size + k)
+
+
+def of_self_attention(layer):
+    """Each field's projections; the scores and the weighted sum of each head."""
+    (_, M, _), (_, H, _, d) = layer.cache["E"].shape, layer.cache["Q"].shape
+    return M * sum(array.size for array in layer.params.values()) + 2 * M * M * H * d
+
+
+MULTIPLICATIONS = {     # of a layer for one row, x = 1, from what its forward pass left behind
+    layers.Embedding: lambda layer: 0, layers.Linear: lambda layer: 0, layers.FactorSum: lambda layer: 0,
+    layers.Dropout: lambda layer: 0, layers.ReLU: lambda layer: 0,
+    layers.MLP: lambda layer: 0,                                  # its parts are layers themselves
+    layers.FMPooling: lambda layer: layer.cache["E"].size + layer.cache["total"].size,        # squares
+    layers.PairProduct: lambda layer: len(field_pairs(layer.cache["E"].shape[1])[0]) * layer.cache["E"].shape[2],
+    layers.AttentionPooling: of_pairs, layers.InteractingLayer: of_self_attention,
+    layers.Dense: lambda layer: layer.params["W"].size,
+    layers.Readout: lambda layer: layer.cache["x"].size,
+}
+
+
 def multiplications(model, M):
-    """Of one row's forward pass, counted from the arrays of the model's layers; M fields with x = 1."""
-    layers = dict(named_layers(model))
-    if "embedding" not in layers:
-        return M
-    k = model.embedding_dim
-    dense = sum(layer.params["W"].size for layer in layers.values() if isinstance(layer, Dense))
-    if isinstance(model, minictr.AFM):
-        assert any(isinstance(layer, PairProduct) for layer in layers.values())
-        P, network = M * (M - 1) // 2, layers["attention"].params
-        return P * (k + network["W"].size + network["h"].size + k) + layers["projection"].params["p"].size
-    if isinstance(model, minictr.AutoInt):
-        projections = sum(array.size for name, layer in layers.items() if name.startswith("interacting_")
-                          for array in layer.params.values())
-        attention = model.num_layers * 2 * M * M * model.num_heads * model.attention_dim
-        return M * projections + attention + layers["readout"].params["w"].size
-    network = dense + layers["mlp.out"].params["w"].size if "mlp" in layers else 0
-    return M * k + k + network
+    """Of one row's forward pass; M fields, whose weighted first-order terms count only where there is nothing else."""
+    model.forward(Slots(np.arange(M)[None], None, np.arange(M)))
+    counts = [(name, layer, MULTIPLICATIONS.get(type(layer))) for name, layer in named_layers(model)]
+    for name, layer, count in counts:
+        assert count, f"say in MULTIPLICATIONS how many times a {type(layer).__name__} multiplies ({name})"
+    return sum(count(layer) for _, layer, count in counts) or M
+
+
+def test_a_layer_of_which_the_multiplications_are_not_known_is_named():
+    model = build_layers(minictr.FM(), 200, 10, np.random.default_rng(0))
+    model.pooling = type("NewPooling", (layers.FMPooling,), {})()
+    with pytest.raises(AssertionError, match=r"how many times a NewPooling multiplies \(pooling\)"):
+        multiplications(model, 10)
 
 
 @every_card
@@ -400,12 +423,11 @@ def test_the_quality_on_a_card_is_that_of_the_long_runs(card):
 @every_card
 def test_the_cost_on_a_card_is_what_the_layers_multiply(card):
     settings = {"embedding_dim": 16} if hasattr(CARDS[card], "embedding_dim") else {}
-    settings |= {"attention_dim": 64} if card == "afm" else {}
+    settings |= {"attention_dim": 64} if card == "afm" else {}    # as in the README's table of speed
     overview = (DOCS / "models" / "README.md").read_text(encoding="utf-8")
     columns = re.findall(r"\]\((\w+)\.md\)", re.search(r"^\| \|.*\[.*$", overview, re.M)[0])
     for M, title in ((10, "multiplications a row, M = 10, k = 16"), (39, "the same, M = 39")):
-        model = CARDS[card](dtype=np.float32, **settings)
-        model.build(200, M, np.random.default_rng(0))
+        model = build_layers(CARDS[card](dtype=np.float32, **settings), 200, M, np.random.default_rng(0))
         count = f"{multiplications(model, M):,}"
         row = re.search(rf"^\| {re.escape(title)} \|(.*)\|$", overview, re.M)[1].split("|")
         assert row[columns.index(card)].strip() == count
