@@ -14,13 +14,14 @@ import minictr  # noqa: E402
 from minictr.estimator.registry import library_models  # noqa: E402
 
 MODELS = {name.lower(): cls for name, cls in library_models().items()}          # as their cards are called
-SETTINGS = {"autoint": {"num_layers": 2}, "deepfm": {"deep_layers": (64, 32)}}  # where the default is too much to draw
+DRAWN = {"num_layers": 2, "deep_layers": (64, 32)}              # of any model: the default is too much to draw
 
 
 def step_of(name):
     """The training step that a card shows: of a small model, on one row of the clicks."""
-    clicks = minictr.datasets.make_clicks(1_000, seed=0)
-    model = MODELS[name](**SETTINGS.get(name, {})).prepare(clicks.X, clicks.y)
+    clicks, cls = minictr.datasets.make_clicks(1_000, seed=0), MODELS[name]
+    drawn = {setting: value for setting, value in DRAWN.items() if getattr(cls, setting, None)}
+    model = cls(**drawn).prepare(clicks.X, clicks.y)
     return minictr.trace(model, clicks.X[:1], clicks.y[:1])
 
 

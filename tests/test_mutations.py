@@ -10,10 +10,11 @@ from functools import partial
 import numpy as np
 import oracles
 import pytest
+from models import MODELS, every_model
 from numpy.testing import assert_allclose
 from oracles import CASES, SLOT_KINDS, draw_model
 
-from minictr import AFM, FM, AutoInt, DeepFM, check_gradients, layers
+from minictr import AFM, FM, LR, AutoInt, DeepFM, check_gradients, layers
 from minictr.layers import (
     InteractingLayer,
     RowGradient,
@@ -79,10 +80,24 @@ def test_every_layer_is_mutated():
     assert {type(draw(name)[0]) for name in THOROUGH} == exported - {layers.Layer}
 
 
-@pytest.mark.parametrize("mutate", [flipped, zeroed, averaged, with_one_entry_off])
+every_mutation = pytest.mark.parametrize("mutate", [flipped, zeroed, averaged, with_one_entry_off])
+
+
+@every_mutation
 @pytest.mark.parametrize("case_name", THOROUGH)
 def test_any_gradient_that_is_changed_is_found_and_named(case_name, mutate):
-    layer, x = draw(case_name)
+    check_that_changes_are_found(*draw(case_name), mutate)
+
+
+@every_mutation
+@every_model
+def test_any_gradient_of_a_model_that_is_changed_is_found_and_named(name, mutate):
+    model, slots, _ = draw_model(name, seed=0)
+    check_that_changes_are_found(model, slots, mutate)
+
+
+def check_that_changes_are_found(layer, x, mutate):
+    """That the gradients of a layer or model are right, and each that is changed is the one that the check names."""
     report = check(layer, x)
     assert report.passed
     right = layer.backward
@@ -429,36 +444,94 @@ def test_a_broken_softmax_backward_is_found(monkeypatch, module, case_name, brok
 # ------------------------------------------------------------------------------- faults in models
 
 
-class DeepFMWithOneTower(DeepFM):
-    tower = None
-
-    def backward(self, ds):
-        dE_deep = self.mlp.backward(ds).reshape(len(ds), -1, self.embedding_dim)
-        dE_FM = self.pooling.backward(np.repeat(ds[:, None], self.embedding_dim, axis=1))
-        self.embedding.backward({"FM": dE_FM, "deep": dE_deep, None: dE_FM + dE_deep}[self.tower])
-        self.linear.backward(ds)
+def lr(self, ds, fault=None):
+    self.linear.backward(-ds if fault == "minus" else ds / len(ds) if fault == "divided by B once more" else ds)
 
 
-class AutoIntPlusWithoutTheFork(AutoInt):
-    def backward(self, ds):
-        mlp, self.mlp = self.mlp, None
-        super().backward(ds)
-        self.mlp = mlp
-        self.mlp.backward(ds)
+def fm(self, ds, fault=None):
+    dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)
+    dE = self.pooling.backward(dpooled)
+    self.embedding.backward(dpooled[:, None] + 0 * dE if fault == "past the pooling" else dE)
+    self.linear.backward(np.ones_like(ds) if fault == "first order without ds" else ds)
+
+
+def afm(self, ds, fault=None):
+    """``past the projection``: as if p were 1."""
+    dpooled = self.projection.backward(ds)
+    if fault == "past the projection":
+        dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)
+    dpij = self.attention.backward(dpooled)
+    if fault == "past the attention":
+        dpij = np.repeat(dpooled[:, None] / dpij.shape[1], dpij.shape[1], axis=1)
+    self.embedding.backward(self.pairs.backward(dpij))
+    self.linear.backward(ds)
+
+
+def autoint(self, ds, fault=None):
+    dE = self.readout.backward(ds).reshape(len(ds), -1, self.num_heads * self.attention_dim)
+    for layer in self.interacting if fault == "layers in the order of forward" else self.interacting[::-1]:
+        dE = layer.backward(dE)
+    if self.mlp:
+        dE_deep = self.mlp.backward(ds).reshape(dE.shape)
+        dE = {None: dE + dE_deep, "fork: deep part forgotten": dE, "fork: attention forgotten": dE_deep}[fault]
+    self.embedding.backward(dE)
+
+
+def deepfm(self, ds, fault=None):
+    dE_deep = self.mlp.backward(ds).reshape(len(ds), -1, self.embedding_dim)
+    dE_FM = self.pooling.backward(np.repeat(ds[:, None], self.embedding_dim, axis=1))
+    self.embedding.backward({"fork: FM forgotten": dE_deep, "fork: deep part forgotten": dE_FM}.get(
+        fault, dE_FM + dE_deep))
+    self.linear.backward(ds)
+
+
+V = "embedding.V"
+MODEL_FAULTS = {        # {class: [(variant, settings, its backward once more, {fault: the gradients that show it})]}
+    LR: [("LR", {}, lr, {"minus": {"linear.w", "linear.w0"}, "divided by B once more": {"linear.w", "linear.w0"}})],
+    FM: [("FM", {}, fm, {"past the pooling": {V}, "first order without ds": {"linear.w", "linear.w0"}})],
+    AFM: [("AFM", {}, afm, {
+        "past the projection": {V, "attention.W", "attention.b", "attention.h"}, "past the attention": {V}})],
+    AutoInt: [
+        # with as many numbers a field everywhere (embedding_dim = H d), so that no shape gives it away
+        ("AutoInt", {"embedding_dim": 4}, autoint, {"layers in the order of forward": {
+            V, *(f"interacting_{layer}.W_{of}" for layer in (1, 2) for of in ("Q", "K", "V", "Res"))}}),
+        ("AutoInt+", {"embedding_dim": 4}, autoint, {
+            "fork: deep part forgotten": {V}, "fork: attention forgotten": {V}})],
+    DeepFM: [("DeepFM", {}, deepfm, {"fork: FM forgotten": {V}, "fork: deep part forgotten": {V}})],
+}
+each_model_with_faults = pytest.mark.parametrize(("name", "settings", "backward", "faults"), [
+    pytest.param(*case, id=case[0]) for cases in MODEL_FAULTS.values() for case in cases])
+
+
+def test_every_model_is_mutated():
+    for name, cls in MODELS.items():
+        assert any(faults for *_, faults in MODEL_FAULTS.get(cls, [])), (
+            f"{name} has no faults: write its backward once more here, with what one could get wrong in it, and enter "
+            f"it in MODEL_FAULTS")
+
+
+def draw_faulty(name, settings, backward, fault):
+    """A variant with another backward pass, and Slots."""
+    model, slots, _ = draw_model(name, seed=0, **settings)
+    model.backward = types.MethodType(with_fault(backward, fault), model)
+    return model, slots
+
+
+@each_model_with_faults
+def test_the_backward_passes_of_models_written_out_here_are_right_without_a_fault(name, settings, backward, faults):
+    assert check(*draw_faulty(name, settings, backward, None)).passed
+
+
+@each_model_with_faults
+def test_a_fault_in_the_backward_pass_of_a_model_is_found(name, settings, backward, faults):
+    for fault, shows_in in faults.items():
+        assert failing(check(*draw_faulty(name, settings, backward, fault))) == shows_in, fault
 
 
 class FMWithoutFirstOrder(FM):
     def backward(self, ds):
         E = self.pooling.cache["E"]
         self.embedding.backward(self.pooling.backward(np.repeat(ds[:, None], E.shape[2], axis=1)))
-
-
-class AFMPastItsProjection(AFM):
-    def backward(self, ds):
-        self.projection.backward(ds)
-        dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)      # as if p were 1
-        self.embedding.backward(self.pairs.backward(self.attention.backward(dpooled)))
-        self.linear.backward(ds)
 
 
 def as_class(cls, name):
@@ -468,42 +541,10 @@ def as_class(cls, name):
     return model, slots, expected
 
 
-@pytest.mark.parametrize(("tower", "found"), [(None, set()), ("FM", {"embedding.V"}), ("deep", {"embedding.V"})])
-def test_a_tower_of_deepfm_that_is_forgotten_is_found(tower, found):
-    model, slots, _ = as_class(DeepFMWithOneTower, "DeepFM")
-    model.tower = tower
-    assert failing(check(model, slots)) == found
-
-
-def test_a_forgotten_fork_of_autoint_plus_is_found():
-    model, slots, _ = as_class(AutoIntPlusWithoutTheFork, "AutoInt+")
-    assert failing(check(model, slots)) == {"embedding.V"}
-
-
 def test_a_forgotten_layer_is_named():
     model, slots, _ = as_class(FMWithoutFirstOrder, "FM")
     with pytest.raises(ValueError, match=r"linear\.w has shape \(9,\), but backward left none"):
         check(model, slots)
-
-
-def test_a_step_past_the_projection_of_afm_is_found():
-    model, slots, _ = as_class(AFMPastItsProjection, "AFM")
-    assert failing(check(model, slots)) == {"embedding.V", "attention.W", "attention.b", "attention.h"}
-
-
-class AutoIntBackwardInForwardOrder(AutoInt):
-    def backward(self, ds):
-        self.interacting.reverse()
-        super().backward(ds)
-        self.interacting.reverse()
-
-
-def test_layers_walked_in_the_order_of_forward_are_found():
-    """With as many numbers a field everywhere (embedding_dim = H d), so that no shape gives it away."""
-    model, slots, _ = draw_model("AutoInt", seed=0, embedding_dim=4)
-    assert check(model, slots).passed
-    model.__class__ = AutoIntBackwardInForwardOrder
-    assert {"embedding.V", "interacting_1.W_V", "interacting_2.W_V"} <= failing(check(model, slots))
 
 
 # ------------------------------------------------------------------------------- what a gradient check cannot see
