@@ -102,13 +102,21 @@ DROPPING = [name for name in KINDS if dropouts(name)]
 ATTENDING = [name for name, cls in MODELS.items() if offers(cls, "attention_weights")]
 
 
-def blocks(name):
-    """The names of the terms that add up to its logit, such as {"fields", "pairs"}; none if it is no such sum."""
-    if not offers(VARIANTS[name][0], "terms"):
-        return set()
+def run_forward(name):
+    """The variant after a forward pass of two rows of three fields."""
     model = build_layers(small(name), 9, 3, np.random.default_rng(0))
     model.forward(Slots([[0, 3, 6], [1, 4, 7]], None, [0, 1, 2]))
-    return set(model.terms())
+    return model
+
+
+def blocks(name):
+    """The names of the terms that add up to its logit, such as {"fields", "pairs"}; none if it is no such sum."""
+    return set(run_forward(name).terms()) if offers(VARIANTS[name][0], "terms") else set()
+
+
+def attention_of(name):
+    """The names of its attention weights, {"pairs"} or {"layer 1", "layer 2", ...}; none if it has no attention."""
+    return set(run_forward(name).attention_weights()) if offers(VARIANTS[name][0], "attention_weights") else set()
 
 
 BEYOND = [name for name in MODELS if blocks(name) != {"fields"}]

@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from models import ATTENDING, MODELS, every_model, sized, small
 from tables import FIELDS, mixed_table
 
 from minictr import (
@@ -19,7 +20,6 @@ from minictr import (
     LR,
     AutoInt,
     Categorical,
-    DeepFM,
     datasets,
     explain,
     losses,
@@ -42,17 +42,13 @@ from minictr.layers import (
 from minictr.slots import Slots
 
 pytestmark = pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
-MODELS = {"LR": LR(), "FM": FM(embedding_dim=3), "AFM": AFM(embedding_dim=3, attention_dim=4),
-          "AutoInt": AutoInt(embedding_dim=3, attention_dim=2, num_layers=1), "DeepFM": DeepFM(embedding_dim=3)}
-every_model = pytest.mark.parametrize("name", MODELS)
-
 
 def table(n_rows=300, seed=0):
     return mixed_table(n_rows, seed)
 
 
 def make(name, **settings):
-    return MODELS[name].clone().set_params(**{"fields": FIELDS, "epochs": 2, **settings})
+    return sized(name, FIELDS, **{"embedding_dim": 3, "fields": FIELDS, "epochs": 2, **settings})
 
 
 def some_ratings(n_ratings=1_500, seed=0):
@@ -110,7 +106,7 @@ def test_attention_is_not_only_that_of_the_last_batch(monkeypatch):
     assert np.abs(whole - parts[-1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["AFM", "AutoInt"])
+@pytest.mark.parametrize("name", ATTENDING)
 def test_attention_comes_out_by_one_call_with_the_names_of_the_fields(name):
     """shenweichen/DeepCTR#10 and #110, reczoo/FuxiCTR: edit the installed source, or it is dropped altogether."""
     X, y = table()
@@ -195,8 +191,9 @@ def test_there_is_no_second_sigmoid():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"a": rng.integers(0, 4, 3_000), "b": rng.integers(0, 4, 3_000)})
     y = (rng.random(3_000) < 0.19).astype(int)
-    for model in (LR(), FM(), DeepFM(deep_layers=(8,))):
-        p = model.set_params(epochs=5, learning_rate=0.01).fit(X, y).predict_proba(X)[:, 1]
+    for name in MODELS:
+        model = sized(name, X, epochs=5, learning_rate=0.01)
+        p = model.fit(X, y).predict_proba(X)[:, 1]
         assert p.mean() == pytest.approx(y.mean(), rel=0.04)
     s = np.array([-800.0, 0.0, 800.0])
     assert losses.LogLoss().forward(s, np.array([1.0, 0.0, 0.0])) == pytest.approx((800 + np.log(2) + 800) / 3)
@@ -450,7 +447,7 @@ def test_ids_above_2_to_the_24_stay_apart(name, dtype):
     """DeepCTR-Torch: ids go through float32, where 2^24 and 2^24 + 1 are the same number."""
     ids = np.array([2**24, 2**24 + 1] * 30, dtype)
     X = pd.DataFrame({"id": ids, "b": ["x", "y", "z"] * 20})
-    model = MODELS[name].clone().set_params(fields=[Categorical("id"), "b"], epochs=30, learning_rate=0.1).fit(
+    model = sized(name, X, fields=[Categorical("id"), "b"], epochs=30, learning_rate=0.1).fit(
         X, (ids == 2**24).astype(int))
     assert model.predict(X).tolist() == (ids == 2**24).astype(int).tolist()
 
@@ -529,7 +526,7 @@ def test_the_vector_of_a_multi_valued_field_is_a_mean_not_a_sum():
 def test_text_goes_into_every_model(name):
     """DeepCTR-Torch rejects strings; its hashing only prints a notice."""
     X = pd.DataFrame({"a": ["x", "y", "z"] * 20, "b": ["ü", ""] * 30})
-    assert MODELS[name].clone().set_params(epochs=1).fit(X, [0, 1] * 30).predict(X).shape == (60,)
+    assert small(name, X, epochs=1).fit(X, [0, 1] * 30).predict(X).shape == (60,)
 
 
 def test_autoint_needs_no_embedding_dim_that_the_heads_divide():
@@ -545,7 +542,7 @@ def test_one_field_is_a_clear_error_for_afm():
         AFM(fields=["user"]).fit(X, y)
 
 
-@pytest.mark.parametrize("name", ["FM", "AFM"])
+@every_model
 def test_one_row_can_be_predicted_by_the_names_of_its_fields(name):
     """reczoo/FuxiCTR: two YAML files and a data pipeline; no prediction of a single named row."""
     X, y = table()
@@ -587,8 +584,8 @@ def test_an_unknown_id_is_not_0():
 def test_recommend_leaves_out_what_was_seen():
     """CoreRec 0.6.0: the deep models exclude nothing; DeepFM's exclude_seen=True is dead code."""
     ratings = some_ratings()
-    for model in (FM(epochs=1), DeepFM(epochs=1), AutoInt(epochs=1, num_layers=1), AFM(epochs=1)):
-        model.fit(**ratings)
+    for name in MODELS:
+        model = sized(name, ["user_id", "item_id"], epochs=1).fit(**ratings)
         for user in range(1, 15):
             seen = set(ratings["item_ids"][ratings["user_ids"] == user])
             assert not seen & set(model.recommend(user, 60))
@@ -621,7 +618,7 @@ def test_not_everybody_gets_the_same_list():
 @every_model
 def test_a_second_fit_on_the_same_object_works(name):
     """CoreRec 0.6.0: a second fit of DeepFM crashes, because the fields' sizes were appended, and leaves it broken."""
-    model = MODELS[name].clone().set_params(epochs=1)
+    model = small(name, ["user_id", "item_id"], epochs=1)
     data = datasets.make_ratings(80, 60, 1_500)
     for _ in range(2):
         model.fit(**some_ratings(), user_features=data["users"][["user_id", "gender"]])
@@ -633,7 +630,8 @@ def test_a_second_fit_on_the_same_object_works(name):
 def test_a_user_without_side_features_is_no_trouble(name):
     """CoreRec 0.6.0: one user without side features, and NumPy complains of an inhomogeneous array."""
     users = datasets.make_ratings(80, 60, 1_500)["users"][["user_id", "gender", "zip_code"]]
-    model = MODELS[name].clone().set_params(epochs=1).fit(**some_ratings(), user_features=users[users["user_id"] != 5])
+    model = small(name, ["user_id", "item_id"], epochs=1).fit(
+        **some_ratings(), user_features=users[users["user_id"] != 5])
     assert 1 < model.predict(5, 1) < 5 and len(model.recommend(5, 3)) == 3
 
 
@@ -650,9 +648,9 @@ def test_many_pairs_are_predicted_at_once(monkeypatch):
 
 def test_recommend_and_save_are_methods_of_every_model():
     """CoreRec sandbox: recommend and save are defined inside fit after its return; two classes cannot be made."""
-    for model in MODELS.values():
+    for name in MODELS:
         for method in ("fit", "predict", "batch_predict", "recommend", "save", "load", "partial_fit"):
-            assert callable(getattr(model.clone(), method))
+            assert callable(getattr(small(name), method))
 
 
 def test_forward_returns_its_output():

@@ -12,18 +12,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from models import BEYOND, MODELS, attention_of, blocks, small
 from tables import FIELDS, mixed_table
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, explain, metrics
+from minictr import FM, explain, metrics
 from minictr.app import cli
 from minictr.app.page import SCRIPT
 from minictr.app.report import write_report
 from minictr.app.scores import bootstrap
 from minictr.app.table_files import read_table
 
-MODELS = {"LR": LR(), "FM": FM(embedding_dim=3), "AFM": AFM(embedding_dim=3, attention_dim=4),
-          "DeepFM": DeepFM(embedding_dim=3, deep_layers=(5,)),
-          "AutoInt": AutoInt(embedding_dim=3, attention_dim=2, num_layers=2, num_heads=2)}
 VOID = {"meta", "img", "input", "br"}
 EVIL = "<script>alert(1)</script>"
 
@@ -70,7 +68,7 @@ class Page(HTMLParser):
 def fitted(name, task="binary", fields=FIELDS, n_rows=120):
     X, y = mixed_table(n_rows)
     y = y if task == "binary" else X["price"].to_numpy()
-    return MODELS[name].clone().set_params(fields=fields, epochs=1).fit(X, y), X, y
+    return small(name, fields, fields=fields, epochs=1).fit(X, y), X, y
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +106,13 @@ def test_the_page_is_whole_and_needs_nothing_else(written, name, task):
     assert not re.search(r"https?://|url\(|@import", text) and len(text) < 1_500_000
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert ids == [a["href"][1:] for tag, a in page.tags if tag == "a"] and len(ids) == 5
-    for word, there in (("Self-attention", name == "AutoInt"), ("Interaction effect", name in ("AutoInt", "DeepFM")),
-                        ("Top pairs", name != "LR"), ("Calibration", task == "binary"),
+    attention, terms = attention_of(name), blocks(name)
+    for word, there in (("Self-attention", "layer 1" in attention),
+                        ("Interaction effect", not terms <= {"fields", "pairs"} or not terms),
+                        ("Top pairs", name in BEYOND), ("Calibration", task == "binary"),
                         ("AUC", task == "binary"), ("RMSE", task == "regression"),
-                        ("No target", task == "no target"), ("of the terms of pairs alone", name == "DeepFM")):
+                        ("No target", task == "no target"),
+                        ("of the terms of pairs alone", {"pairs", "deep part"} <= terms)):
         assert (word in page.text) == there, word
     assert page.scripts == [SCRIPT] and "</" not in SCRIPT
 

@@ -8,6 +8,7 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from models import ATTENDING, KINDS, MODELS, blocks, small
 from tables import FIELDS, mixed_table
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, NotFittedError, Numerical, datasets, explain, training
@@ -314,9 +315,9 @@ def test_ratings_models_can_be_explained():
 
 def test_models_without_attention_say_so():
     X, y = table(50)
-    for model in (LR(fields=FIELDS, epochs=1), FM(fields=FIELDS, epochs=1), DeepFM(fields=FIELDS, epochs=1)):
-        with pytest.raises(TypeError, match=f"{type(model).__name__} has no attention; AFM and AutoInt do"):
-            explain.attention(model.fit(X, y), X)
+    for name in set(MODELS) - set(ATTENDING):
+        with pytest.raises(TypeError, match=f"{name} has no attention; .*AFM.* and .* do"):
+            explain.attention(small(name, FIELDS, fields=FIELDS, epochs=1).fit(X, y), X)
 
 
 @pytest.mark.parametrize("function", [explain.contributions, explain.pair_importance])
@@ -334,10 +335,12 @@ def test_lr_has_no_pairs():
 
 def test_before_fit():
     X, _ = table(5)
-    for function, model in ((explain.attention, AFM()), (explain.attention, AutoInt()), (explain.contributions, LR()),
-                            (explain.contributions, FM()), (explain.pair_importance, AFM())):
-        with pytest.raises(NotFittedError, match="not fitted"):
-            function(model, X)
+    for name in MODELS:
+        for function, there in ((explain.attention, name in ATTENDING), (explain.contributions, blocks(name)),
+                                (explain.pair_importance, "pairs" in blocks(name))):
+            if there:
+                with pytest.raises(NotFittedError, match="not fitted"):
+                    function(small(name), X)
 
 
 @pytest.mark.parametrize("function", [explain.attention, explain.contributions, explain.pair_importance])
@@ -669,14 +672,14 @@ def test_pair_importance_of_a_deepfm_says_what_it_leaves_out():
     assert explain.pair_importance(shaken(FM(embedding_dim=3)), X).attrs["note"] is None
 
 
-@given(name=st.sampled_from(["LR", "FM", "AFM", "DeepFM"]), dtype=st.sampled_from(["float32", "float64"]),
+@given(name=st.sampled_from([name for name in KINDS if blocks(name)]), dtype=st.sampled_from(["float32", "float64"]),
        chosen=st.lists(st.sampled_from([0, 1, 2, 3]), min_size=2, max_size=4, unique=True), n_rows=st.integers(1, 40),
        seed=st.integers(0, 99))
 @examples(30)
 @pytest.mark.filterwarnings("ignore:two fields make one pair:UserWarning")
 def test_contributions_add_up_whatever_the_fields_and_shapes(name, dtype, chosen, n_rows, seed):
-    model = {"LR": LR, "FM": FM, "AFM": AFM, "DeepFM": lambda **more: DeepFM(deep_layers=(3,), **more)}[name](
-        dtype=dtype, fields=[FIELDS[i] for i in chosen], epochs=1)
+    fields = [FIELDS[i] for i in chosen]
+    model = small(name, fields, dtype=dtype, fields=fields, epochs=1)
     X, y = table(50, seed)
     model.fit(X, y)
     rng = np.random.default_rng(seed)

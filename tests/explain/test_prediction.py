@@ -6,22 +6,18 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from models import ATTENDING, MODELS, attention_of, blocks, every_model, small
 from tables import FIELDS, mixed_table
 
-from minictr import AFM, FM, LR, AutoInt, Categorical, DeepFM, MultiValued, NotFittedError, Numerical, explain
+from minictr import FM, Categorical, MultiValued, NotFittedError, Numerical, explain
 from minictr.explain import prediction as module
 from minictr.layers import parameters, sigmoid
-
-MODELS = {"LR": LR(), "FM": FM(embedding_dim=3), "AFM": AFM(embedding_dim=3, attention_dim=4),
-          "DeepFM": DeepFM(embedding_dim=3, deep_layers=(5,)),
-          "AutoInt": AutoInt(embedding_dim=3, attention_dim=2, num_layers=2, num_heads=2)}
-every_model = pytest.mark.parametrize("name", MODELS)
 
 
 def shaken(name, fields=FIELDS, task="binary", seed=0):
     """A model with weights so large that no effect is nearly 0."""
     X, y = mixed_table(200)
-    model = MODELS[name].clone().set_params(fields=fields, epochs=1, dtype="float64")
+    model = small(name, fields, fields=fields, epochs=1, dtype="float64")
     model.fit(X, y if task == "binary" else X["price"])
     rng = np.random.default_rng(seed)
     for array in parameters(model).values():
@@ -53,13 +49,13 @@ def test_terms_lead_from_the_average_to_the_prediction(name, task):
     assert terms["value"].iloc[0] == pytest.approx(model.decision_function(X).mean())
     assert explanation.prediction == pytest.approx(predicted(model, one)[0])
     assert explanation.average == pytest.approx(predicted(model, X).mean())
-    assert terms.attrs["task"] == task and terms.attrs["exact"] == (name != "AutoInt")
+    assert terms.attrs["task"] == task and terms.attrs["exact"] == bool(blocks(name))
     assert terms.attrs["unit"] == ("log-odds" if task == "binary" else "units of the target")
     assert explanation.unit == ("probability" if task == "binary" else "units of the target")
     assert terms["value"][1:].abs().max() > 0.05
 
 
-@pytest.mark.parametrize("name", ["LR", "FM", "AFM", "DeepFM"])
+@pytest.mark.parametrize("name", [name for name in MODELS if blocks(name)])
 def test_terms_are_contributions_less_their_mean_over_the_background(name):
     model = shaken(name)
     explanation, X, _ = explained(model)
@@ -205,8 +201,8 @@ def test_the_text_says_what_the_tables_hold(name):
     first = text.split("changes most:\n")[1].splitlines()[0]
     assert f"with {strongest['field']} = {strongest['instead']} instead of {strongest['now']}" in first
     assert ("To the other side of 0.5" in text) == explanation.counterfactuals["crosses"].any()
-    assert ("exact sum" in text) == (name != "AutoInt")
-    assert ("looked" in text) == (name in ("AFM", "AutoInt")) and ("residuals" in text) == (name == "AutoInt")
+    assert ("exact sum" in text) == bool(blocks(name))
+    assert ("looked" in text) == (name in ATTENDING) and ("residuals" in text) == ("layer 1" in attention_of(name))
     assert "others (" in explanation.text(top=1) and max(map(len, text.splitlines())) < 160
 
 

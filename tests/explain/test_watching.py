@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from models import ATTENDING, dropouts, small
 from PIL import Image
 from tables import FIELDS, mixed_table
 
@@ -37,12 +38,12 @@ def test_after_epoch_sees_each_line_of_the_history_and_the_model_of_that_epoch()
     assert not np.array_equal(watch.predictions[0], watch.predictions[1])
 
 
-@pytest.mark.parametrize("kind", [AFM, AutoInt])
-def test_watching_changes_no_weight(kind):
+@pytest.mark.parametrize("name", ATTENDING)
+def test_watching_changes_no_weight(name):
     X, y = mixed_table(300)
-    settings = {"fields": FIELDS, "epochs": 3, "dropout": 0.2}
-    watched = kind(**settings).fit(X, y, after_epoch=explain.AttentionOverEpochs(X))
-    alone = kind(**settings).fit(X, y)
+    settings = {"fields": FIELDS, "epochs": 3, **dropouts(name, 0.2)}
+    watched = small(name, FIELDS, **settings).fit(X, y, after_epoch=explain.AttentionOverEpochs(X))
+    alone = small(name, FIELDS, **settings).fit(X, y)
     for name, array in parameters(alone).items():
         np.testing.assert_array_equal(parameters(watched)[name], array)
 

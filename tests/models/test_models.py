@@ -1,4 +1,4 @@
-"""The five models: gradients, the papers' equations and parameter counts, starts, options, wrong settings."""
+"""The models: gradients, the papers' equations and parameter counts, starts, options, wrong settings."""
 
 import dataclasses
 import inspect
@@ -8,6 +8,19 @@ from itertools import combinations, pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from models import (
+    DROPPING,
+    KINDS,
+    MODELS,
+    blocks,
+    build_layers,
+    dropouts,
+    has_norm,
+    layers_of,
+    sized,
+    small,
+    takes,
+)
 
 from minictr import (
     AFM,
@@ -22,29 +35,27 @@ from minictr import (
     check_gradients,
     datasets,
 )
+from minictr.checks import COUNT, SHARE_DROPPED
 from minictr.layers import BatchNorm, Dropout, named_layers, parameters, sigmoid
 from minictr.slots import Slots
 
+
 # Small, but with every part of a model in use.
-MODELS = {
-    "LR": lambda **more: LR(**more),
-    "FM": lambda **more: FM(**{"embedding_dim": 3, **more}),
-    "AFM": lambda **more: AFM(**{"embedding_dim": 3, "attention_dim": 4, **more}),
-    "AutoInt": lambda **more: AutoInt(**{"embedding_dim": 3, "attention_dim": 2, "num_layers": 2, **more}),
-    "AutoInt+": lambda **more: AutoInt(
-        **{"embedding_dim": 3, "attention_dim": 2, "num_layers": 2, "deep_layers": (5, 4), **more}),
-    "AutoInt official": lambda **more: AutoInt.official_code(
-        **{"embedding_dim": 3, "attention_dim": 2, "num_layers": 2, **more}),
-    "AutoInt+ use_bn first_order": lambda **more: AutoInt(
-        **{"embedding_dim": 3, "attention_dim": 2, "num_layers": 1, "deep_layers": (4,), "use_bn": True,
-           "first_order": True, **more}),
-    "DeepFM": lambda **more: DeepFM(**{"embedding_dim": 3, "deep_layers": (5, 4), **more}),
-    "DeepFM use_bn": lambda **more: DeepFM(**{"embedding_dim": 3, "deep_layers": (5, 4), "use_bn": True, **more}),
-}
-every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def maker(name):
+    """What makes the variant, for fields, for the columns of a table, or for slots alone."""
+    def make(fields=None, columns=None, **settings):
+        own = small(name)
+        sizes = {size: value for size, value in (("embedding_dim", 3), ("attention_dim", 2)) if hasattr(own, size)}
+        return small(name, columns if fields is None else fields, **{**sizes, "fields": fields, **settings})
+
+    return make
+
+
+CASES = {name: maker(name) for name in [*KINDS, "AutoInt-official"]}
+every_model = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 # With batch norm or layer norm the tiny vectors of the start are blown up to size 1, so that the random read-out
 # shows from the first row on.
-NORMALISED = {"AutoInt official", "AutoInt+ use_bn first_order", "DeepFM use_bn"}
+NORMALISED = {name for name in CASES if has_norm(name)}
 
 
 def mixed_slots(B=6, seed=0):
@@ -65,7 +76,7 @@ def mixed_slots(B=6, seed=0):
 
 def built(model, slots, n=14, seed=0):
     """The model with layers for these slots, every parameter random and well away from a ReLU's kink."""
-    model.build(n, slots.n_fields, np.random.default_rng(seed))
+    build_layers(model, n, slots.n_fields, np.random.default_rng(seed))
     rng = np.random.default_rng(seed + 1)
     for array in parameters(model).values():
         array[...] = rng.normal(0, 0.7, array.shape)
@@ -106,16 +117,10 @@ def test_backward_is_the_derivative_of_forward(make, training):
     assert {line["name"] for line in report.arrays} == set(parameters(model))
 
 
-@pytest.mark.parametrize("model", [
-    FM(embedding_dim=3, dropout=0.4, dtype="float64"),
-    AFM(embedding_dim=3, attention_dim=4, dropout=0.4, attention_dropout=0.3, dtype="float64"),
-    AutoInt(embedding_dim=3, attention_dim=2, num_layers=2, dropout=0.3, embedding_dropout=0.3, deep_layers=(5,),
-            deep_dropout=0.4, dtype="float64"),
-    DeepFM(embedding_dim=3, deep_layers=(5, 4), dropout=0.4, dtype="float64"),
-], ids=lambda model: type(model).__name__)
-def test_backward_is_the_derivative_of_forward_with_dropout(model):
+@pytest.mark.parametrize("name", DROPPING)
+def test_backward_is_the_derivative_of_forward_with_dropout(name):
     slots = mixed_slots()
-    built(model, slots)
+    model = built(CASES[name](dtype="float64", **dropouts(name, 0.4)), slots)
     set_training(model)
     forward = model.forward
 
@@ -239,7 +244,8 @@ def autoint_by_loops(p, slots, b, H=2, d=2, layers=2):
 
 
 def autoint_plus_by_loops(p, slots, b):
-    return autoint_by_loops(p, slots, b) + mlp_by_loops(p, np.concatenate(vectors(p["embedding.V"], slots, b)), 2)
+    a0 = np.concatenate(vectors(p["embedding.V"], slots, b))
+    return autoint_by_loops(p, slots, b, layers=1) + mlp_by_loops(p, a0, 2)
 
 
 def deepfm_by_loops(p, slots, b):
@@ -253,7 +259,7 @@ def deepfm_by_loops(p, slots, b):
     ("AutoInt+", autoint_plus_by_loops), ("DeepFM", deepfm_by_loops)])
 def test_forward_is_the_papers_equation(name, by_loops):
     slots = mixed_slots()
-    model = built(MODELS[name](dtype="float64"), slots)
+    model = built(CASES[name](dtype="float64"), slots)
     expected = [by_loops(parameters(model), slots, b) for b in range(len(slots))]
     np.testing.assert_allclose(model.forward(slots), expected, rtol=1e-11, atol=1e-12)
 
@@ -326,11 +332,11 @@ def test_one_batch_of_32_can_be_learned_by_heart(make):
     assert loss < 1e-3
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CASES)
 def test_the_first_loss_is_the_entropy_of_the_base_rate(name):
     """The bias starts at the base rate's logit: training does not begin by learning it."""
     X, y = mixed_table(300)
-    model = MODELS[name](fields=FIELDS).prepare(X, y)
+    model = CASES[name](fields=FIELDS).prepare(X, y)
     if name in NORMALISED:
         for name, array in parameters(model).items():
             if name.endswith(("readout.w", "mlp.out.w")):
@@ -341,11 +347,11 @@ def test_the_first_loss_is_the_entropy_of_the_base_rate(name):
     assert model.train_step(X, y) == pytest.approx(entropy, abs=2e-3)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CASES)
 def test_the_first_loss_of_a_regression_is_the_variance(name):
     X, _ = mixed_table(300)
     y = 3.0 + X["price"].to_numpy()
-    model = MODELS[name](fields=FIELDS, task="regression").prepare(X, y)
+    model = CASES[name](fields=FIELDS, task="regression").prepare(X, y)
     if name in NORMALISED:
         for name, array in parameters(model).items():
             if name.endswith(("readout.w", "mlp.out.w")):
@@ -357,7 +363,7 @@ def test_the_first_loss_of_a_regression_is_the_variance(name):
 def test_the_mean_prediction_is_the_base_rate_after_training(make):
     """A sigmoid in the model as well as in the loss would move it far away (d2l-ai/d2l-en#1360)."""
     clicks = datasets.make_clicks(1_000, seed=2)
-    model = make(learning_rate=0.02, epochs=30, batch_size=1_000).fit(clicks.X, clicks.y)
+    model = make(columns=clicks.X, learning_rate=0.02, epochs=30, batch_size=1_000).fit(clicks.X, clicks.y)
     model.optimizer_.learning_rate = 0.001
     for _ in range(40):
         model.partial_fit(clicks.X, clicks.y)           # small steps, to end at a minimum rather than beside it
@@ -429,7 +435,7 @@ def test_frozen_arrays_stay_as_they_are_to_the_bit():
 @pytest.mark.parametrize("frozen", ["attention", "attention.W", "projection.p", "linear.w0"])
 def test_freeze_takes_layers_and_single_parameters(frozen):
     X, y = mixed_table()
-    model = MODELS["AFM"](fields=FIELDS, freeze=(frozen,), epochs=2, learning_rate=0.05)
+    model = CASES["AFM"](fields=FIELDS, freeze=(frozen,), epochs=2, learning_rate=0.05)
     start = {name: array.copy() for name, array in parameters(model.prepare(X, y)).items()}
     model.fit(X, y)
     for name, array in parameters(model).items():
@@ -492,7 +498,7 @@ def two_field_table(n_rows=200):
 
 def test_one_pair_is_warned_about_once_in_each_fit():
     X, y = two_field_table()
-    model = MODELS["AFM"](epochs=2)
+    model = CASES["AFM"](epochs=2)
     for _ in range(2):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -506,7 +512,7 @@ def test_one_pair_is_warned_about_once_in_each_fit():
 
 def test_one_pair_leaves_the_attention_net_untouched():
     X, y = two_field_table()
-    model = MODELS["AFM"](epochs=3, learning_rate=0.1)
+    model = CASES["AFM"](epochs=3, learning_rate=0.1)
     with pytest.warns(UserWarning, match="one pair"):
         start = {name: array.copy() for name, array in parameters(model.prepare(X, y)).items()}
     with pytest.warns(UserWarning, match="one pair"):
@@ -520,7 +526,7 @@ def test_three_fields_need_no_warning():
     X, y = mixed_table(100)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        MODELS["AFM"](epochs=1, fields=FIELDS[:3]).fit(X, y)
+        CASES["AFM"](epochs=1, fields=FIELDS[:3]).fit(X, y)
 
 
 def test_one_field_has_no_pair():
@@ -529,10 +535,10 @@ def test_one_field_has_no_pair():
         AFM().fit(X[["user"]], y)
 
 
-@pytest.mark.parametrize("make", [MODELS["LR"], MODELS["FM"], MODELS["AutoInt"], MODELS["DeepFM"]])
-def test_the_other_models_take_one_field(make):
+@pytest.mark.parametrize("name", [name for name in KINDS if takes(name, 1)])
+def test_the_other_models_take_one_field(name):
     X, y = two_field_table()
-    assert make(epochs=1).fit(X[["user"]], y).predict_proba(X).shape == (len(X), 2)
+    assert CASES[name](epochs=1).fit(X[["user"]], y).predict_proba(X).shape == (len(X), 2)
 
 
 # --------------------------------------------------------------------------------------- where dropout is
@@ -561,13 +567,13 @@ def test_attention_dropout_of_afm_is_on_the_attention_weights():
     np.testing.assert_allclose(model.attention.cache["aij"].sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("model, option", [
-    (FM(embedding_dim=3), "dropout"), (AFM(embedding_dim=3), "dropout"), (AFM(embedding_dim=3), "attention_dropout"),
-    (AutoInt(), "dropout"), (AutoInt(), "embedding_dropout"), (AutoInt(deep_layers=(8,)), "deep_dropout"),
-    (DeepFM(), "dropout")], ids=lambda value: value if isinstance(value, str) else type(value).__name__)
-def test_dropout_works_while_training_and_only_then(model, option):
+@pytest.mark.parametrize("name, option", [
+    (name, option) for name in DROPPING for option in dropouts(name)
+    if not small(name).whole_batch_only                           # batch norm learns from what it is shown
+    and any(getattr(layer, "rate", 0) for layer in layers_of(small(name, **{option: 0.5})))])
+def test_dropout_works_while_training_and_only_then(name, option):
     slots = mixed_slots(20)
-    model = built(model.clone().set_params(**{option: 0.5}), slots)
+    model = built(sized(name, **{option: 0.5}), slots)
     plain = model.forward(slots)
     np.testing.assert_array_equal(model.forward(slots), plain)
     set_training(model)
@@ -645,8 +651,8 @@ def test_official_code_is_a_preset_that_can_be_changed():
 
 def test_autoint_plus_adds_the_logits():
     slots = mixed_slots()
-    plus = built(MODELS["AutoInt+"](dtype="float64"), slots)
-    alone = with_weights_of(built(MODELS["AutoInt"](dtype="float64"), slots), plus)
+    plus = built(CASES["AutoInt+"](dtype="float64"), slots)
+    alone = with_weights_of(built(CASES["AutoInt"](num_layers=1, dtype="float64"), slots), plus)
     E = plus.embedding.forward(slots)
     np.testing.assert_allclose(
         plus.forward(slots), alone.forward(slots) + plus.mlp.forward(E.reshape(len(E), -1)), rtol=1e-12)
@@ -656,7 +662,7 @@ def test_autoint_plus_adds_the_logits():
 
 def test_deepfm_with_an_idle_mlp_is_an_fm():
     slots = mixed_slots()
-    deep = built(MODELS["DeepFM"](dtype="float64"), slots)
+    deep = built(CASES["DeepFM"](dtype="float64"), slots)
     fm = built(FM(embedding_dim=3, dtype="float64"), slots)
     fm.embedding.params["V"][...] = deep.embedding.params["V"]
     fm.linear.params["w"][...] = deep.linear.params["w"]
@@ -666,14 +672,14 @@ def test_deepfm_with_an_idle_mlp_is_an_fm():
 
 
 def test_batch_norm_is_off_unless_asked_for():
-    assert layer_names(built(MODELS["DeepFM"](), mixed_slots()), BatchNorm) == []
-    assert layer_names(built(MODELS["DeepFM use_bn"](), mixed_slots()), BatchNorm) == ["mlp.norm_1", "mlp.norm_2"]
+    assert layer_names(built(CASES["DeepFM"](), mixed_slots()), BatchNorm) == []
+    assert layer_names(built(CASES["DeepFM-bn"](), mixed_slots()), BatchNorm) == ["mlp.norm_1", "mlp.norm_2"]
     assert inspect.signature(DeepFM).parameters["use_bn"].default is False
 
 
 def test_batch_norm_predicts_with_what_it_saw_in_training():
     X, y = mixed_table()
-    model = MODELS["DeepFM use_bn"](fields=FIELDS, epochs=3).fit(X, y)
+    model = CASES["DeepFM-bn"](fields=FIELDS, epochs=3).fit(X, y)
     for norm in model.mlp.norm:
         assert np.abs(norm.state["mean"]).max() > 0 and not norm.training
     before = [norm.state["mean"].copy() for norm in model.mlp.norm]
@@ -702,7 +708,7 @@ def step_of_reg(make, reg, X, y):
 def test_reg_of_afm_is_on_w_alone():
     """Xiao et al. 2017, eq. 8: sum of errors + lambda ||W||^2, here divided by the B rows of the batch."""
     X, y = mixed_table(20)
-    _, start, steps = step_of_reg(MODELS["AFM"], 0.7, X, y)
+    _, start, steps = step_of_reg(CASES["AFM"], 0.7, X, y)
     for name, step in steps.items():
         expected = -2 * 0.7 / 20 * start[name] if name == "attention.W" else np.zeros_like(step)
         np.testing.assert_allclose(step, expected, rtol=1e-9, atol=1e-14, err_msg=name)
@@ -711,7 +717,7 @@ def test_reg_of_afm_is_on_w_alone():
 @pytest.mark.parametrize("name", ["DeepFM", "AutoInt+"])
 def test_reg_of_a_deep_model_is_on_its_hidden_layers(name):
     X, y = mixed_table(20)
-    _, start, steps = step_of_reg(MODELS[name], 0.7, X, y)
+    _, start, steps = step_of_reg(CASES[name], 0.7, X, y)
     for name, step in steps.items():
         hidden = name in ("mlp.dense_1.W", "mlp.dense_2.W")
         expected = -2 * 0.7 / 20 * start[name] if hidden else np.zeros_like(step)
@@ -725,7 +731,7 @@ def test_reg_of_tables_counts_every_look_up(name, tables):
     Slots of weight 0 only fill up the rows of a multi-valued field: they look nothing up.
     """
     X, y = mixed_table(20)
-    model, start, steps = step_of_reg(MODELS[name], 0.7, X, y)
+    model, start, steps = step_of_reg(CASES[name], 0.7, X, y)
     slots = model.encoder_.encode(X)
     times = np.bincount(slots.ids[slots.x != 0], minlength=model.encoder_.n_ids)
     assert times.max() > 1
@@ -737,7 +743,7 @@ def test_reg_of_tables_counts_every_look_up(name, tables):
 
 
 def test_reg_is_off_by_default():
-    assert all(cls().reg == 0 for cls in (LR, FM, AFM, AutoInt, DeepFM))
+    assert all(cls().reg == 0 for cls in MODELS.values())
 
 
 # --------------------------------------------------------------------------------------- wrong settings
@@ -745,16 +751,15 @@ def test_reg_is_off_by_default():
 WRONG = [
     *[(FM, {name: value}) for name in ("epochs", "batch_size", "patience", "embedding_dim")
       for value in (0, -1, 1.5, "3", None, True)],
-    *[(cls, {name: 0}) for cls, name in ((AFM, "attention_dim"), (AutoInt, "attention_dim"), (AutoInt, "num_heads"),
-                                         (AutoInt, "num_layers"))],
+    *[(cls, {name: 0}) for cls in MODELS.values() for name, check in vars(cls).get("checks", {}).items()
+      if check is COUNT and (cls, name) != (FM, "embedding_dim")],
     *[(FM, {"learning_rate": value}) for value in (0, -0.1, float("nan"), float("inf"), "fast", None)],
     *[(FM, {"reg": value}) for value in (-1, float("nan"), float("inf"), "much", None)],
     *[(FM, {"dtype": value}) for value in ("float16", np.float32, None)],
     *[(FM, {"optimizer": value}) for value in ("rmsprop", None)],
     *[(FM, {"task": value}) for value in ("clicks", None)],
-    *[(cls, {name: value}) for cls, name in (
-        (FM, "dropout"), (AFM, "dropout"), (AFM, "attention_dropout"), (AutoInt, "dropout"),
-        (AutoInt, "embedding_dropout"), (DeepFM, "dropout")) for value in (1, -0.1, float("nan"))],
+    *[(cls, {name: value}) for cls in MODELS.values() for name, check in vars(cls).get("checks", {}).items()
+      if check is SHARE_DROPPED for value in (1, -0.1, float("nan"))],
     (FM, {"dropout": "half"}),
     (AutoInt, {"deep_dropout": 1.0, "deep_layers": (8,)}),
     *[(DeepFM, {"deep_layers": value}) for value in ((0,), (8, -1), (2.5,), ("8",), 8, None)],
@@ -795,7 +800,7 @@ def test_numpy_numbers_are_fine_as_settings(settings):
 
 
 def test_unknown_and_positional_arguments_are_refused():
-    for cls in (LR, FM, AFM, AutoInt, DeepFM):
+    for cls in MODELS.values():
         with pytest.raises(TypeError, match="embed_dim"):
             cls(embed_dim=3)
         with pytest.raises(TypeError):
@@ -804,14 +809,14 @@ def test_unknown_and_positional_arguments_are_refused():
 
 # ------------------------------------------------------------------------------------------ descriptions
 
-@pytest.mark.parametrize("cls", [LR, FM, AFM, AutoInt, DeepFM])
+@pytest.mark.parametrize("cls", MODELS.values())
 def test_every_parameter_is_documented(cls):
     text = f"{inspect.getdoc(Model)} {inspect.getdoc(cls)}"
     for field in dataclasses.fields(cls):
         assert f"{field.name} :" in text or f"{field.name}," in text, f"{cls.__name__}.{field.name} is not documented"
 
 
-@pytest.mark.parametrize("cls", [AFM, AutoInt, DeepFM])
+@pytest.mark.parametrize("cls", [cls for name, cls in MODELS.items() if name not in ("LR", "FM")])
 def test_deviations_from_paper_or_code_are_documented(cls):
     assert "Paper vs. code" in inspect.getdoc(cls)
 
@@ -832,15 +837,23 @@ def test_a_model_without_attention_says_so():
         FM().attention_weights()
 
 
-@pytest.mark.parametrize("model", [LR(), FM(), AFM(), DeepFM()], ids=lambda model: type(model).__name__)
-def test_the_bias_and_all_terms_add_up_to_the_logit(model):
+@pytest.mark.parametrize("name", [name for name in KINDS if blocks(name)])
+def test_the_bias_and_all_terms_add_up_to_the_logit(name):
     X, y = mixed_table(30)
-    model = model.clone().set_params(epochs=1, dtype="float64").fit(X, y)
+    model = CASES[name](fields=FIELDS, epochs=1, dtype="float64").fit(X, y)
     s = model.forward(model.encoder_.encode(X))
     terms = model.terms()
     np.testing.assert_allclose(model.bias() + sum(block.sum(axis=1) for block in terms.values()), s, rtol=1e-12)
-    assert terms["fields"].shape == (30, 4)
-    assert ("pairs" in terms) == (not isinstance(model, LR)) and ("deep part" in terms) == isinstance(model, DeepFM)
+    shapes = {block: array.shape for block, array in terms.items()}
+    assert shapes.keys() == blocks(name)
+    assert shapes.get("fields", (30, 4)) == (30, 4) and shapes.get("pairs", (30, 6)) == (30, 6)
+    assert shapes.get("deep part", (30, 1)) == (30, 1)
+
+
+def test_which_terms_the_models_have():
+    assert {name: blocks(name) for name in ("LR", "FM", "AFM", "AutoInt", "DeepFM")} == {
+        "LR": {"fields"}, "FM": {"fields", "pairs"}, "AFM": {"fields", "pairs"}, "AutoInt": set(),
+        "DeepFM": {"fields", "pairs", "deep part"}}
 
 
 def test_a_forgotten_backward_is_named():

@@ -24,10 +24,11 @@ from examples import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from models import KINDS, dropouts, small
 from tables import FIELDS, mixed_table
 
 import minictr
-from minictr import AFM, FM, LR, AutoInt, DeepFM, Model, MultiValued, NotFittedError, plots
+from minictr import AFM, FM, AutoInt, Model, MultiValued, NotFittedError, plots
 from minictr.app.cli import main
 from minictr.layers import MLP, Embedding, FMPooling, Layer, Linear, RowGradient, gradients, named_layers, parameters
 from minictr.tracing.page import ABOVE, BELOW, _numbers_html
@@ -38,16 +39,21 @@ from minictr.training import chunked
 
 plt.switch_backend("Agg")
 X, Y = mixed_table(40)
-MODELS = {
-    "LR": functools.partial(LR),
-    "FM": functools.partial(FM, embedding_dim=3),
-    "AFM": functools.partial(AFM, embedding_dim=3, attention_dim=5),
-    "AutoInt": functools.partial(AutoInt, embedding_dim=3, attention_dim=2, num_heads=4, num_layers=2),
-    "AutoInt+": functools.partial(AutoInt.official_code, embedding_dim=3, attention_dim=2, num_heads=4, num_layers=1,
-                                  deep_layers=(7, 5), first_order=True),
-    "DeepFM": functools.partial(DeepFM, embedding_dim=3, deep_layers=(7, 5), use_bn=True),
-}
-each_model = pytest.mark.parametrize("name", MODELS)
+OFFICIAL = "AutoInt+, official"
+
+
+def sizes(name):
+    """Sizes of the variant's parts, where it has them, that no two letters of the comments share."""
+    own = small(name)
+    wanted = {"embedding_dim": 3, "attention_dim": 2 if hasattr(own, "num_heads") else 5, "num_heads": 4,
+              "deep_layers": (7, 5)}
+    return {size: value for size, value in wanted.items() if getattr(own, size, None)}
+
+
+CASES = {name: functools.partial(small, name, FIELDS, **sizes(name)) for name in KINDS} | {
+    OFFICIAL: functools.partial(AutoInt.official_code, embedding_dim=3, attention_dim=2, num_heads=4, num_layers=1,
+                                deep_layers=(7, 5), first_order=True)}
+each_model = pytest.mark.parametrize("name", CASES)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +64,7 @@ def close_figures():
 
 def build(name, y=Y, **options):
     """Prepare a model whose parameters are large enough to tell one array from the other."""
-    model = MODELS[name](fields=FIELDS, **{"dtype": "float64", **options}).prepare(X, y)
+    model = CASES[name](fields=FIELDS, **{"dtype": "float64", **options}).prepare(X, y)
     rng = np.random.default_rng(1)
     for array in parameters(model).values():
         array[...] = rng.normal(0, 0.5, array.shape)
@@ -158,9 +164,9 @@ def test_where_in_the_source_is_equation_5_of_afm():
     ("AutoInt", "derivative of Song et al. 2019, eq. 5", "dS dQ dK dE"),
     ("AutoInt", "derivative of Song et al. 2019, eq. 6", "dweight dV dE"),
     ("AutoInt", "derivative of Song et al. 2019, eq. 7, 8", "dz de dE"),
-    ("DeepFM", "Guo et al. 2017, eq. 1", "DeepFM.s"), ("DeepFM", "Guo et al. 2017, eq. 2", "DeepFM.s_FM"),
-    ("DeepFM", "Guo et al. 2017, eq. 3-4", "mlp.out DeepFM.s_DNN"),
-    ("DeepFM", "Ioffe & Szegedy 2015, algorithm 1", "mlp.norm_1.xhat mlp.norm_1.out mlp.norm_2.xhat mlp.norm_2.out"),
+    ("DeepFM-bn", "Guo et al. 2017, eq. 1", "DeepFM.s"), ("DeepFM-bn", "Guo et al. 2017, eq. 2", "DeepFM.s_FM"),
+    ("DeepFM-bn", "Guo et al. 2017, eq. 3-4", "mlp.out DeepFM.s_DNN"),
+    ("DeepFM-bn", "Ioffe & Szegedy 2015, algorithm 1", "mlp.norm_1.xhat mlp.norm_1.out mlp.norm_2.xhat mlp.norm_2.out"),
     ("LR", "Kingma & Ba 2015, algorithm 1", "m v m_hat v_hat param"),
 ])
 def test_equations_are_found_by_their_number(name, paper, arrays):
@@ -174,7 +180,7 @@ def test_equations_are_found_by_their_number(name, paper, arrays):
 
 
 def test_what_a_layer_inside_made_of_an_equation_is_not_that_equation():
-    trace = traced("AutoInt+")                                    # with layer norm behind eq. 7 and 8
+    trace = traced(OFFICIAL)                                    # with layer norm behind eq. 7 and 8
     normalised = steps_of(trace, "interacting_1", "out")[-1]
     assert normalised.source.startswith("return self.norm.forward(out)") and normalised.paper == ""
     assert {step.source.partition("#")[0].strip() for step in trace.steps
@@ -205,8 +211,8 @@ def test_an_array_before_the_first_layer_has_not_the_name_of_one_inside():
 
 
 def test_every_citation_stands_in_the_docstring_of_its_class():
-    classes = {type(layer) for name in MODELS for _, layer in named_layers(build(name))} | {
-        type(build(name)) for name in MODELS} | {minictr.optim.Adam}
+    classes = {type(layer) for name in CASES for _, layer in named_layers(build(name))} | {
+        type(build(name)) for name in CASES} | {minictr.optim.Adam}
     numbers = 0
     for cls in classes:
         for left, right, citation in equations_of(cls):
@@ -331,10 +337,10 @@ def test_a_layer_that_works_in_place_is_shown_line_by_line():
 
 
 def test_an_array_made_for_a_call_is_shown_where_it_is_made():
-    step, = steps_of(traced("DeepFM"), "DeepFM", "dE")
+    step, = steps_of(traced("DeepFM-bn"), "DeepFM", "dE")
     assert "dE_FM + da0" in step.source and step.equation == "E feeds two towers: add"
-    np.testing.assert_allclose(step.value, traced("DeepFM").arrays["DeepFM.dE_FM"]
-                               + traced("DeepFM").arrays["DeepFM.da0"].reshape(step.value.shape))
+    np.testing.assert_allclose(step.value, traced("DeepFM-bn").arrays["DeepFM.dE_FM"]
+                               + traced("DeepFM-bn").arrays["DeepFM.da0"].reshape(step.value.shape))
 
 
 def test_all_details_have_the_lines_inside_of_softmax():
@@ -351,8 +357,10 @@ def dimensions(name, step, rows):
     """What the letters in the comments stand for; a dict of letter: number."""
     model, slots = build(name), build(name).encoder_.encode(X[:rows])
     M, n = slots.n_fields, model.encoder_.n_ids
-    found = {"B": rows, "M": M, "n": n, "S": slots.n_slots, "P": M * (M - 1) // 2, "k": 3, "t": 5, "H": 4, "d": 2,
-             "d'": 2, "C": 4}
+    found = {"B": rows, "M": M, "n": n, "S": slots.n_slots, "P": M * (M - 1) // 2, "C": 4}
+    for letter, setting in (("k", "embedding_dim"), ("t", "attention_dim"), ("H", "num_heads"), ("d", "attention_dim"),
+                            ("d'", "attention_dim")):
+        found[letter] = getattr(model, setting, None)
     layer = dict(named_layers(model)).get(step.layer)
     params = layer.params if layer is not None else {}
     if "W" in params and params["W"].ndim == 2:
@@ -362,7 +370,7 @@ def dimensions(name, step, rows):
     elif type(layer).__name__ == "Readout":
         found["n_in"] = len(params[layer.symbol])
     elif type(layer).__name__ == "MLP":
-        found["n_in"] = len(layer.dense[0].params["W"])
+        found["n_in"] = len(layer.dense[0].params["W"] if layer.dense else layer.out.params["w"])
     elif "gamma" in params:
         found["n"] = len(params["gamma"])
     return found
@@ -418,7 +426,7 @@ def test_a_comment_is_a_shape_and_an_equation(tmp_path, text, axes, equation):
 @each_model
 @pytest.mark.parametrize("state", ["prepared", "stepped", "fitted"])
 def test_the_model_is_not_changed(name, state):
-    dropout = {} if name == "LR" else {"deep_dropout": 0.3} if name == "AutoInt+" else {"dropout": 0.3}
+    dropout = {"deep_dropout": 0.3} if name == OFFICIAL else dropouts(name)
     model, other = build(name, **dropout), build(name, **dropout)
     for each in (model, other):
         if state == "stepped":
@@ -441,7 +449,7 @@ def test_dropout_goes_on_where_it_is():
 
 
 def test_the_model_is_as_it_was_after_an_error():
-    model = build("DeepFM")
+    model = build("DeepFM-bn")
     before, previous = everything(model), sys.gettrace()
     with pytest.raises(ValueError, match="batch of one row"):
         minictr.trace(model, X[:1], Y[:1])
@@ -589,8 +597,8 @@ def test_the_text_has_every_line_and_the_numbers(name):
     assert text.isascii() and max(map(len, text.splitlines())) < 160
     for step in traced(name).steps:
         assert re.search(rf"^ *{step.number}  {re.escape(step.line)} +.*{re.escape(step.symbol)}", text, re.MULTILINE)
-    assert "---- forward: embedding (Embedding) ---" in text or name == "LR"
-    assert repr(traced(name)).startswith(f"<Trace of {name.rstrip('+')}: {len(traced(name))} steps")
+    assert "---- forward: embedding (Embedding) ---" in text or "embedding" not in dict(named_layers(build(name)))
+    assert repr(traced(name)).startswith(f"<Trace of {type(build(name)).__name__}: {len(traced(name))} steps")
 
 
 def test_small_arrays_are_printed_in_full_and_large_ones_summed_up():
@@ -691,7 +699,7 @@ def test_flow_draws_every_layer_shape_and_gradient(name):
 
 
 def test_gradients_on_the_edges_add_up_at_a_fork():
-    trace = traced("DeepFM")
+    trace = traced("DeepFM-bn")
     edges = trace.edges.set_index(["source", "target"])
     arrays = trace.arrays
     assert edges.loc[("embedding", "pooling"), "gradient"] == pytest.approx(np.linalg.norm(arrays["DeepFM.dE_FM"]))
