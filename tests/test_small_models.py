@@ -10,6 +10,7 @@ from oracles import N_VALUES, logits, random_slots
 from tables import FIELDS, mixed_table
 
 from minictr import FM, LR, Numerical, check_gradients
+from minictr.estimator.registry import library_models
 from minictr.layers import BatchNorm, Dropout, Linear, named_layers, parameters
 from minictr.slots import Slots
 
@@ -52,6 +53,11 @@ def test_each_model_comes_first_under_its_own_name():
     assert list(MODELS) == [name for name in VARIANTS if name in MODELS]
     for name, cls in MODELS.items():
         assert next(iter(cls.variants)) == name and VARIANTS[name][0] is cls and name in KINDS
+
+
+def test_no_class_of_a_test_has_taken_the_name_of_a_model():
+    """Of two with one name the later one counts: the model would be in no test that comes after."""
+    assert library_models() == MODELS
 
 
 def test_a_class_that_registers_joins():

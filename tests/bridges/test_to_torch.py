@@ -366,7 +366,7 @@ class Shifted(FM):
         return 1
 
 
-class NFM(FM):
+class PooledPairsMLP(FM):
     """A model of one's own from layers that there are: pooled pairs, then a multi-layer perceptron."""
 
     def build(self, n, M, rng):
@@ -382,7 +382,8 @@ class NFM(FM):
 
 
 @each_kind
-@pytest.mark.parametrize("template", [Shifted(embedding_dim=3), NFM(embedding_dim=3)], ids=["Shifted", "NFM"])
+@pytest.mark.parametrize("template", [Shifted(embedding_dim=3), PooledPairsMLP(embedding_dim=3)],
+                         ids=["Shifted", "PooledPairsMLP"])
 def test_a_model_of_ones_own_runs_its_own_forward_on_counterparts_of_its_layers(template, kind):
     model, X, _ = made(template, kind)
     module = to_torch(model)
