@@ -525,7 +525,7 @@ class Twice(Layer):
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class NFM(Model):
+class PooledPairs(Model):
     """s = w_0 + sum_i w_i x_i + MLP(2 pooled)."""
 
     def build(self, n, M, rng):
@@ -548,8 +548,8 @@ class NFM(Model):
 
 
 def nfm_with(layer):
-    """An NFM with another layer to multiply by 2."""
-    model = NFM(fields=FIELDS).prepare(X, Y)
+    """Pooled pairs, with another layer to multiply by 2."""
+    model = PooledPairs(fields=FIELDS).prepare(X, Y)
     model.twice = layer()
     return model
 
