@@ -45,7 +45,7 @@ class Archive:
         self.zip = zipfile.ZipFile(file)
         self.entries = {entry.filename.removesuffix(".npy"): entry for entry in self.zip.infolist()}
         self.sizes = {name: entry.file_size for name, entry in self.entries.items()}
-        self.taken = set()
+        self.headers, self.taken = {}, set()
         if len(self.entries) < len(self.zip.infolist()):
             raise ModelFileError("an array is there twice")
         for name, entry in self.entries.items():
@@ -67,6 +67,8 @@ class Archive:
 
     def header(self, name):
         """(shape, dtype) of an array, from its header."""
+        if name in self.headers:
+            return self.headers[name]
         if name not in self.entries:
             raise ModelFileError(f"the array {name} is missing")
         with self.zip.open(self.entries[name]) as member:
@@ -77,6 +79,7 @@ class Archive:
                 raise ModelFileError(f"the array {name} holds no numbers, but {dtype}")
             if min(shape, default=0) < 0 or member.tell() + math.prod(shape) * dtype.itemsize != self.sizes[name]:
                 raise ModelFileError(f"the array {name} is {dtype} {shape}, but has {self.sizes[name]} bytes in all")
+        self.headers[name] = shape, dtype
         return shape, dtype
 
     def total(self, *prefixes):

@@ -132,9 +132,10 @@ class WrongClass(Exception):
 
 def class_of(meta, wanted):
     """The class that a file names, if it is ``wanted`` or a model below it."""
-    missing = ENTRIES - meta.keys()
-    if missing:
-        raise ModelFileError(f"its page of settings lacks {sorted(missing)}")
+    wrong = sorted(ENTRIES ^ meta.keys())
+    if wrong:
+        what = "has a foreign" if wrong[0] in meta else "lacks the"
+        raise ModelFileError(f"its page of settings {what} entry {wrong[0]!r:.60}")
     known = wanted if wanted.__name__ == meta["class"] else MODELS.get(meta["class"])
     if known is None or not issubclass(known, wanted):
         raise WrongClass
@@ -142,8 +143,9 @@ def class_of(meta, wanted):
 
 
 def reason(error):
-    """What an exception says; with its class, unless that is one whose messages are sentences."""
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    """What an exception says, not too long; with its class, unless that is one whose messages are sentences."""
+    text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return text if len(text) < 500 else f"{text[:500]} ..."
 
 
 # ---- from the file to the model --------------------------------------------------------------------------------

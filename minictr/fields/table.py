@@ -258,6 +258,7 @@ class TableEncoder:
         encoders = {}
         try:
             for number, entry in enumerate(state["fields"]):
+                check_state(entry.keys() == {"type", "params", "learned"}, f"entries of field {number}: {list(entry)}")
                 spec = FIELD_CLASSES[entry["type"]](**entry["params"])
                 spec.check()
                 check_state(spec.name not in encoders, f"field {spec.name!r} is there twice")

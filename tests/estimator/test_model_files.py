@@ -396,6 +396,8 @@ def edit(name, change):
     (lambda meta, arrays: meta.update(format=True), "format True"),
     (lambda meta, arrays: meta.update(format=1.0), "format 1.0"),
     (lambda meta, arrays: meta.update(more=float("nan")), "NaN is no number"),
+    (lambda meta, arrays: meta.update(more=1), "foreign entry 'more'"),
+    (lambda meta, arrays: meta["encoder"]["fields"][1].update(more=1), "more"),
     (change_settings(learning_rate=float("inf")), "Infinity is no number"),
     (change_settings(fields=["a", "c"]), "name the field 'c'"),
     (change_settings(fields=[{"kind": "Categorical", "name": "c", "min_count": 1, "buckets": None}]), "field 'c'"),
