@@ -8,8 +8,6 @@ import stat
 import uuid
 from pathlib import Path
 
-import numpy as np
-
 try:
     import fcntl
 except ImportError:         # Windows, where a file that is being written cannot be removed
@@ -58,12 +56,6 @@ def replaced(path):
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def write_atomically(path, arrays):
-    """Write an .npz of these arrays, {name: array}, in the place of ``path``; see ``replaced``."""
-    with replaced(path) as file:
-        np.savez(file, **arrays)
 
 
 def what_is_there(target, path):
