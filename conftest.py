@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 # what needs PyTorch is no place to look for examples in docstrings where there is none
 collect_ignore = [] if find_spec("torch") else [
     "minictr/bridges/torch_export.py", "minictr/bridges/torch_modules.py"]
+collect_ignore.append("tests/attack/fuzz_files.py")         # a program, which changes the modules that it imports
 
 # No deadline, and no complaint of slow data: a shared machine is slow at times. In CI the examples are the same in
 # every run, so that a red run is about the change and not about luck; elsewhere they are new each time.

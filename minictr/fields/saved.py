@@ -3,6 +3,20 @@
 import numpy as np
 
 
+class Below:
+    """The arrays whose names begin with a prefix, by the rest of the name; each is read when it is asked for.
+
+    >>> Below("0.", {"0.edges": "those of field 0"})["edges"]
+    'those of field 0'
+    """
+
+    def __init__(self, prefix, arrays):
+        self.prefix, self.arrays = prefix, arrays
+
+    def __getitem__(self, name):
+        return self.arrays[self.prefix + name]
+
+
 def check_state(condition, problem):
     """Raise a ValueError unless the condition holds."""
     if not condition:
@@ -23,6 +37,7 @@ def stored_text(arrays):
     lengths = stored_array(arrays, "lengths", np.int64)
     check_state(((0 <= lengths) & (lengths <= len(text))).all() and lengths.sum() == len(text),
                 "the lengths of the stored texts do not add up to the text")
+    check_state((lengths[1:] > 0).all(), "the stored texts are not distinct: more than one is empty")
     ends = np.cumsum(lengths)
     values = np.empty(len(lengths), object)
     values[:] = [text[end - length:end] for end, length in zip(ends, lengths, strict=True)]

@@ -11,7 +11,7 @@ from .categorical import MISSING, UNKNOWN
 from .multi_valued import MultiValuedEncoder
 from .numerical import NumericalEncoder
 from .reading import check_names, check_table, in_piece, read_columns, row_blocks
-from .saved import check_state
+from .saved import Below, check_state
 from .specs import FIELD_CLASSES, Field, infer_field
 
 
@@ -258,12 +258,11 @@ class TableEncoder:
         encoders = {}
         try:
             for number, entry in enumerate(state["fields"]):
+                check_state(entry.keys() == {"type", "params", "learned"}, f"entries of field {number}: {list(entry)}")
                 spec = FIELD_CLASSES[entry["type"]](**entry["params"])
                 spec.check()
                 check_state(spec.name not in encoders, f"field {spec.name!r} is there twice")
-                own_arrays = {name.removeprefix(f"{number}."): array
-                              for name, array in arrays.items() if name.startswith(f"{number}.")}
-                encoder = spec.encoder_class.from_state(spec, entry["learned"], own_arrays)
+                encoder = spec.encoder_class.from_state(spec, entry["learned"], Below(f"{number}.", arrays))
                 encoders[spec.name] = encoder
             check_state(encoders, "there are no fields")
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
