@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -73,6 +72,7 @@ def originals(tmp_path_factory):
         "DeepFM": DeepFM(embedding_dim=2, deep_layers=(3, 2), use_bn=True, epochs=1).fit(**rated, item_features=side)}
     files = {}
     for name, model in models.items():
+        model.history_["seconds"] = 0.0                           # so that each run attacks the same bytes
         model.save(folder / name, optimizer=name != "LR")
         files[name] = (folder / name).read_bytes(), answers(model)
     return files
@@ -145,7 +145,7 @@ BYTES = [flip, flip, flip_headers, flip_headers, flip_array_headers, truncate, c
 
 def test_a_file_with_other_bytes_is_the_same_model_or_is_refused(originals, tmp_path):
     tally, path = Tally("files, bytes changed"), tmp_path / "model"
-    for i in range(rounds(1_600)):
+    for i in range(rounds(1_300)):
         rng, name = drawn(0, i, originals)
         whole, expected = originals[name]
         how = BYTES[rng.integers(len(BYTES))]
@@ -268,7 +268,7 @@ CONTENTS = [edit_page, edit_page, edit_page, edit_settings, reshape, recast, rev
 
 def test_a_file_with_other_contents_works_or_is_refused_and_takes_what_its_size_allows(originals, tmp_path):
     tally, path = Tally("files, contents changed"), tmp_path / "model"
-    for i in range(rounds(500)):
+    for i in range(rounds(400)):
         rng, name = drawn(1, i, originals)
         text, arrays = unpack(originals[name][0])
         meta, arrays = json.loads(text), dict(arrays)
@@ -350,7 +350,7 @@ def edit_entries(rng, parts):
 @pytest.mark.filterwarnings("ignore:Duplicate name", "ignore:Reading `.npy`")
 def test_an_archive_put_together_otherwise_works_or_is_refused(originals, tmp_path):
     tally, path = Tally("files, archives"), tmp_path / "model"
-    for i in range(rounds(900)):
+    for i in range(rounds(700)):
         rng, name = drawn(2, i, originals)
         parts = entries(originals[name][0])
         how = [edit_array_header, edit_entries][rng.integers(2)]
@@ -468,8 +468,8 @@ for i in range(n):
     print("whole" if whole else "broken", "cut off" if left else "between", sep="\\t", flush=True)
     if i % 3 == 0:
         models[0].save(path)
-        if os.listdir(folder) != ["model"]:
-            print("broken", f"left: {os.listdir(folder)}", sep="\\t", flush=True)
+        left = os.listdir(folder)
+        print(*(("whole", "cleaned up") if left == ["model"] else ("broken", left)), sep="\\t", flush=True)
 """
 
 
@@ -482,8 +482,7 @@ def test_a_kill_during_save_leaves_a_whole_file_and_the_next_save_cleans_up(tmp_
     for i, (whole, where) in enumerate(line.split("\t") for line in done.stdout.splitlines()):
         tally.add(where) if whole == "whole" else tally.fail(i, where)
     tally.check()
-    assert sum(tally.outcomes.values()) == rounds(40) and tally.outcomes["cut off"]
-    assert signal.SIGKILL == 9
+    assert tally.outcomes["cut off"] and tally.outcomes["cut off"] + tally.outcomes["between"] == rounds(40)
 
 
 def test_threads_that_save_and_load_one_name_see_whole_files(tmp_path):
