@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -11,15 +12,65 @@ import pandas as pd
 def as_table(X):
     """X as a DataFrame, from a DataFrame or a dict of columns."""
     if isinstance(X, pd.DataFrame):
+        check_levels(X)
         return X
     if isinstance(X, dict):
-        for name, column in X.items():
-            if pd.api.types.is_scalar(column):                    # pandas would repeat it, or fail if all are
-                raise TypeError(f"column {name!r} is the single value {column!r}, and a list of values was expected, "
+        columns, index = {}, None
+        for name, values in X.items():
+            if pd.api.types.is_scalar(values):
+                raise TypeError(f"column {name!r} is the single value {values!r}, and a list of values was expected, "
                                 "one a row. A dict that is one row goes in as a table of one: pandas.DataFrame([row])")
-        return pd.DataFrame(X)
+            columns[name] = as_column(name, values)
+            if isinstance(values, pd.Series):
+                if index is not None and not index.equals(values.index):    # pandas would put the rows in another order
+                    raise ValueError(f"column {name!r} has another index than a column before it, so that it is not "
+                                     "clear which values make a row; give columns of one index, for example with "
+                                     ".reset_index(drop=True)")
+                index = values.index
+        check_equal_lengths(columns)
+        if index is not None:
+            columns = {name: column.set_axis(index) for name, column in columns.items()}
+        return pd.DataFrame(columns)
+    array = "X.toarray()" if is_sparse(X) else "X"
     raise TypeError(f"X must be a DataFrame or a dict of columns, one column a field; got {type(X).__name__}. "
-                    "For an array: pandas.DataFrame(X, columns=[...])")
+                    f"For an array: pandas.DataFrame({array}, columns=[...])")
+
+
+def check_levels(table):
+    """Raise TypeError where the columns of a DataFrame have names of several levels."""
+    if table.columns.nlevels > 1:
+        raise TypeError(f"the columns of the table have names of {table.columns.nlevels} levels, and a column needs "
+                        "one name: table.columns = [\"_\".join(map(str, names)) for names in table.columns]")
+
+
+def is_sparse(X):
+    """Whether X is a sparse matrix of SciPy, which is neither a table nor a table in pieces."""
+    return hasattr(X, "toarray")
+
+
+def as_column(name, values):
+    """One column of a table as a Series, from a list, array, Series or pandas array."""
+    if isinstance(values, pd.DataFrame):
+        raise ValueError(f"column {name!r} is in the table {values.shape[1]} times; give every "
+                         f"column a name of its own")
+    if not pd.api.types.is_list_like(values) or isinstance(values, (dict, set, frozenset, Iterator)):
+        raise TypeError(f"column {name!r} must be a list, array or Series with one value a row, "
+                        f"got {type(values).__name__}")
+    if getattr(values, "ndim", 1) != 1:
+        raise ValueError(f"column {name!r} has shape {values.shape}; a column has one dimension")
+    try:
+        return pd.Series(values)
+    except UnicodeEncodeError:      # pandas' own dtype of text takes no half characters (surrogates); its objects do
+        return pd.Series(values, dtype=object)
+
+
+def check_equal_lengths(columns):
+    """Raise ValueError unless these columns, by name, have equally many rows."""
+    first = next(iter(columns), None)
+    for name, column in columns.items():
+        if len(column) != len(columns[first]):
+            raise ValueError(f"the columns of a table must be equally long: {first!r} has "
+                             f"{len(columns[first])} rows, {name!r} has {len(column)}")
 
 
 def check_rows(X, y, sample_weight=None):
@@ -42,14 +93,22 @@ def check_weights(sample_weight, n_rows):
         raise ValueError(f"there are {n_rows} rows and {len(c)} sample weights: each row needs one")
     if (c < 0).any() or not c.any():
         raise ValueError("sample weights must be at least 0, and not all 0")
-    return c / c.mean()
+    with np.errstate(over="ignore", under="ignore"):
+        mean = c.mean()
+    if not np.finfo(float).tiny <= mean < np.inf:   # they add up to too much, or too little, for float64
+        c = c / c.max()
+        mean = c.mean()
+    return c / mean
 
 
 def numbers(values, what):
     """A one-dimensional float64 array without missing or infinite values."""
     try:
+        for dtype in (np.asarray(values).dtype, getattr(values, "dtype", np.dtype(float))):
+            if dtype.kind in "mMc":     # NumPy would make nanoseconds since 1970 of dates, and drop an imaginary part
+                raise TypeError(f"got {dtype}; make one number of each, for example a count of days")
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{what} must hold numbers: {error}") from None
     if array.ndim != 1:
         raise ValueError(f"{what} must have one value a row, got an array of shape {array.shape}")
@@ -121,8 +180,23 @@ def are_layers(value):
 
 
 def are_names(value):
-    """Whether this is a tuple, list or set of names."""
-    return not isinstance(value, str) and all(isinstance(name, str) for name in value)
+    """Whether this is a tuple, list, set or array of names."""
+    return isinstance(value, (tuple, list, set, frozenset, np.ndarray)) and all(isinstance(name, str) for name in value)
+
+
+def in_order(value):
+    """Whether this is a list, tuple, array or Index: not a set, whose order differs from process to process."""
+    return isinstance(value, (list, tuple, np.ndarray, pd.Index))
+
+
+def is_list_or_none(value):
+    """Whether this is a list, or what can stand for one, or None."""
+    return value is None or in_order(value)
+
+
+def is_text_or_none(value):
+    """Whether this is text, or None."""
+    return value is None or isinstance(value, str)
 
 
 def are_factors(value):
@@ -137,6 +211,8 @@ SHARE_DROPPED = partial(is_real, below=1), "a number of at least 0 and below 1 (
 WIDTHS = are_layers, "a list of whole numbers of at least 1"
 
 COMMON = {              # of the settings that all models have
+    "name": (is_text_or_none, "None or text"),
+    "fields": (is_list_or_none, "None or a list of column names and fields"),
     "epochs": COUNT, "batch_size": COUNT, "patience": COUNT, "n_threads": COUNT_OR_NONE,
     "shuffle_window": COUNT_OR_NONE,
     "seed": (partial(is_whole, least=0, or_none=True), "None or a whole number of at least 0"),

@@ -1,11 +1,11 @@
 """Encoding one column: see ``minictr.fields``, where this now is."""
 
+from .checks import as_column as read_column
 from .fields.binned import BinnedEncoder, BinnedLearner
 from .fields.categorical import CategoricalEncoder, CategoricalLearner
 from .fields.columns import distinct_values, plain, read_numbers, value_kind
 from .fields.multi_valued import MultiValuedEncoder, MultiValuedLearner, as_list
 from .fields.numerical import Moments, NumericalEncoder, NumericalLearner
-from .fields.reading import read_column
 
 __all__ = ["BinnedEncoder", "BinnedLearner", "CategoricalEncoder", "CategoricalLearner", "Moments",
            "MultiValuedEncoder", "MultiValuedLearner", "NumericalEncoder", "NumericalLearner", "as_list",

@@ -69,5 +69,6 @@ class Conventions:
 
     def __repr__(self):
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name]]
+        changed = [f"{name}={value!r}" for name, value in self.get_params().items()
+                   if getattr(value, "ndim", 0) or value != defaults[name]]       # an array is no default
         return f"{type(self).__name__}({', '.join(changed)})"

@@ -38,7 +38,7 @@ class Model(Conventions, Predictions, Ratings, Savable):
     task : "binary" (log loss), "regression" (squared error) or "auto": binary if y holds only 0 and 1.
     epochs, batch_size, learning_rate : as usual; rows are shuffled anew for each epoch.
     shuffle_window : how many rows to shuffle together; 1 keeps them in order. None: all rows of a table, and 250,000
-        of a table in pieces; a window has to fit into memory.
+        of a table in pieces (fewer of rows of more than 500 slots); a window has to fit into memory.
     optimizer : "adam", "adagrad" or "sgd".
     lr_multipliers : factors on the learning rate of some parameters, e.g. {"attention": 10}.
     lazy : update only the rows of the tables that a batch touched (see ``minictr.optim``).

@@ -4,7 +4,30 @@ import numpy as np
 
 from .. import training
 from ..checks import as_table, check_rows
-from ..layers import sigmoid
+from ..layers import parameters, sigmoid
+
+
+def check_logits(model, slots, s, first_row=0):
+    """Raise ValueError where a logit is not finite: in which row, counted from ``first_row``, and by which column.
+
+    Parameters
+    ----------
+    model : a fitted model.   slots : Slots of B rows.   s : (B,) their logits.
+    """
+    if np.isfinite(s).all():
+        return
+    for name, array in parameters(model).items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"nothing can be predicted, as the parameter {name} of this {type(model).__name__} is not "
+                             "finite: its training diverged. Fit it again, with a lower learning_rate")
+    row = int(np.argmin(np.isfinite(s)))
+    where = ""
+    if slots.x is not None:
+        slot = int(np.argmax(np.abs(slots.x[row])))
+        field = model.encoder_.field_names[int(np.searchsorted(slots.starts, slot, side="right")) - 1]
+        where = f"column {field!r} holds the largest number of row {first_row + row}, x = {slots.x[row, slot]:g} when "
+        where += "scaled; correct it, or give the field another transform or bins: "
+    raise ValueError(f"{where}the prediction of row {first_row + row} is {s[row]}, which {model.dtype} cannot hold")
 
 
 class Predictions:
@@ -16,8 +39,10 @@ class Predictions:
         return self.predict_slots(self.encoder_.encode(as_table(X)))
 
     def predict_slots(self, slots):
-        """The logit, or predicted value, of rows that ``encoder_`` has encoded: (N,)."""
-        return training.predict_logits(self, slots)
+        """The logit, or predicted value, of rows that ``encoder_`` has encoded: (N,); a ValueError unless finite."""
+        s = training.predict_logits(self, slots)
+        check_logits(self, slots, s)
+        return s
 
     def predict_proba(self, X):
         """Probabilities of no click and of a click, (N, 2), as scikit-learn has it."""
@@ -47,8 +72,12 @@ class Predictions:
         prediction = self.predict(X)
         if self.task_ == "binary":
             return float(np.average(prediction == y, weights=c))
-        residual = np.sum(c * (y - prediction) ** 2)
-        spread = np.sum(c * (y - np.average(y, weights=c)) ** 2)
+        with np.errstate(over="ignore"):
+            residual = np.sum(c * (y - prediction) ** 2)
+            spread = np.sum(c * (y - np.average(y, weights=c)) ** 2)
+        if not np.isfinite(residual + spread):
+            raise ValueError(f"y, from {y.min():g} to {y.max():g}, is too large for its squares to be added up; change "
+                             "its unit")
         if spread == 0:             # R^2 is not defined then; scikit-learn's answer
             return float(residual == 0)
         return float(1 - residual / spread)

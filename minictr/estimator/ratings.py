@@ -12,6 +12,7 @@ import numpy as np
 
 from ..layers import sigmoid
 from ..slots import Slots
+from .predictions import check_logits
 
 
 class Side:
@@ -81,7 +82,10 @@ class Ratings:
             raise TypeError("predict needs a table X, or user_id= and item_id=, both")
         u = data.users.row_of.get(user_id, data.users.unknown)
         i = data.items.row_of.get(item_id, data.items.unknown)
-        s = self.forward(data.slots(slice(u, u + 1), slice(i, i + 1)))
+        slots = data.slots(slice(u, u + 1), slice(i, i + 1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            s = self.forward(slots)
+        check_logits(self, slots, s)
         return float(sigmoid(s[0]) if self.task_ == "binary" else s[0])
 
     def batch_predict(self, pairs):

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
-from ..checks import as_table, check_rows, check_weights, is_share, numbers
+from ..checks import as_table, check_rows, check_weights, is_share, is_sparse, numbers
 from ..fields.numerical import Moments
 from ..fields.reading import in_piece
 from ..fields.windows import cut_windows
@@ -25,7 +25,8 @@ from ..training.data import TrainingData, count_rows
 from .sources import Source, encoded_pair
 from .task import Task
 
-WINDOW = 250_000    # rows that are shuffled together, where the model does not say
+WINDOW = 250_000            # rows that are shuffled together, where the model does not say,
+WINDOW_SLOTS = 2 ** 27      # or fewer, so that a window takes 1 GB at most
 
 
 # ---- pieces ----------------------------------------------------------------------------------------------
@@ -39,7 +40,7 @@ def is_stream(X):
     """
     if isinstance(X, (list, tuple)):
         return bool(X) and all(isinstance(piece, (pd.DataFrame, dict, tuple)) for piece in X)
-    whole = isinstance(X, (pd.DataFrame, dict, str, bytes)) or hasattr(X, "__array__")
+    whole = isinstance(X, (pd.DataFrame, dict, str, bytes)) or hasattr(X, "__array__") or is_sparse(X)
     return not whole and (callable(X) or isinstance(X, Iterable))
 
 
@@ -191,8 +192,11 @@ class Targets:
         self.mean_weight = None
         if self.weight_moments is not None:
             self.mean_weight = self.weight_moments.result()[0]
-            if not self.mean_weight:
+            if not self.weight_moments.high:
                 raise ValueError("all sample weights are 0")
+            if not np.finfo(float).tiny <= self.mean_weight < np.inf:
+                raise ValueError(f"the sample weights, of at most {self.weight_moments.high:g}, do not add up within "
+                                 "the range of float64; multiply all of them by one number, as only their ratios count")
         self.mean, self.std = self.moments.result()
         return self
 
@@ -205,7 +209,7 @@ class Epochs:
         self.counted = False
 
     def __iter__(self):
-        window = self.model.shuffle_window or WINDOW
+        window = self.model.shuffle_window or max(1, min(WINDOW, WINDOW_SLOTS // int(self.widths.sum())))
         parts = self.parts() if window == 1 else cut_windows(self.parts(), window)     # 1: nothing to shuffle
         with contextlib.closing(one_ahead(parts)) as windows:
             for slots, y, c in windows:

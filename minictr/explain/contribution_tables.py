@@ -141,4 +141,5 @@ def _check_sum(model, terms, s):
     if (gap > allowed).any():
         row = int(np.argmax(gap - allowed))
         raise ValueError(f"the bias and the terms of {type(model).__name__} add up to {terms[row].sum():.6g} in a row "
-                         f"whose logit is {s[row]:.6g}: its terms() leaves something out, or counts it twice")
+                         f"whose logit is {s[row]:.6g}: its terms() leaves something out or counts it "
+                         f"twice, or the row's numbers are too large to be added up in {model.dtype}: scale them")

@@ -296,10 +296,12 @@ def _field_names(model, X, fields):
                         "model.decision_function")
     if fields is None:
         return known
-    unknown = [name for name in fields if name not in known]
+    fields, there = list(fields), set(known)
+    unknown = [name for name in fields if name not in there]
     if unknown:
         raise ValueError(f"{where} has no field {unknown[0]!r}; it has {known}")
-    return [name for name in known if name in set(fields)]
+    chosen = set(fields)
+    return [name for name in known if name in chosen]
 
 
 def _chosen_pairs(names, pairs):
@@ -312,7 +314,7 @@ def _chosen_pairs(names, pairs):
     chosen = []
     for pair in pairs:
         pair = (pair,) if isinstance(pair, str) else tuple(pair)
-        if len(pair) != 2 or len(set(pair)) < 2 or not set(pair) <= set(names):
+        if len(pair) != 2 or len(set(pair)) < 2 or not all(name in place for name in pair):
             raise ValueError(f"{pair!r} is not a pair of two of the fields {names}")
         chosen.append(tuple(sorted(pair, key=place.get)))
     if not chosen or len(set(chosen)) < len(chosen):

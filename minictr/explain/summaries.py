@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
+from ..estimator.predictions import check_logits
 from ..fields.binned import BinnedEncoder
 from ..fields.multi_valued import MultiValuedEncoder
 from ..fields.numerical import NumericalEncoder
@@ -145,6 +146,8 @@ def forward_chunks(model, X):
     slots = model.encoder_.encode(as_table(X))
     size = chunk_rows(model, slots) if len(slots) else 1
     for first in range(0, len(slots), size):
-        with one_blas_thread():                               # its own gain nothing on a chunk, and keep cores busy
+        # BLAS's own threads gain nothing on a chunk, and keep cores busy; what is not finite is reported
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             s = model.forward(slots[first:first + size])
+        check_logits(model, slots[first:first + size], s, first)
         yield first, s

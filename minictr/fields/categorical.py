@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import warn
-from .columns import DTYPES, distinct_values, value_kind
+from .columns import DTYPES, check_range, convert, distinct_values, value_kind
 from .saved import check_state, stored_array, stored_share, stored_text
 
 MAX_CANDIDATES = 1_000_000  # values that a field counts at a time while they are below its min_count
@@ -13,10 +13,20 @@ UNKNOWN, MISSING, FIRST_VALUE = 0, 1, 2  # ids within every field but a plain nu
 
 def common_kind(name, one, other):
     """The kind of a column whose blocks are of two kinds."""
-    if {one, other} == {"int", "float"}:
-        return "float"
+    for kind in ("float", "uint"):
+        if {one, other} <= {"int", "uint", "float"} and kind in (one, other):
+            return kind
     raise TypeError(f"column {name!r} mixes {' and '.join(sorted((one, other)))} values; make them "
                     f"one type, for example with .astype(str)")
+
+
+def hash_values(values):
+    """A hash of each value, (N,) uint64: pandas', as Python's own hash of a text differs from process to process."""
+    try:
+        return pd.util.hash_array(values, categorize=False)
+    except UnicodeEncodeError:          # half characters (surrogates); bytes have the same hash as their text
+        return pd.util.hash_array(np.array([value.encode("utf-8", "surrogatepass") for value in values], object),
+                                  categorize=False)
 
 
 class CategoricalLearner:
@@ -73,7 +83,12 @@ class CategoricalLearner:
 
     def merge(self):
         """Add the counts that are waiting; forget rare values if there are too many."""
-        values, counts = map(np.concatenate, zip((self.values, self.counts), *self.waiting, strict=True))
+        values, counts = zip((self.values, self.counts), *self.waiting, strict=True)
+        if self.kind == "uint":         # some blocks may have held small numbers alone
+            low, high = min(int(part.min()) for part in values), max(int(part.max()) for part in values)
+            check_range(self.spec.name, low, high)
+            values = [part.astype(np.uint64, copy=False) for part in values]
+        values, counts = np.concatenate(values), np.concatenate(counts)
         codes, self.values = pd.factorize(values)
         self.counts = np.bincount(codes, weights=counts)
         self.waiting, self.n_waiting = [], 0
@@ -109,7 +124,7 @@ class CategoricalEncoder:
     Parameters
     ----------
     spec : Categorical.
-    kind : "str", "int", "float" or "bool".
+    kind : "str", "int", "uint", "float" or "bool".
     values : sorted array of the values with ids, in the dtype of their kind; None if hashed.
     unknown, missing : shares of the training values that were too rare, and of missing rows.
     """
@@ -127,15 +142,12 @@ class CategoricalEncoder:
     def encode(self, block, rows):
         """Cells (N,), ids (C, 1), no x. The last cell is the missing one: code -1 picks it."""
         cells, values, kind = distinct_values(self.spec.name, block, rows, self.kind)
-        possible = True
-        if kind == "float" and self.kind == "int":
-            # whole numbers in a float column are ints that had to live beside a NaN
-            possible = (np.abs(values) < 2.0**63) & (values == np.floor(values))
-            values = np.where(possible, values, 0)
-        values = values.astype(DTYPES[self.kind], copy=False)
+        if self.values is None and {kind, self.kind} <= {"int", "uint"}:
+            possible = True             # the hash of whole numbers is one of their bits, with a sign or without
+        else:
+            values, possible = convert(values, kind, self.kind)
         if self.values is None:
-            # pandas' hash, because Python's own hash of a text differs from process to process
-            places = (pd.util.hash_array(values, categorize=False) % np.uint64(self.n_values)).astype(np.int32)
+            places = (hash_values(values) % np.uint64(self.n_values)).astype(np.int32)
         else:
             places = self._index.get_indexer(pd.Index(values, dtype=values.dtype)).astype(np.int32)     # -1: not there
         ids = np.where(possible & (places >= 0), places + np.int32(FIRST_VALUE), np.int32(UNKNOWN))

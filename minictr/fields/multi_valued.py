@@ -9,6 +9,8 @@ from pandas.api.types import infer_dtype, is_scalar
 from .categorical import MISSING, CategoricalEncoder, CategoricalLearner
 from .columns import shown
 
+MAX_PADDED = 2 ** 27    # slots of a column (1 GB) of which a tenth at least must hold values
+
 
 class MultiValuedLearner(CategoricalLearner):
     """Counts the values in the cells of a training column."""
@@ -34,12 +36,30 @@ class MultiValuedEncoder(CategoricalEncoder):
         cells, sizes, values, first_rows = split_cells(self.spec, block, rows)
         codes, ids_of_values, _ = super().encode(values, first_rows)
         lengths = without_missing(sizes, codes < 0)
+        check_padding(self.spec.name, lengths[cells], rows, lengths.max())
         filled = np.arange(max(lengths.max(), 1)) < lengths[:, None]
         ids = np.full(filled.shape, MISSING, np.int32)
         ids[filled] = ids_of_values[codes[codes >= 0], 0]
-        x = (filled / np.maximum(lengths, 1)[:, None]).astype(np.float32)
+        x = filled * np.float32(1 / np.maximum(lengths, 1))[:, None]
         x[lengths == 0, 0] = 1
         return cells, ids, x
+
+
+def check_padding(name, lengths, rows, width):
+    """Raise ValueError where a column's slots would be nearly all padding, for the sake of few long cells.
+
+    Parameters
+    ----------
+    lengths : (N,) how many values each of the rows holds.   rows : their numbers.   width : slots that each would take.
+    """
+    n_slots = len(lengths) * int(width)
+    if n_slots > MAX_PADDED and lengths.sum() < n_slots / 10:
+        longest = int(np.argmax(lengths))
+        raise ValueError(
+            f"column {name!r}, row {rows[longest]}: this cell holds {int(lengths[longest]):,} values, and cells of this "
+            f"table {lengths.mean():.3g} on average. Each row takes {width:,} slots, as many as the fullest cell needs: "
+            f"{8 * n_slots / 2**30:,.1f} GB for {len(lengths):,} rows. Leave values out of the fullest cells, or give "
+            f"fewer rows at a time (fit and partial_fit take a table in pieces)")
 
 
 def split_cells(spec, block, rows):
@@ -76,7 +96,7 @@ def as_list(spec, content):
         return [part for part in content.split(spec.sep) if part]
     if isinstance(content, (set, frozenset)):
         return sorted(content, key=str)  # a set's own order differs from process to process
-    if isinstance(content, (list, tuple, np.ndarray)):
+    if isinstance(content, (list, tuple)) or (isinstance(content, np.ndarray) and content.ndim == 1):
         return list(content)
     if is_scalar(content) and pd.isna(content):
         return []

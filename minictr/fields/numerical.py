@@ -6,6 +6,7 @@ from .columns import read_numbers, refuse
 from .saved import check_state, stored_number, stored_share
 
 MOMENTS_BLOCK = 2 ** 17  # numbers summed at once
+LARGEST = 1e18  # models multiply two x, and float32 ends at 3e38; no quantity is larger, but marks for "missing" are
 
 
 class Moments:
@@ -65,6 +66,21 @@ class Moments:
             return self.total / self.n, np.sqrt(self.M2 / self.n)
 
 
+def tamed(spec, numbers):
+    """t(z): AutoInt's logarithm of the numbers, or the numbers as they are."""
+    if spec.transform in ("log_squared", "log2"):
+        return np.where(numbers > 2, np.log(np.maximum(numbers, 2)) ** 2, numbers)
+    return numbers
+
+
+def check_size(spec, block, rows, numbers, what="a number is at most"):
+    """Raise a ValueError that names the first number beyond LARGEST, NaN aside."""
+    if (bad := np.abs(numbers) > LARGEST).any():
+        refuse(spec.name, block, rows, bad,
+               f"is too large: {what} {LARGEST:g}. If it stands for a missing number, leave the cell empty (None or "
+               "NaN); else change the unit, or give the field bins, or the transform log_squared")
+
+
 class NumericalLearner:
     """Mean, spread and range of the numbers of a training column."""
 
@@ -77,6 +93,8 @@ class NumericalLearner:
     def add(self, block, rows):
         """Learn from one more block."""
         numbers = read_numbers(self.spec.name, block, rows)
+        if self.spec.bins is None:
+            check_size(self.spec, block, rows, tamed(self.spec, numbers))
         present = numbers[~np.isnan(numbers)]
         self.n_present += len(present)
         self.learn(present)
@@ -126,14 +144,12 @@ class NumericalEncoder:
     def encode(self, block, rows):
         """Each row is a cell: ids (N, 1) and x (N, 1)."""
         numbers = read_numbers(self.spec.name, block, rows)
-        x = numbers
-        if self.spec.transform in ("log_squared", "log2"):
-            x = np.where(x > 2, np.log(np.maximum(x, 2)) ** 2, x)
+        z = tamed(self.spec, numbers)
+        check_size(self.spec, block, rows, z)
         with np.errstate(over="ignore"):
-            x = (x - self.center) / self.scale
-        if (bad := np.abs(x) > np.finfo(np.float32).max).any():
-            refuse(self.spec.name, block, rows, bad,
-                   "is too large for float32; give the field a transform, or change its unit")
+            x = (z - self.center) / self.scale
+        check_size(self.spec, block, rows, x, f"less {self.center:g} and divided by {self.scale:g}, as fit found it, "
+                                              "it is at most")
         # a missing number is id 1 with x = 1; without that id it is id 0 with x = 0, i.e. nothing
         missing = np.isnan(numbers)
         ids = np.where(missing, self.n_ids - 1, 0).astype(np.int32)

@@ -1,9 +1,11 @@
 """A table, read: the columns that are asked for, by name, in blocks of rows; and what a table must be like."""
 
 import contextlib
+from collections import Counter
 
 import pandas as pd
-from pandas.api.types import is_list_like
+
+from ..checks import as_column, check_equal_lengths, check_levels
 
 BLOCK = 1_000_000  # rows at a time: temporaries stay small however long the table is
 
@@ -13,19 +15,22 @@ def check_table(table):
     if not isinstance(table, (pd.DataFrame, dict)):
         raise TypeError(f"a table is a DataFrame or a dict of columns, got {type(table).__name__}; "
                         f"an array needs names: pd.DataFrame(array, columns=[...])")
+    if isinstance(table, pd.DataFrame):
+        check_levels(table)
 
 
 def check_names(names, found):
     """Raise TypeError or ValueError unless each field's name is that of exactly one of the columns that were found."""
+    asked, there = Counter(map(str, names)), Counter(found)
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"a field is a column name (str), Categorical, Numerical or "
                             f"MultiValued, not {name!r}; names of columns become text with "
                             f"table.columns = table.columns.astype(str)")
-        if name not in found:
+        if name not in there:
             raise ValueError(f"column {name!r} is among the fields but not in the table; "
                              f"got {found}")
-        if names.count(name) > 1 or found.count(name) > 1:
+        if asked[name] > 1 or there[name] > 1:
             raise ValueError(f"column {name!r} occurs more than once, among the fields or in "
                              f"the tables; every column needs a name of its own")
 
@@ -38,25 +43,9 @@ def read_columns(table, names):
             raise ValueError(f"column {name!r} was in fit but is missing here; got {list(table)}")
     for name in names:
         column = table[name]    # a DataFrame's column is a Series already, unless its name is there twice
-        columns[name] = column if isinstance(column, pd.Series) else read_column(name, column)
-    for name, column in columns.items():
-        if len(column) != len(columns[names[0]]):
-            raise ValueError(f"the columns of a table must be equally long: {names[0]!r} has "
-                             f"{len(columns[names[0]])} rows, {name!r} has {len(column)}")
+        columns[name] = column if isinstance(column, pd.Series) else as_column(name, column)
+    check_equal_lengths(columns)
     return columns
-
-
-def read_column(name, values):
-    """One column of a table as a Series, from a list, array, Series or pandas array."""
-    if isinstance(values, pd.DataFrame):
-        raise ValueError(f"column {name!r} is in the table {values.shape[1]} times; give every "
-                         f"column a name of its own")
-    if not is_list_like(values) or isinstance(values, (dict, set, frozenset)):
-        raise TypeError(f"column {name!r} must be a list, array or Series with one value a row, "
-                        f"got {type(values).__name__}")
-    if getattr(values, "ndim", 1) != 1:
-        raise ValueError(f"column {name!r} has shape {values.shape}; a column has one dimension")
-    return pd.Series(values)
 
 
 def row_blocks(columns):
@@ -65,7 +54,7 @@ def row_blocks(columns):
     for name, column in columns.items():
         blocks[name] = []
         for first in range(0, len(column), BLOCK):
-            block = column.iloc[first:first + BLOCK]
+            block = column if len(column) <= BLOCK else column.iloc[first:first + BLOCK]
             blocks[name].append((block, range(first, first + len(block))))
     return blocks
 

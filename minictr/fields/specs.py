@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
 
-from ..checks import warn
+from ..checks import as_column, warn
 from .binned import BinnedEncoder
 from .categorical import CategoricalEncoder
 from .columns import KINDS, plain, value_kind
 from .multi_valued import MultiValuedEncoder
 from .numerical import NumericalEncoder
-from .reading import read_column
 
 TRANSFORMS = (None, "standard", "minmax", "log_squared", "log2")
 
@@ -194,16 +193,16 @@ def infer_field(name, column):
     MultiValued('genres')
     """
     if not isinstance(column, pd.Series):
-        column = read_column(name, column)
+        column = as_column(name, column)
     if column.dtype == object:
         present = column.notna().to_numpy()
         first = column.iloc[int(np.argmax(present))] if present.any() else None
-        if isinstance(first, (list, tuple, set, frozenset, np.ndarray)):
+        if isinstance(first, (list, tuple, set, frozenset)) or (isinstance(first, np.ndarray) and first.ndim):
             return MultiValued(name)
     kind = KINDS.get(infer_dtype(column, skipna=True)) or value_kind(name, column, range(len(column)))
     if kind == "float" and not isinstance(column.dtype, pd.CategoricalDtype):
         present = column.dropna()
-        if len(present) < len(column) and (present == np.floor(present)).all():
+        if 0 < len(present) < len(column) and (present == np.floor(present)).all():
             warn(f"column {name!r} holds whole numbers and missing values and is taken as a quantity; if the numbers "
                  f"are ids or codes, say so: fields=[..., Categorical({name!r}), ...], or .astype(\"Int64\")")
         return Numerical(name, transform="standard")

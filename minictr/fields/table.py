@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..checks import in_order
 from ..slots import Slots
 from .categorical import MISSING, UNKNOWN
-from .multi_valued import MultiValuedEncoder
+from .multi_valued import MultiValuedEncoder, check_padding
 from .numerical import NumericalEncoder
 from .reading import check_names, check_table, in_piece, read_columns, row_blocks
 from .saved import Below, check_state
@@ -98,7 +99,7 @@ class TableEncoder:
             rests.append(rest)
             found.extend(first)
         fields = found if self.fields is None else self.fields
-        if isinstance(fields, (str, Field)) or not len(fields):
+        if not in_order(fields) or not len(fields):
             raise ValueError(f"fields must be a list with at least one field, got {fields!r}")
         names = [field.name if isinstance(field, Field) else field for field in fields]
         check_names(names, found)
@@ -140,6 +141,7 @@ class TableEncoder:
             raise ValueError(f"the fields need {n_ids} ids, but int32 holds 2**31 - 1; give "
                              f"the largest fields buckets= or a higher min_count=")
         self.encoders, self.field_names, self.offsets, self.n_ids = encoders, list(encoders), np.array(offsets), n_ids
+        self.offset_of = dict(zip(encoders, offsets, strict=True))
         return self
 
     @property
@@ -179,14 +181,15 @@ class TableEncoder:
                 cells = list(cells)     # all at once: the fullest cell says how many slots there are
                 for _, ids, _ in cells:
                     widths[number] = max(widths[number], ids.shape[1])
+                lengths = [np.count_nonzero(x, axis=1)[cells_of_rows] for cells_of_rows, _, x in cells]
+                check_padding(name, np.concatenate([[], *lengths]), range(len(columns[name])), widths[number])
             parts.append(cells)
             weighted |= isinstance(encoder, (MultiValuedEncoder, NumericalEncoder))
         ends = np.cumsum(widths)
         ids = np.empty((len(columns[names[0]]), ends[-1]), np.int32)
         x = np.ones(ids.shape, np.float32) if weighted else None
-        offsets = dict(zip(self.field_names, self.offsets.tolist(), strict=True))
         for name, part, width, end in zip(names, parts, widths, ends, strict=True):
-            offset = offsets[name]
+            offset = self.offset_of[name]
             for (_, rows), (cells, cell_ids, cell_x) in zip(blocks[name], part, strict=True):
                 here = slice(rows.start, rows.stop), slice(end - width, end)
                 n_used = cell_ids.shape[1]

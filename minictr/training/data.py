@@ -47,15 +47,16 @@ def fill_untrained_rows(model):
 
     So an unknown user is scored as an average user: with the mean of the users' weights and vectors.
     """
-    bounds = [*model.encoder_.offsets, model.encoder_.n_ids]
-    for start, stop in itertools.pairwise(bounds):
-        counts = model.row_counts_[start:stop]
-        untrained = counts == 0
-        if not untrained.any() or untrained.all():
+    bounds = [*model.encoder_.offsets.tolist(), model.encoder_.n_ids]
+    counts, untrained = model.row_counts_, model.row_counts_ == 0
+    n_untrained = np.add.reduceat(untrained, bounds[:-1], dtype=np.int64).tolist()
+    tables = [layer.params[name] for layer_name, layer in named_layers(model) for name in layer.tables
+              if not matches(f"{layer_name}.{name}", model.freeze)]
+    for (start, stop), n in zip(itertools.pairwise(bounds), n_untrained, strict=True):
+        if n in (0, stop - start):
             continue
-        share = (counts / counts.sum()).astype(model.dtype)
-        for layer_name, layer in named_layers(model):
-            for name in layer.tables:
-                if not matches(f"{layer_name}.{name}", model.freeze):
-                    table = layer.params[name][start:stop]
-                    table[untrained] = np.tensordot(share, table, axes=1)         # whatever a row's shape
+        share = (counts[start:stop] / counts[start:stop].sum()).astype(model.dtype)
+        for table in tables:
+            rows = table[start:stop]
+            mean = share @ rows.reshape(len(rows), -1)            # whatever a row's shape
+            rows[untrained[start:stop]] = mean.reshape(rows.shape[1:])

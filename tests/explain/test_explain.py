@@ -404,7 +404,7 @@ def test_a_model_of_ones_own_is_explained_through_its_terms(monkeypatch):
     np.testing.assert_allclose(sums, model.decision_function(X[:20]), atol=1e-5)
     assert len(explain.pair_importance(model, X)) == 6
     monkeypatch.setattr(Halved, "terms", FM.terms)                # of which the sum is another logit
-    with pytest.raises(ValueError, match=r"terms of Halved add up to .* leaves something out, or counts it twice"):
+    with pytest.raises(ValueError, match=r"terms of Halved add up to .* leaves something out or counts it twice"):
         explain.contributions(model, X[:20])
 
 

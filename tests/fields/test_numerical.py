@@ -78,7 +78,7 @@ def test_numbers_are_read_from_any_dtype(column):
     ([1.0, [2]], ValueError, r"column 'c', row 1: \[2\] is not a number"),
     ([1.0, -np.inf, np.inf], ValueError, "column 'c', row 1: -inf is infinite"),
     (["1", "inf"], ValueError, "column 'c', row 1: 'inf' is infinite"),
-    ([1.0, 1e39], ValueError, "column 'c', row 1: 1e[+]39 is too large for float32"),
+    ([1.0, 1e39], ValueError, "column 'c', row 1: 1e[+]39 is too large"),
     (pd.to_datetime(["2020-01-01"]), TypeError, "column 'c' holds Timestamp .*dt.hour"),
     (pd.to_timedelta([1], unit="s"), TypeError, "column 'c' holds Timedelta"),
     (np.array([1j]), TypeError, "column 'c' holds complex"),
@@ -89,15 +89,16 @@ def test_what_is_no_number_is_refused_with_its_row(column, error, message):
     encoder = fitted(Numerical("c"), [1.0])
     with pytest.raises(error, match=message):
         encoder.encode({"c": column})
-    if "float32" not in message:
+    if "too large" not in message:                        # a bin takes numbers of any size
         with pytest.raises(error, match=message):
             fitted(Numerical("c", bins=2), column)
 
 
-def test_numbers_too_far_apart_to_scale_are_refused():
-    for transform, train in (("standard", [-1e300, 1e300]), ("minmax", [-1.7e308, 1.7e308]),
-                             ("standard", [0, 1e-200])):
-        with pytest.raises(ValueError, match=r"column 'c' with numbers from .* cannot be scaled"):
+def test_numbers_that_cannot_be_scaled_are_refused():
+    with pytest.raises(ValueError, match=r"column 'c' with numbers from .* cannot be scaled"):
+        fitted(Numerical("c", "standard"), [0, 1e-200])
+    for transform, train in (("standard", [0.5, -1e300, 1e300]), ("minmax", [0, -1.7e308, 1.7e308])):
+        with pytest.raises(ValueError, match=r"column 'c', row 1: -.* is too large"):
             fitted(Numerical("c", transform), train)
 
 
