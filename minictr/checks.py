@@ -98,7 +98,9 @@ def check_weights(sample_weight, n_rows):
     if not np.finfo(float).tiny <= mean < np.inf:   # they add up to too much, or too little, for float64
         c = c / c.max()
         mean = c.mean()
-    return c / mean
+    c = c / mean
+    c[c < np.finfo(np.float32).tiny] = 0            # what float32 would make of it, for all that is worked out before
+    return c
 
 
 def numbers(values, what):

@@ -212,8 +212,7 @@ class Model(Conventions, Predictions, Ratings, Savable):
     def train_step(self, X, y, sample_weight=None):
         """One plain training step on these rows, after ``prepare`` or ``fit``; returns their loss before the update.
 
-        It is ``encode`` and ``minictr.training.step.step``: the rows are one batch, in one piece, and its caches and
-        gradients stay in the layers, to be looked at.
+        It is ``encode`` and ``training.step``: the rows are one batch, whose caches and gradients stay in the layers.
         """
         slots, y, c = self.encode(X, y, sample_weight)
         self.row_counts_ += count_rows(slots, len(self.row_counts_))
@@ -269,7 +268,8 @@ class Model(Conventions, Predictions, Ratings, Savable):
 
     def initialise(self, mean):
         """Start the bias where the model predicts the mean of the training targets for every row."""
-        self.bias()[:] = self.task_.first_bias(mean)
+        with np.errstate(over="ignore"):                          # ``as_dtype`` refuses targets that are too large
+            self.bias()[:] = self.task_.first_bias(mean)
 
     def fit_encoder(self, *tables, fields):
         """Learn the fields' vocabularies from the training table (or tables, or pieces: see ``TableEncoder.fit``)."""

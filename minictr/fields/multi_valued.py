@@ -56,10 +56,10 @@ def check_padding(name, lengths, rows, width):
     if n_slots > MAX_PADDED and lengths.sum() < n_slots / 10:
         longest = int(np.argmax(lengths))
         raise ValueError(
-            f"column {name!r}, row {rows[longest]}: this cell holds {int(lengths[longest]):,} values, and cells of this "
-            f"table {lengths.mean():.3g} on average. Each row takes {width:,} slots, as many as the fullest cell needs: "
+            f"column {name!r}, row {rows[longest]}: this cell holds {int(lengths[longest]):,} values, and cells of the "
+            f"table {lengths.mean():.3g} on average. Each row takes {width:,} slots, as many as the fullest cell: "
             f"{8 * n_slots / 2**30:,.1f} GB for {len(lengths):,} rows. Leave values out of the fullest cells, or give "
-            f"fewer rows at a time (fit and partial_fit take a table in pieces)")
+            "fewer rows at a time (fit and partial_fit take a table in pieces)")
 
 
 def split_cells(spec, block, rows):

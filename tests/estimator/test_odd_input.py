@@ -114,6 +114,15 @@ def test_weights_whose_sum_float64_cannot_hold(factor):
         make().fit([X.assign(y=y, c=weights)], "y", sample_weight="c")
 
 
+def test_weights_that_float32_rounds_to_0_count_as_0():
+    X, y = mixed_table(N)
+    ones = make().fit(X, y, sample_weight=np.where(np.arange(N) < 30, 1.0, 0))
+    tiny = make().fit(X, y, sample_weight=np.where(np.arange(N) < 30, 1.0, 1e-60))
+    np.testing.assert_array_equal(ones.decision_function(X), tiny.decision_function(X))
+    with pytest.raises(ValueError, match="the rows to train on hold only the class 0"):
+        make().fit(X, y, sample_weight=np.where(y, 1e-60, 1))
+
+
 # ---- tables and settings --------------------------------------------------------------------------------------
 
 def test_columns_of_other_indexes_are_not_put_into_another_order():
