@@ -9,7 +9,7 @@ from pandas.api.types import infer_dtype, is_scalar
 from .categorical import MISSING, CategoricalEncoder, CategoricalLearner
 from .columns import shown
 
-MAX_PADDED = 2 ** 27    # slots of a column (1 GB) of which a tenth at least must hold values
+MAX_PADDED = 2 ** 26    # slots of a column (0.5 GB) of which a tenth at least must hold values
 
 
 class MultiValuedLearner(CategoricalLearner):

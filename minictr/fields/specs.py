@@ -52,6 +52,7 @@ class Categorical(Field):
     Values that training never held, or held too rarely, share the id "unknown". Missing values
     (None, NaN, NaT, pd.NA) have an id too, because that a value is missing often says something.
     Types stay apart: 1, "1" and True are three values (but 1 and 1.0 are one, see `TableEncoder`).
+    Whole numbers have 64 bits, with a sign or without.
 
     Parameters
     ----------
@@ -92,7 +93,8 @@ class MultiValued(Categorical):
     A cell of q values is q slots of weight 1/q: the mean of its vectors (AutoInt, arXiv 1810.11921,
     eq. 3). A value that stands in a cell twice counts twice there; an unknown one counts like the
     others, with id 0. Cells that are missing or empty are "missing"; empty parts ("a||b") and
-    missing items of a list are left out.
+    missing items of a list are left out. Rows take as many slots as the fullest cell: a table that
+    would be gigabytes of padding for a few full cells is refused.
 
     Parameters
     ----------
@@ -123,7 +125,8 @@ class Numerical(Field):
     """A column of numbers z: one vector v for the field and e = v x, or categories by bins.
 
     A missing number has a vector of its own if training held a missing number. Otherwise its x is
-    0, so that the field adds nothing.
+    0, so that the field adds nothing. Numbers beyond 1e18, after a logarithm if there is one, are
+    refused: models multiply them, and what is that large mostly stands for "missing". Bins take any.
 
     Parameters
     ----------
