@@ -6,11 +6,12 @@ else is a defect of minictr and shows its traceback.
 
 import argparse
 import contextlib
+import os
 import sys
 import warnings
 
 from .. import __version__
-from ..start import let_ctrl_c_interrupt
+from ..start import ctrl_c_raises
 from ..training import TrainingDiverged
 from .demo_command import add_demo
 from .explain_command import add_explain
@@ -29,17 +30,18 @@ def main(argv=None):
     """
     with contextlib.redirect_stdout(Terminal(sys.stdout)), contextlib.redirect_stderr(Terminal(sys.stderr)):
         try:
-            let_ctrl_c_interrupt()
-            parser = build_parser()
-            args = parser.parse_args(argv)
-            if not hasattr(args, "run"):
-                parser.print_help(sys.stderr)
-                return 2
-            with warnings.catch_warnings():
+            with ctrl_c_raises(), warnings.catch_warnings():
+                parser = build_parser()
+                args = parser.parse_args(argv)
+                if not hasattr(args, "run"):
+                    parser.print_help(sys.stderr)
+                    return 2
                 warnings.showwarning = warn
-                return args.run(args)
+                code = args.run(args)
+                sys.stdout.flush()                                # what cannot be written, is said here
+                return code
         except BrokenPipeError:     # the reader of our output, such as head, has seen enough
-            sys.stderr.close()
+            forget_output()
             return 0
         except KeyboardInterrupt:
             print("\nminictr: interrupted", file=sys.stderr)
@@ -48,8 +50,16 @@ def main(argv=None):
             return refused(f"there is not enough memory: {error or 'make the model or the table smaller'}")
         except EXPECTED_ERRORS as error:
             if isinstance(error, OSError) and error.strerror:
+                if not error.filename:                            # it may be the output that cannot be written
+                    forget_output()
                 return refused(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
             return refused(in_words(error))
+
+
+def forget_output():
+    """Let what is still to be printed go nowhere: Python would try again when it ends, and complain."""
+    with contextlib.suppress(OSError, ValueError):                # a stream that is no file has nothing to forget
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refused(message):

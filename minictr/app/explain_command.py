@@ -67,6 +67,7 @@ def run_explain(args):
         if getattr(encoder, "kind", "") == "int":
             refuse_text(X, name, args.table, "{value} is text, and the model was trained on whole numbers here")
     y = read_target(X, args.target, model.task_, args.table) if args.target else None
+    X.attrs.clear()                                               # pandas copies them with each column that is taken
     row = args.row or 0
     if row >= len(X):
         raise Refused(f"--row {row}: {args.table} has {len(X):,} rows, counted from 0")

@@ -95,14 +95,20 @@ def header_of(path, layout):
 
 
 def columns_of_codes(path, table, numbers, options):
-    """The columns that pandas took for numbers though they are codes, or could not turn into numbers whole.
+    """The columns that pandas took for numbers though they are codes, or that it could not turn into numbers whole.
 
-    That is where a cell is digits with a zero before them; where numbers are beyond 2^63, which pandas tells apart only
-    if none is missing (else the missing ones have become empty text).
+    That is where a cell is digits with a zero before them; and where numbers are beyond 2^63, so that pandas has made
+    text of all, in which 5 and +5 are alike and a missing number is no longer missing.
     """
-    tried = [name for name in table if pd.api.types.is_any_real_numeric_dtype(table[name]) and name not in numbers]
-    found = [name for name in table if name not in numbers and (table[name].dtype == "UInt64"
-             or (table[name].dtype == "string" and table[name].eq("").any()))]
+    found, tried = [], []
+    for name in table:
+        if name in numbers:
+            continue
+        column = table[name]
+        if column.dtype == "UInt64" or (column.dtype == "string" and column.str.fullmatch("[+-]?[0-9]{19,}").any()):
+            found.append(name)
+        elif pd.api.types.is_any_real_numeric_dtype(column):
+            tried.append(name)
     if tried:
         with pd.read_csv(path, usecols=tried, dtype=str, chunksize=PIECE, **options) as pieces:
             for piece in pieces:

@@ -107,7 +107,8 @@ def model_settings(args):
         if name in OWN_OPTIONS:
             args.parser.error(f"--set {name}: use --{name.replace('_', '-')}")
         if name in ("fields", "init_from", "verbose"):
-            args.parser.error(f"--set {name}: not on the command line; in Python it is an argument of {cls.__name__}")
+            args.parser.error(f"--set {name}: not on the command line" + (name == "fields") * (
+                "; --categorical, --numerical, --multi-valued and --ignore say what the columns are"))
         value = tuple(value) if isinstance(value, list) else value
         if types.get(name) is float and type(value) is int and abs(value) < 2**63:
             value = float(value)
@@ -159,6 +160,7 @@ def run_train(args):
     for field in fields:
         if isinstance(field, Numerical):
             read_numbers(X, field.name, args.table)
+    X.attrs.clear()                                               # pandas copies them with each column that is taken
     print(f"{args.table}: {len(X):,} rows, target {args.target!r} with mean {y.mean():.4g}; the fields are")
     model = MODELS[args.model](fields=fields, verbose=True, **settings)
     check_memory(model, print_fields(X, fields, columns).n_ids)

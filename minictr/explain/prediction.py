@@ -81,7 +81,7 @@ class OnePrediction:
         table = self.counterfactuals
         if table.empty:
             return "The background holds no other value of any field to try instead."
-        changes = table.loc[table.groupby("field", sort=False)["change"].apply(lambda column: column.abs().idxmax())]
+        changes = table.loc[table["change"].abs().groupby(table["field"], sort=False).idxmax()]
         changes = changes.iloc[np.argsort(-changes["change"].abs().to_numpy(), kind="stable")][:top]
 
         def lines(rows):
