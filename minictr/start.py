@@ -1,18 +1,18 @@
-"""What happens before there is a command line: Ctrl-C while numpy, pandas and the rest are still being imported."""
+"""What happens before there is a command line: Ctrl-C while numpy, pandas and the rest are still being imported.
 
-import contextlib
+It imports nothing itself that takes time: until this has run, Ctrl-C shows a traceback.
+"""
+
 import os
 import signal
 import sys
-import threading
-from pathlib import Path
 
 
 def is_command():
     """Whether this process was started as ``minictr`` or ``python -m minictr``."""
     words = sys.orig_argv[1:]
     as_module = any(words[at:at + 2] == ["-m", "minictr"] for at in range(len(words)))
-    return as_module or Path(sys.argv[0] if sys.argv else "").stem == "minictr"
+    return as_module or os.path.splitext(os.path.basename((sys.argv or [""])[0]))[0] == "minictr"
 
 
 def end_quietly(number, frame):
@@ -24,21 +24,7 @@ def end_quietly(number, frame):
 
 def catch_ctrl_c():
     """Let Ctrl-C end a command without a traceback, until ``minictr.app.cli.main`` does that."""
-    if is_command() and threading.current_thread() is threading.main_thread() \
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, end_quietly)
-
-
-@contextlib.contextmanager
-def ctrl_c_raises():
-    """Within, Ctrl-C raises KeyboardInterrupt, as usual; before that and afterwards it ends the command quietly."""
-    if signal.getsignal(signal.SIGINT) is not end_quietly:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
+    if is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end_quietly)
 
 

@@ -7,11 +7,12 @@ else is a defect of minictr and shows its traceback.
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import warnings
 
 from .. import __version__
-from ..start import ctrl_c_raises
+from ..start import end_quietly
 from ..training import TrainingDiverged
 from .demo_command import add_demo
 from .explain_command import add_explain
@@ -71,6 +72,19 @@ def refused(message):
 def warn(message, *where):
     """Show a warning in one line."""
     print(f"minictr: warning: {in_words(message)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def ctrl_c_raises():
+    """Within, Ctrl-C raises KeyboardInterrupt, as usual; before that and afterwards it ends the command quietly."""
+    if signal.getsignal(signal.SIGINT) is not end_quietly:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, end_quietly)
 
 
 def build_parser():
