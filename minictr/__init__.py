@@ -4,6 +4,9 @@ LR, FM, AFM, AutoInt and DeepFM in NumPy, every forward and every backward pass 
 of what they learned. Start with ``datasets.make_clicks``, ``FM(...).fit(X, y)`` and ``explain.pair_importance``.
 """
 
+from . import start  # noqa: F401   before what takes time to import
+
+# isort: split
 from . import datasets, explain, layers, losses, metrics, optim, plots
 from .bridges.torch_export import to_torch
 from .estimator import ModelFileError

@@ -5,13 +5,18 @@ else is a defect of minictr and shows its traceback.
 """
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 import warnings
 
 from .. import __version__
+from ..start import end_quietly
 from ..training import TrainingDiverged
 from .demo_command import add_demo
 from .explain_command import add_explain
+from .terminal import Terminal, in_words
 from .trace_command import add_trace
 from .train_command import add_train
 
@@ -24,26 +29,62 @@ def main(argv=None):
     >>> main(["explain", "no_such_file.npz", "clicks.csv", "--out", "pics"])      # the message goes to stderr
     1
     """
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if not hasattr(args, "run"):
-        parser.print_help(sys.stderr)
-        return 2
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *where: print(f"minictr: warning: {message}", file=sys.stderr)
+    with contextlib.redirect_stdout(Terminal(sys.stdout)), contextlib.redirect_stderr(Terminal(sys.stderr)):
         try:
-            return args.run(args)
+            with ctrl_c_raises(), warnings.catch_warnings():
+                parser = build_parser()
+                args = parser.parse_args(argv)
+                if not hasattr(args, "run"):
+                    parser.print_help(sys.stderr)
+                    return 2
+                warnings.showwarning = warn
+                code = args.run(args)
+                sys.stdout.flush()                                # what cannot be written, is said here
+                return code
         except BrokenPipeError:     # the reader of our output, such as head, has seen enough
-            sys.stderr.close()
+            forget_output()
             return 0
         except KeyboardInterrupt:
             print("\nminictr: interrupted", file=sys.stderr)
             return 130
+        except MemoryError as error:
+            return refused(f"there is not enough memory: {error or 'make the model or the table smaller'}")
         except EXPECTED_ERRORS as error:
-            system = isinstance(error, OSError) and error.strerror and error.filename
-            message = f"{error.filename}: {error.strerror}" if system else str(error)
-            print(f"minictr: error: {' '.join(message.split())}", file=sys.stderr)
-            return 1
+            if isinstance(error, OSError) and error.strerror:
+                if not error.filename:                            # it may be the output that cannot be written
+                    forget_output()
+                return refused(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+            return refused(in_words(error))
+
+
+def forget_output():
+    """Let what is still to be printed go nowhere: Python would try again when it ends, and complain."""
+    with contextlib.suppress(OSError, ValueError):                # a stream that is no file has nothing to forget
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def refused(message):
+    """Say in one line why a command ends; returns its exit code."""
+    print(f"minictr: error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+def warn(message, *where):
+    """Show a warning in one line."""
+    print(f"minictr: warning: {in_words(message)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def ctrl_c_raises():
+    """Within, Ctrl-C raises KeyboardInterrupt, as usual; before that and afterwards it ends the command quietly."""
+    if signal.getsignal(signal.SIGINT) is not end_quietly:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, end_quietly)
 
 
 def build_parser():

@@ -13,8 +13,9 @@ from ..layers import parameters
 from ..models import AFM, FM, LR, AutoInt, DeepFM
 from ..text import text_table
 from ..training.threads import Threads, n_cores, one_blas_thread
-from .pictures import blank_axes, draw_waterfall, make_folder, save, triangle_inches
+from .pictures import blank_axes, draw_waterfall, save, triangle_inches
 from .scores import score_cells
+from .whole import whole_folder
 
 CLICKS_ROWS = 50_000        # to train on; enough for the planted pairs to show
 EXPLAINED_ROWS = 5_000      # test rows that the pictures are about
@@ -51,7 +52,12 @@ def run_demo(data, rows, seed, out):
         task, models = clicks_task(rows or CLICKS_ROWS, seed), clicks_models(seed)
     else:
         task, models = ml_1m_task(rows, seed), ml_1m_models(seed)
-    out = make_folder(out)
+    with whole_folder(out) as folder:                             # first of all: it may be no folder to write to
+        train_and_draw(task, models, folder, out)
+
+
+def train_and_draw(task, models, folder, out):
+    """Train the models and print their scores; draw into ``folder``, whose content will stand in ``out``."""
     n_train, n_validation, n_test = (len(y) for _, y in (task.train, task.validation, task.test))
     print(f"{task.name}: {n_train:,} rows to train on, {n_validation:,} for early stopping (validation), "
           f"{n_test:,} to test on; {task.test[0].shape[1]} fields\n", flush=True)
@@ -69,7 +75,7 @@ def run_demo(data, rows, seed, out):
 
     print("\ndrawing ...", file=sys.stderr, flush=True)
     print(f"\nPictures in {out}:")
-    for name, what_to_see in draw_pictures(task, models, out):
+    for name, what_to_see in draw_pictures(task, models, folder):
         print(f"  {name}\n{textwrap.indent(textwrap.fill(what_to_see, 106), '    ')}", flush=True)
 
 

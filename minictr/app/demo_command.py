@@ -1,14 +1,14 @@
 """``minictr demo``."""
 
-from .demo import run_demo
+from .demo import clicks_models, run_demo
 from .options import add_command, at_least
 
 
 def add_demo(commands):
     """``minictr demo``."""
     demo = add_command(commands, "demo", lambda args: run_demo(args.data, args.rows, args.seed, args.out) or 0,
-                       "train all models on one data set and draw what they learned", """
-        Trains LR, FM, AFM, AutoInt and DeepFM on one data set, prints one table of their scores beside those of
+                       "train models side by side on one data set and draw what they learned", f"""
+        Trains {", ".join(clicks_models(0))} on one data set, prints one table of their scores beside those of
         always predicting the base rate, and draws what the models learned: the pairs of fields on which they put
         their attention, what each pair adds to the prediction, and how one prediction adds up.
 

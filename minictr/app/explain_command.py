@@ -4,15 +4,17 @@ import textwrap
 from pathlib import Path
 
 from .. import explain, plots
-from ..estimator.registry import offers
+from ..estimator.registry import models_with, offers
 from ..fields import Numerical
 from ..models import Model
-from ..text import text_table
-from .options import add_command, at_least
-from .pictures import blank_axes, draw_waterfall, make_folder, save, triangle_inches
+from ..text import printable, text_table
+from .options import add_command, add_separator, at_least
+from .pictures import blank_axes, draw_waterfall, save, triangle_inches
 from .report import write_report
 from .scores import predictions, score_table
-from .table_files import check_columns, read_numbers, read_table, read_target
+from .table_files import check_columns, read_numbers, read_table, read_target, refuse_text
+from .terminal import Refused, in_words
+from .whole import whole_folder
 
 MEANINGS = {
     "attention": "Attention is where the model looks, a share of 1: it says how much weight a pair of fields gets, not "
@@ -30,22 +32,22 @@ def add_explain(commands):
         into a folder: index.html, a page to open in a browser, and beside it tables (.csv) and pictures (.png). What
         there is depends on the model:
 
-          FM, AFM        contribution: what each pair of fields adds to the prediction, over all rows and for one row
-          DeepFM         the same for its FM part
-          AFM, AutoInt   attention: where the model looks, over all rows
-          LR             what each field adds to the prediction of one row
-          all            the training curve and, with --target, scores and (for clicks) the calibration; on the page
+          attention      where the model looks, over all rows ({attention})
+          contributions  what each field, pair of fields or deep part adds to the prediction of one row, and what each
+                         pair does over all rows, where the model has terms of pairs ({terms})
+          of all models  the training curve and, with --target, scores and (for clicks) the calibration; on the page
                          also the model's fields and settings, and three predictions explained
 
         Attention and contribution are different things; the command says with its output what each one means.
 
         example:
           minictr explain m.npz clicks.csv --out pics --target click --row 17
-        """)
+        """.format(attention=models_with("attention_weights"), terms=models_with("terms")))
     command.add_argument("model", type=Path, metavar="MODEL", help="the file that `minictr train --save` wrote")
     command.add_argument("table", type=Path, metavar="TABLE", help="rows to explain: .csv, .tsv (also .gz) or .parquet")
     command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where to write")
     command.add_argument("--target", metavar="COLUMN", help="the column with the truth, to score the predictions")
+    add_separator(command)
     command.add_argument("--row", type=at_least(0), metavar="R",
                          help="the row whose prediction is taken apart, counted from 0 (default 0; on the page the "
                               "lowest, median and highest prediction)")
@@ -55,23 +57,36 @@ def run_explain(args):
     """Write and print what a saved model learned."""
     model = Model.load(args.model)
     encoders = model.encoder_.encoders
-    X = read_table(args.table, as_text=[name for name in encoders if getattr(encoders[name], "kind", "") == "str"])
+    numbers = [name for name, encoder in encoders.items() if isinstance(encoder.spec, Numerical)]
+    X = read_table(args.table, sep=args.sep, numbers=[*numbers, args.target],
+                   as_text=[name for name in encoders if getattr(encoders[name], "kind", "") == "str"])
     check_columns(X, [*encoders, *([args.target] if args.target else [])], args.table)
+    for name in numbers:
+        read_numbers(X, name, args.table)
     for name, encoder in encoders.items():
-        if isinstance(encoder.spec, Numerical):
-            read_numbers(X, name, args.table)
+        if getattr(encoder, "kind", "") == "int":
+            refuse_text(X, name, args.table, "{value} is text, and the model was trained on whole numbers here")
     y = read_target(X, args.target, model.task_, args.table) if args.target else None
+    X.attrs.clear()                                               # pandas copies them with each column that is taken
     row = args.row or 0
     if row >= len(X):
-        raise ValueError(f"--row {row}: {args.table} has {len(X):,} rows, counted from 0")
+        raise Refused(f"--row {row}: {args.table} has {len(X):,} rows, counted from 0")
     prediction = predictions(model, X)
-    make_folder(args.out)
+    with whole_folder(args.out) as out:
+        written = explain_into(out, args, model, X, y, row, prediction)
+    print("\n" + textwrap.fill(f"Written to {args.out}: {', '.join(written)}", 110, break_long_words=False,
+                              break_on_hyphens=False))
+    return 0
 
-    print(f"{args.model}: {type(model).__name__} ({model.task_}) of {len(encoders)} fields; "
+
+def explain_into(out, args, model, X, y, row, prediction):
+    """Print what the model learned, and write it into a folder; returns the names of the files."""
+    print(f"{args.model}: {type(model).__name__} ({model.task_}) of {len(model.feature_names_in_)} fields; "
           f"{args.table}: {len(X):,} rows")
     for name, rate in model.encoder_.unknown_rate(X).items():
         if rate:
-            print(f"  {name}: {rate:.1%} of the values are unknown to the model, which takes an average for them")
+            print(f"  {printable(name)}: {rate:.1%} of the values are unknown to the model, which takes an average for "
+                  "them")
     if y is not None:
         print(f"\n{score_table(model, X, y, y.mean(), 'mean of this table')}\n"
               "(flattering where the model was trained on these rows)")
@@ -81,35 +96,33 @@ def run_explain(args):
         try:
             table = quantity(model, X)
         except TypeError as reason:
-            print("\n" + textwrap.fill(f"Not for this model: {reason}.", 110))
+            print("\n" + textwrap.fill(f"Not for this model: {in_words(reason)}.", 110))
         else:
             if len(table):      # one field alone makes no pair
                 print_highest(table)
-                written += write_pairs(table, args.out)
+                written += write_pairs(table, out)
     print(f"\nRow {row}: predicted {prediction[row]:.4g}" + ("" if y is None else f", true {y[row]:g}"))
     if offers(type(model), "terms"):
-        written += write_contributions(model, X, row, args.out)
+        written += write_contributions(model, X, row, out)
     if model.history_ is not None and len(model.history_):      # None after partial_fit alone
         axes = blank_axes(1, 1, 6.4, 4.5)
         plots.history(model.history_, ax=axes[0, 0])
-        written.append(save(axes, args.out / "training_curve.png"))
+        written.append(save(axes, out / "training_curve.png"))
     if y is not None and model.task_ == "binary":
         axes = blank_axes(1, 1, 5, 5)
         plots.calibration(y, prediction, ax=axes[0, 0])
-        written.append(save(axes, args.out / "calibration.png"))
-    written.append(write_report(model, X, y, args.out / "index.html", rows=None if args.row is None else [row],
+        written.append(save(axes, out / "calibration.png"))
+    written.append(write_report(model, X, y, out / "index.html", rows=None if args.row is None else [row],
                                 model_name=args.model.name, table_name=args.table.name).name)
-    print("\n" + textwrap.fill(f"Written to {args.out}: {', '.join(written)}", 110, break_long_words=False,
-                              break_on_hyphens=False))
-    return 0
+    return written
 
 
 def print_highest(table, count=5):
     """The pairs with the highest values, and what the quantity means."""
     def label(pair):
         if "layer" in table:
-            return f"layer {pair.layer}, head {pair.head}: {pair.field_i} looks at {pair.field_j}"
-        return f"{pair.field_i} x {pair.field_j}"
+            return printable(f"layer {pair.layer}, head {pair.head}: {pair.field_i} looks at {pair.field_j}")
+        return printable(f"{pair.field_i} x {pair.field_j}")
 
     highest = table.sort_values("value", ascending=False, kind="stable").head(count)
     print(f"\nHighest {table.attrs['unit']}:")
@@ -123,7 +136,7 @@ def print_highest(table, count=5):
 def write_pairs(table, out):
     """Write a table of pairs, or of self-attention, and draw it; returns the names of the files."""
     quantity = table.attrs["quantity"]
-    table.to_csv(out / f"{quantity}.csv", index=False)
+    table.to_csv(out / f"{quantity}.csv", index=False, errors="backslashreplace")
     side = triangle_inches(table.attrs["fields"])
     if "layer" in table:
         grid = blank_axes(table["layer"].nunique(), table["head"].nunique(), side * 0.75, side * 0.65)
@@ -140,7 +153,7 @@ def write_contributions(model, X, row, out):
     """Write and draw what each term adds to the prediction of one row; returns the names of the files."""
     name = f"contributions_of_row_{row}"
     table = explain.contributions(model, X.iloc[[row]]).assign(row=row)
-    table.to_csv(out / f"{name}.csv", index=False)
+    table.to_csv(out / f"{name}.csv", index=False, errors="backslashreplace")
     axes = blank_axes(1, 1, 7.5, 6)
     draw_waterfall(table, X.iloc[row], axes[0, 0])
     return [f"{name}.csv", save(axes, out / f"{name}.png")]

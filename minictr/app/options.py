@@ -20,6 +20,21 @@ def add_command(commands, name, run, summary, description):
     return command
 
 
+def add_separator(command):
+    """The option of the commands that read a table."""
+    command.add_argument("--sep", type=separator, metavar="C",
+                         help="what separates the cells of the table: one sign such as ';', or the word tab (default: "
+                              "a comma; in .tsv files a tab)")
+
+
+def separator(text):
+    """A type of argument: what separates cells."""
+    sign = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in "\"\n\r\0":
+        raise argparse.ArgumentTypeError(f"expected one sign such as ';', or the word tab, got {text!r:.80}")
+    return sign
+
+
 def at_least(least):
     """A type of argument: a whole number from ``least`` on."""
     def whole_number(text):
@@ -28,7 +43,7 @@ def at_least(least):
         except ValueError:
             number = least - 1
         if number < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r:.80}")
         return number
     return whole_number
 
@@ -50,7 +65,7 @@ def number_where(good, expected, text):
     except ValueError:
         number = np.nan
     if not good(number):
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r:.80}")
     return number
 
 
@@ -63,7 +78,7 @@ def multi_valued(text):
     """A type of argument: a MultiValued field from COLUMN:SEP."""
     name, _, sep = text.partition(":")
     if not name or not sep:
-        raise argparse.ArgumentTypeError(f"expected COLUMN:SEP, such as 'genres:|', got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected COLUMN:SEP, such as 'genres:|', got {text!r:.80}")
     return MultiValued(name, sep=sep)
 
 
@@ -71,8 +86,10 @@ def setting(text):
     """A type of argument: (name, value) from NAME=VALUE, the value JSON or else text."""
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, such as dropout=0.2, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, such as dropout=0.2, got {text!r:.80}")
     try:
         return name.strip(), json.loads(value)
     except json.JSONDecodeError:
         return name.strip(), value
+    except (ValueError, RecursionError):    # a number of thousands of digits, thousands of brackets
+        raise argparse.ArgumentTypeError(f"{name.strip()}: the value is too long or too deep, {value:.20}...") from None

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..text import printable
+
 DPI, SHOWN = 110, 82          # pixels to an inch of a picture: drawn, and on the page, where print stays sharp
 
 
@@ -55,12 +57,12 @@ def page(title, table_name, sections):
 
 
 def escape(text):
-    """Text as HTML shows it, markup and quotes included.
+    """Text as HTML shows it, markup and quotes included; control characters as ``printable`` has them.
 
     >>> escape("<script>")
     '&lt;script&gt;'
     """
-    return html.escape(str(text))
+    return html.escape(printable(str(text), keep="\n"))
 
 
 def paragraph(text):

@@ -1,12 +1,11 @@
-"""What the commands write: pictures, on figures that need no display, into a folder."""
+"""The pictures that the commands write, on figures that need no display."""
 
 import textwrap
-from pathlib import Path
 
 import numpy as np
 
 from .. import plots
-from ..text import as_text
+from ..text import as_text, printable
 
 
 def blank_axes(rows, columns, width, height):
@@ -25,17 +24,8 @@ def triangle_inches(fields):
 def draw_waterfall(contributions, values, ax):
     """Draw how one prediction adds up, with the values of the row's fields on top."""
     plots.waterfall(contributions, ax=ax)
-    text = ", ".join(f"{name} {as_text(values[name])}" for name in contributions.attrs["fields"])
+    text = ", ".join(f"{printable(name)} {as_text(values[name])}" for name in contributions.attrs["fields"])
     ax.figure.suptitle(textwrap.fill(text, 100), fontsize=8, parse_math=False)
-
-
-def make_folder(path):
-    """The folder as a Path, made if need be."""
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise FileExistsError(f"--out {path}: this is a file; name a folder")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def save(axes, path):

@@ -19,6 +19,7 @@ from ..layers import parameters
 from .page import escape, html_table, number, page, paragraph, picture, share
 from .pictures import blank_axes, triangle_inches
 from .scores import RESAMPLES, SEED, bootstrap, predictions
+from .whole import whole_file
 
 BACKGROUND, PARTNERS = 500, 8   # of the interaction effects, at most
 SHUFFLED_ROWS = 5_000           # of the permutation importance, at most
@@ -94,7 +95,8 @@ def write_report(model, X, y=None, path="index.html", *, rows=None, model_name=N
         ("caveats", "Caveats", caveats(unknown, y)),
     ]
     path = Path(path)
-    path.write_bytes(page(title, table_name, sections).encode("utf-8", "replace"))
+    with whole_file(path) as part:
+        part.write_text(page(title, table_name, sections), encoding="utf-8", newline="\n")
     return path
 
 

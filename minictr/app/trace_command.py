@@ -9,7 +9,8 @@ import pandas as pd
 from ..layers import parameters
 from ..tracing import trace
 from .options import MODELS, add_command
-from .pictures import blank_axes, make_folder, save
+from .pictures import blank_axes, save
+from .whole import whole_folder
 
 
 def add_trace(commands):
@@ -41,12 +42,13 @@ def run_trace(args):
     steps = trace(model, X, y, detail=args.detail)
     print(steps)
     if args.out:
-        make_folder(args.out)
-        (args.out / "trace.html").write_text(
-            f"<!doctype html><meta charset=\"utf-8\"><title>{html.escape(repr(steps))}</title>"
-            f"<style>:root {{color-scheme: light dark; font-family: sans-serif}}</style>\n{steps._repr_html_()}\n",
-            encoding="utf-8")
-        axes = blank_axes(1, 1, 7.5, 9.5)
-        steps.flow(ax=axes[0, 0])
-        print(f"\nWritten to {args.out}: trace.html, {save(axes, args.out / 'flow.png')}")
+        with whole_folder(args.out) as out:
+            (out / "trace.html").write_text(
+                f"<!doctype html><meta charset=\"utf-8\"><title>{html.escape(repr(steps))}</title>"
+                f"<style>:root {{color-scheme: light dark; font-family: sans-serif}}</style>\n{steps._repr_html_()}\n",
+                encoding="utf-8")
+            axes = blank_axes(1, 1, 7.5, 9.5)
+            steps.flow(ax=axes[0, 0])
+            picture = save(axes, out / "flow.png")
+        print(f"\nWritten to {args.out}: trace.html, {picture}")
     return 0

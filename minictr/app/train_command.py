@@ -1,6 +1,8 @@
 """``minictr train``: a model from a table, saved."""
 
 import dataclasses
+import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -8,25 +10,33 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..checks import split_rows
+from ..checks import check_settings, split_rows
 from ..fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field
-from ..models import FM, AutoInt, Model
-from .options import MODELS, add_command, at_least, multi_valued, names, positive, setting, share
+from ..models import Model
+from ..text import printable
+from .options import MODELS, add_command, add_separator, at_least, multi_valued, names, positive, setting, share
 from .scores import score_table
 from .table_files import check_columns, read_numbers, read_table, read_target
+from .terminal import Refused, in_words
 
+JSON = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null",
+        tuple: "a list such as [64,32]", list: "a list", dict: 'an object such as {"embedding":10}'}
 OWN_OPTIONS = ("epochs", "batch_size", "learning_rate", "embedding_dim", "seed", "task")
 
 
 def add_train(commands):
     """``minictr train``."""
-    train = add_command(commands, "train", run_train, "train a model on a table and save it", """
+    train = add_command(commands, "train", run_train, "train a model on a table and save it", f"""
         Trains a model to predict one column of a table from the others, says how good it is on rows held out,
         and saves it. The table is a .csv or .tsv file with a header line (also .csv.gz, .tsv.gz), or .parquet.
 
         Each column becomes a field: text and whole numbers are categories (each value has a vector of its own),
-        numbers with a decimal point are numerical (standardised). The command says what it took each column for;
-        --categorical, --numerical, --multi-valued and --ignore correct it. Empty cells and NA are missing values.
+        numbers with a decimal point are numerical (standardised). A column with numbers such as 007 is text: zeros
+        before a number are part of a code. The command says what it took each column for; --categorical, --numerical,
+        --multi-valued and --ignore correct it. Empty cells and NA are missing values.
+
+        models:
+{model_lines()}
 
         examples:
           minictr train clicks.csv --target click --model afm --save m.npz
@@ -39,8 +49,7 @@ def add_train(commands):
     train.add_argument("table", type=Path, metavar="TABLE", help="the file with the training data")
     train.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     train.add_argument("--model", required=True, choices=MODELS,
-                       help="lr: fields only. fm: every pair of fields, an inner product. afm: FM with attention over "
-                            "pairs. autoint: self-attention between fields. deepfm: FM plus a multi-layer perceptron")
+                       help="which one: see above")
     train.add_argument("--save", required=True, type=Path, metavar="FILE", help="where to write the trained model")
     train.add_argument("--task", choices=["binary", "regression"], default="binary",
                        help="binary: the target is 0 or 1, predict its probability (default). regression: predict a "
@@ -48,6 +57,7 @@ def add_train(commands):
     train.add_argument("--validation", type=share, default=0.1, metavar="SHARE",
                        help="share of rows, drawn at random, to measure on and to stop training by (default 0.1); 0: "
                             "train on all rows, measure nothing")
+    add_separator(train)
     columns = train.add_argument_group("columns")
     columns.add_argument("--categorical", type=names, default=[], metavar="A,B", help="columns that hold categories")
     columns.add_argument("--numerical", type=names, default=[], metavar="C,D",
@@ -65,13 +75,27 @@ def add_train(commands):
     settings.add_argument("--learning-rate", type=positive, metavar="X",
                           help=f"the size of an update (default {Model.learning_rate})")
     settings.add_argument("--embedding-dim", type=at_least(1), metavar="K",
-                          help=f"numbers in a value's vector (default {FM.embedding_dim}; autoint: "
-                               f"{AutoInt.embedding_dim})")
+                          help=f"numbers in a value's vector (default {embedding_dims()})")
     settings.add_argument("--seed", type=at_least(0), default=0, metavar="S",
                           help="draws the validation rows and starts the model (default 0)")
     settings.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
                           help="any other argument of the model's class, the value as JSON (0.2, true, [64,32]); text "
                                "needs no quotes. Give it once for each")
+
+
+def model_lines():
+    """A line for each model: its name, equation and paper."""
+    width = max(map(len, MODELS))
+    return "\n".join(f"          {name:{width}}  {cls.equation}  ({cls.paper})" for name, cls in MODELS.items())
+
+
+def embedding_dims():
+    """The sizes of vectors that the models have by default, each with its models."""
+    models = {}
+    for name, cls in MODELS.items():
+        if hasattr(cls, "embedding_dim"):
+            models.setdefault(cls.embedding_dim, []).append(name)
+    return "; ".join(f"{k}: {', '.join(names)}" for k, names in models.items())
 
 
 def model_settings(args):
@@ -83,16 +107,27 @@ def model_settings(args):
         if name in OWN_OPTIONS:
             args.parser.error(f"--set {name}: use --{name.replace('_', '-')}")
         if name in ("fields", "init_from", "verbose"):
-            args.parser.error(f"--set {name}: not on the command line; in Python it is an argument of {cls.__name__}")
+            args.parser.error(f"--set {name}: not on the command line" + (name == "fields") * (
+                "; --categorical, --numerical, --multi-valued and --ignore say what the columns are"))
         value = tuple(value) if isinstance(value, list) else value
-        value = float(value) if types.get(name) is float and type(value) is int else value
+        if types.get(name) is float and type(value) is int and abs(value) < 2**63:
+            value = float(value)
         if name in types and not isinstance(value, types[name]):
-            args.parser.error(f"--set {name}: expected {getattr(types[name], '__name__', types[name])}, got {value!r}")
+            args.parser.error(f"--set {name}: expected {kind_of(types[name])}, got {json.dumps(value):.60}")
         settings[name] = value
     unknown = [name for name in settings if name not in types]
     if unknown:
-        args.parser.error(f"{cls.__name__} has no setting {unknown[0]!r}; it has {', '.join(types)}")
+        args.parser.error(f"{cls.__name__} has no setting {unknown[0]!r:.60}; it has {', '.join(types)}")
+    try:
+        check_settings(cls(**settings))
+    except ValueError as error:
+        args.parser.error(in_words(error))
     return settings
+
+
+def kind_of(type_):
+    """The type of a setting in words, as the value of --set has to be written."""
+    return " or ".join(JSON[part] for part in getattr(type_, "__args__", [type_]))
 
 
 def named_columns(args):
@@ -111,23 +146,26 @@ def run_train(args):
     """Train a model on a table and save it."""
     settings, columns = model_settings(args), named_columns(args)
     if args.save.is_dir() or not args.save.absolute().parent.is_dir():
-        raise ValueError(f"--save {args.save}: " + ("this is a folder; name a file" if args.save.is_dir() else
+        raise Refused(f"--save {args.save}: " + ("this is a folder; name a file" if args.save.is_dir() else
                                                     f"there is no folder {args.save.parent}; make it first"))
-    table = read_table(args.table, as_text=[name for name, field in columns.items() if isinstance(field, Categorical)])
+    table = read_table(args.table, sep=args.sep,
+                       as_text=[name for name, field in columns.items() if isinstance(field, Categorical)],
+                       numbers=[args.target, *(name for name in columns if isinstance(columns[name], Numerical))])
     check_columns(table, [args.target, *columns], args.table)
     y = read_target(table, args.target, args.task, args.table)
     X = table.drop(columns=[args.target, *(name for name, field in columns.items() if field is None)])
     if not len(X.columns):
-        raise ValueError(f"{args.table}: no column is left to predict {args.target!r} from")
+        raise Refused(f"{args.table}: no column is left to predict {args.target!r} from")
     fields = [columns.get(name) or infer_field(name, X[name]) for name in X]
     for field in fields:
         if isinstance(field, Numerical):
             read_numbers(X, field.name, args.table)
+    X.attrs.clear()                                               # pandas copies them with each column that is taken
     print(f"{args.table}: {len(X):,} rows, target {args.target!r} with mean {y.mean():.4g}; the fields are")
-    print_fields(X, fields, columns)
+    model = MODELS[args.model](fields=fields, verbose=True, **settings)
+    check_memory(model, print_fields(X, fields, columns).n_ids)
     print()
 
-    model = MODELS[args.model](fields=fields, verbose=True, **settings)
     if args.validation:
         train, held_out = split_rows(len(y), args.validation, args.seed)
         model.fit(X.iloc[train], y[train], validation=(X.iloc[held_out], y[held_out]))
@@ -142,14 +180,19 @@ def run_train(args):
         print(score_table(model, X.iloc[held_out], y[held_out], y[train].mean(), "mean of the training rows"))
     model.save(args.save)
     command = ["minictr", "explain", str(args.save), str(args.table), "--target", args.target, "--out", "pics"]
+    command += [] if args.sep is None else ["--sep", "tab" if args.sep == "\t" else args.sep]
     print(f"\nSaved to {args.save}. To look into it:\n  {shlex.join(command)}")
     return 130 if interrupted else 0
 
 
 def print_fields(X, fields, columns):
-    """Say what each column was taken for, with advice where that was a guess (not in ``columns``)."""
-    encoders = TableEncoder(fields).fit(X).encoders
-    width = max(map(len, encoders))
+    """Say what each column was taken for, with advice where that was a guess (not in ``columns``).
+
+    Returns: the TableEncoder that learned them.
+    """
+    encoder_of_all = TableEncoder(fields).fit(X)
+    encoders = encoder_of_all.encoders
+    width = max(len(printable(name)) for name in encoders)
     for name, encoder in encoders.items():
         if isinstance(encoder.spec, Numerical):
             text = f"numerical, from {float(X[name].min()):g} to {float(X[name].max()):g}, standardised"
@@ -161,7 +204,26 @@ def print_fields(X, fields, columns):
             text += f", missing in {encoder.missing:.1%} of rows"
         if name not in columns:
             text += advice(name, X[name], encoder)
-        print(f"  {name:{width}}  {text}")
+        print(f"  {printable(name):{width}}  {text}")
+    return encoder_of_all
+
+
+def check_memory(model, n):
+    """Raise Refused where the vectors of n values cannot fit into this machine's memory, before anything is made."""
+    k = getattr(model, "embedding_dim", 0)
+    copies = 3 if model.optimizer == "adam" else 1                # Adam keeps two numbers for each one
+    needed = copies * n * k * np.dtype(model.dtype).itemsize
+    if needed > memory():
+        raise Refused(f"--embedding-dim {k}: to train vectors of so many numbers for {n:,} values takes at least "
+                      f"{needed / 2**30:,.0f} GiB, and this machine has {memory() / 2**30:,.0f}; lower it")
+
+
+def memory():
+    """The bytes of memory of this machine; infinite where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):                 # not on Windows
+        return np.inf
 
 
 def advice(name, column, encoder):
@@ -170,6 +232,8 @@ def advice(name, column, encoder):
         return ""
     if encoder.kind == "str":
         number = pd.to_numeric(column, errors="coerce").notna() | column.isna()
+        if number.all():
+            return f" (zeros before a number make it a code; if these are quantities: --numerical {shlex.quote(name)})"
         if number.mean() > 0.9:
             row = int(np.argmin(number.to_numpy()))
             return (f" (text because of cells like row {row}'s {column.iloc[row]!r}; correct those, then --numerical "

@@ -1,5 +1,7 @@
 """Contributions are what the bias, each field and each pair adds to a logit, where logits are such sums."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -112,7 +114,7 @@ def _names_of_terms(model):
         if block == "fields":
             names += [("field", name, None) for name in fields]
         elif block == "pairs":
-            names += [("pair", *pair) for pair in pairs_of_fields(fields).itertuples(index=False)]
+            names += [("pair", *pair) for pair in itertools.combinations(fields, 2)]
         else:
             n = values.shape[1]
             names += [(block if n == 1 else f"{block} {number}", None, None) for number in range(1, n + 1)]

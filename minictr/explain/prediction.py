@@ -81,7 +81,7 @@ class OnePrediction:
         table = self.counterfactuals
         if table.empty:
             return "The background holds no other value of any field to try instead."
-        changes = table.loc[table.groupby("field", sort=False)["change"].apply(lambda column: column.abs().idxmax())]
+        changes = table.loc[table["change"].abs().groupby(table["field"], sort=False).idxmax()]
         changes = changes.iloc[np.argsort(-changes["change"].abs().to_numpy(), kind="stable")][:top]
 
         def lines(rows):
@@ -204,17 +204,16 @@ def _replacement_terms(model, X, background):
 
 def _counterfactuals(model, X, background, values, prediction, threshold):
     encoder, tables = model.encoder_, []
-    for name in encoder.field_names:
+    one = encoder.encode(X)
+    ends = [*one.starts[1:].tolist(), one.n_slots]
+    for field, (name, stop) in enumerate(zip(encoder.field_names, ends, strict=True)):
         candidates, texts, shares = _candidates(encoder.encoders[name], background[name])
-        n = len(candidates)
-        table = {other: X[other].iloc[np.zeros(n, int)].reset_index(drop=True) for other in encoder.field_names}
-        table[name] = candidates
-        slots = encoder.encode(table)
-        then = _predictions(model, model.predict_slots(slots))
+        tried = encoder.encode({name: candidates}, [name])        # this column alone: the others are as in the row
+        then = _predictions(model, model.predict_slots(_replaced(one, field, stop, tried)))
         tables.append(pd.DataFrame({
             "field": name, "now": values[name], "instead": texts, "share": shares, "prediction": then,
             "change": then - prediction, "crosses": (then >= threshold) != (prediction >= threshold),
-        })[_differs(encoder.encode({name: candidates}, [name]), encoder.encode(X, [name]))])
+        })[_differs(tried, one, slice(one.starts[field], stop))])
     table = pd.concat(tables, ignore_index=True)
     if model.task_ != "binary":
         table["crosses"] = False
@@ -224,14 +223,29 @@ def _counterfactuals(model, X, background, values, prediction, threshold):
     return table
 
 
-def _differs(slots, one):
-    """Whether a field's slots are not those of the one row: another value that means the same changes nothing."""
-    def held(slots, row):
-        x = np.ones(slots.n_slots) if slots.x is None else slots.x[row]
-        return sorted((int(id_), float(weight)) for id_, weight in zip(slots.ids[row], x, strict=True) if weight)
+def _replaced(one, field, stop, tried):
+    """The one row, once for each row of ``tried``, whose slots stand in the place of the field's, which end at stop."""
+    def beside(mine, theirs):
+        before, after = (np.repeat(part, len(tried), axis=0) for part in (mine[:, :one.starts[field]], mine[:, stop:]))
+        return np.concatenate([before, theirs, after], axis=1)
 
-    mine = held(one, 0)
-    return [held(slots, row) != mine for row in range(len(slots))]
+    x = None
+    if one.x is not None or tried.x is not None:
+        x = beside(*(np.ones(slots.ids.shape, np.float32) if slots.x is None else slots.x for slots in (one, tried)))
+    grown = tried.n_slots - (stop - one.starts[field])            # a multi-valued field may need more slots, or fewer
+    starts = one.starts + grown * (np.arange(one.n_fields) > field)
+    return Slots(beside(one.ids, tried.ids), x, starts)
+
+
+def _differs(tried, one, own):
+    """Whether a field's slots are not those of the one row: another value that means the same changes nothing."""
+    def held(slots, row, places=slice(None)):
+        ids = slots.ids[row, places]
+        x = np.ones(len(ids)) if slots.x is None else slots.x[row, places]
+        return sorted((int(id_), float(weight)) for id_, weight in zip(ids, x, strict=True) if weight)
+
+    mine = held(one, 0, own)
+    return [held(tried, row) != mine for row in range(len(tried))]
 
 
 def _candidates(encoder, column):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..text import printable
 from .shared import BLUE, as_panels, check_table, name_points, short_names
 
 _SOURCE = "explain.embeddings(model, field)"
@@ -62,7 +63,7 @@ def embeddings(table, *, label=20, ax=None):
     ax.spines[["right", "top"]].set_visible(False)
     ax.set(xlabel=f"first principal component ({share[0]:.0%} of the variance)",
            ylabel=f"second principal component ({share[1]:.0%})")
-    ax.set_title(f"{table.attrs.get('field', 'field')}: vectors of {len(table)} values", fontsize=10,
+    ax.set_title(f"{printable(table.attrs.get('field', 'field'))}: vectors of {len(table)} values", fontsize=10,
                  parse_math=False)
     name_points(ax, plane[frequent], [names[str(table["value"].iloc[k])] for k in frequent])
     return ax

@@ -5,6 +5,8 @@ import textwrap
 import numpy as np
 import pandas as pd
 
+from ..text import printable
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, VERMILLION, SKY, GREEN, GREY = "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#8C8C8C"
 
@@ -117,7 +119,7 @@ def counted(count, noun):
 
 def short_names(names, limit=18):
     """Map names to labels: long ones lose their middle, but no two come to look the same."""
-    full = [" ".join(str(name).split()) for name in names]
+    full = [printable(" ".join(str(name).split())) for name in names]
     while True:
         head, tail = limit // 2, limit - limit // 2 - 1
         short = [name if len(name) <= limit else f"{name[:head]}…{name[-tail:]}" for name in full]
