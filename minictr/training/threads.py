@@ -12,6 +12,7 @@ import ctypes
 import functools
 import itertools
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,9 +71,18 @@ class Threads:
         return results
 
 
+class _Held:
+    """How many blocks hold OpenBLAS to one thread at this moment, on whatever thread, and how many it had before."""
+
+    lock, blocks, before = threading.Lock(), 0, None
+
+
 @contextlib.contextmanager
 def one_blas_thread():
     """Within this block OpenBLAS computes each product on the calling thread alone.
+
+    Its number of threads is one for the whole process, and blocks may overlap, on several threads: the first one in
+    notes what there was, and the last one out restores it.
 
     >>> with one_blas_thread():
     ...     product = np.ones((2, 2)) @ np.ones((2, 2))
@@ -82,12 +92,18 @@ def one_blas_thread():
         yield
         return
     get_threads, set_threads = controls
-    before = get_threads()
-    set_threads(1)
+    with _Held.lock:
+        if not _Held.blocks:
+            _Held.before = get_threads()
+            set_threads(1)
+        _Held.blocks += 1
     try:
         yield
     finally:
-        set_threads(before)
+        with _Held.lock:
+            _Held.blocks -= 1
+            if not _Held.blocks:
+                set_threads(_Held.before)
 
 
 @functools.cache
