@@ -80,17 +80,19 @@ def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None
         raise ValueError(f"ddf lacks one of the columns {columns}; it has {list(ddf.columns)}")
     X, table = ddf.drop(columns=columns), client.compute(ddf[columns]).result()
     _, y, c = check_rows(table, table[target], table.get(sample_weight))
-    model.forget()
-    check_settings(model)
-    source = DaskSource(client, X, y, c, validation, encoder)
-    seeds = model.start(source)
-    trainer = DaskTrainer(model, seeds["dropout"], client, X, shards)
-    if trainer.bounds[-1] != len(y):
-        raise ValueError(f"ddf had {len(y)} rows when first computed, then {trainer.bounds[-1]}; it must stay the same")
-    try:
-        model.history_ = training.fit(model, source.training_data(model), seeds, trainer)
-    finally:
-        client.run(lambda run, dask_worker: vars(dask_worker).pop(run, None), trainer.run, on_error="ignore")
+    with model.unfitted_on_error():
+        model.forget()
+        check_settings(model)
+        source = DaskSource(client, X, y, c, validation, encoder)
+        seeds = model.start(source)
+        trainer = DaskTrainer(model, seeds["dropout"], client, X, shards)
+        if trainer.bounds[-1] != len(y):
+            raise ValueError(f"ddf had {len(y)} rows when first computed, then {trainer.bounds[-1]}; it must stay the "
+                             "same")
+        try:
+            model.history_ = training.fit(model, source.training_data(model), seeds, trainer)
+        finally:
+            client.run(lambda run, dask_worker: vars(dask_worker).pop(run, None), trainer.run, on_error="ignore")
     return model
 
 
@@ -153,6 +155,10 @@ class DaskTrainer(training.ChunkedTrainer):
         grads = {**grads, **with_l2(self.model, arrays, n_rows)}  # tables have it from the workers
         self.news = self.client.scatter([grads], hash=False)[0]   # not as a task's Future: Dask keeps its ancestors
         update_in_parts(self.model.optimizer_, self.params, grads)
+
+    def check(self, slots, y, c=None):
+        """Raise TrainingDiverged unless another step on these rows could be made; the workers have them."""
+        self.gradients(slots, y, c, len(y))
 
     def begin_epoch(self):
         """Look who is there, so that a worker that came (back) gets a share of the work."""

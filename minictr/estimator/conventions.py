@@ -1,5 +1,6 @@
 """scikit-learn's conventions, without depending on it: parameters, clones, tags, names of what was fitted."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -21,6 +22,15 @@ class Conventions:
         """Remove what was learned, so that a fit that fails does not leave half of it behind."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
+
+    @contextlib.contextmanager
+    def unfitted_on_error(self):
+        """Within this block an error leaves a model that is not fitted, as half of a training is in it; not Ctrl-C."""
+        try:
+            yield
+        except Exception:
+            self.forget()
+            raise
 
     def get_params(self, deep=True):
         """The constructor's arguments and their values."""

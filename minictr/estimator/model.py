@@ -5,26 +5,24 @@ import dataclasses
 import numpy as np
 
 from .. import training
-from ..checks import COMMON, check_rows, check_settings
+from ..checks import COMMON, check_settings
 from ..fields import TableEncoder
 from ..layers import check_layers, matches, parameters
 from ..optim import SGD, Adagrad, Adam
-from ..training.data import count_rows
-from . import stream
+from .as_source import as_source
+from .by_hand import ByHand
 from .conventions import Conventions
 from .persistence import Savable
 from .predictions import Predictions
-from .rating_source import RatingSource
 from .ratings import Ratings
 from .registry import models_with, register
-from .sources import TableSource, windows
 from .task import Task
 
 OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class Model(Conventions, Predictions, Ratings, Savable):
+class Model(ByHand, Conventions, Predictions, Ratings, Savable):
     """Base class of the models: a subclass writes ``build``, ``forward``, ``backward`` and ``bias``.
 
     It registers itself (``minictr.estimator.registry``), and says in class attributes what the rest of the library asks
@@ -162,33 +160,16 @@ class Model(Conventions, Predictions, Ratings, Savable):
             line of ``history_``. It is no setting of the model: a function is neither saved nor cloned.
 
         Returns: self.
+        Raises: TrainingDiverged where a loss or a parameter is not finite any more, after the last step as well. After
+        any error the model is not fitted; Ctrl-C is none: it ends the training, and the best weights so far are kept.
         """
-        self.forget()
-        check_settings(self)
-        if user_ids is not None or item_ids is not None or ratings is not None:
-            if X is not None or y is not None:
-                raise TypeError("give either X and y, or user_ids, item_ids and ratings")
-            source = RatingSource(user_ids, item_ids, ratings, user_features, item_features, sample_weight, validation)
-        elif user_features is not None or item_features is not None:
-            raise TypeError("user_features and item_features go with user_ids, item_ids and ratings")
-        elif stream.is_stream(X):
-            source = stream.StreamSource(X, y, sample_weight, validation)
-        elif X is None or y is None:
-            raise TypeError("fit needs X and y, or user_ids=, item_ids= and ratings=")
-        else:
-            source = TableSource(X, y, sample_weight, validation)
-        seeds = self.start(source)
-        self.history_ = training.fit(self, source.training_data(self), seeds, after_epoch=after_epoch)
-        return self
-
-    def prepare(self, X, y, sample_weight=None):
-        """Everything that ``fit`` does before its first step: infer the fields, build the layers.
-
-        For going through training by hand: ``model.prepare(X, y)``, then ``model.train_step(X, y)``.
-        """
-        self.forget()
-        check_settings(self)
-        self.start(TableSource(X, y, sample_weight))
+        with self.unfitted_on_error():
+            self.forget()
+            check_settings(self)
+            source = as_source(X, y, validation, sample_weight,
+                               user_ids, item_ids, ratings, user_features, item_features)
+            seeds = self.start(source)
+            self.history_ = training.fit(self, source.training_data(self), seeds, after_epoch=after_epoch)
         return self
 
     def start(self, source):
@@ -208,49 +189,6 @@ class Model(Conventions, Predictions, Ratings, Savable):
         self.initialise(source.mean)
         self.new_optimizer()
         return seeds
-
-    def train_step(self, X, y, sample_weight=None):
-        """One plain training step on these rows, after ``prepare`` or ``fit``; returns their loss before the update.
-
-        It is ``encode`` and ``training.step``: the rows are one batch, whose caches and gradients stay in the layers.
-        """
-        slots, y, c = self.encode(X, y, sample_weight)
-        self.row_counts_ += count_rows(slots, len(self.row_counts_))
-        with training.training_mode(self):
-            return training.step(self, slots, y, c)
-
-    def encode(self, X, y, sample_weight=None):
-        """Rows of a table as the layers take them, after ``prepare`` or ``fit``: (Slots, y, weights or None).
-
-        >>> from minictr import LR, datasets
-        >>> clicks = datasets.make_clicks(200, seed=0)
-        >>> slots, y, c = LR().prepare(clicks.X, clicks.y).encode(clicks.X[:2], clicks.y[:2])
-        >>> slots.ids.shape, y.dtype, c
-        ((2, 10), dtype('float32'), None)
-        """
-        self.check_fitted()
-        X, y, c = check_rows(X, y, sample_weight)
-        self.task_.check_targets(y)
-        return self.encoder_.encode(X), *self.as_dtype(y, c)
-
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Go on training for one pass over these rows, with the fields and vocabularies of the first ones.
-
-        The optimizer goes on too, also after ``load`` of a file saved with ``optimizer=True``. For a table in pieces
-        (see ``fit``; an iterator that can be gone through only once will do) this is ``partial_fit`` on each piece in
-        turn. Returns: self.
-        """
-        if stream.is_stream(X):
-            return stream.partial_fit(self, X, y, sample_weight)
-        if not self.__sklearn_is_fitted__():
-            self.prepare(X, y, sample_weight)
-        return self.train_once(self.encode(X, y, sample_weight))
-
-    def train_once(self, rows):
-        """One pass over encoded rows: (Slots, y, weights or None)."""
-        self.row_counts_ += count_rows(rows[0], len(self.row_counts_))
-        training.fit_once(self, windows(self, rows), self.seeds())
-        return self
 
     def new_optimizer(self):
         """Make ``optimizer_`` afresh, and check the settings that name parameters."""

@@ -79,7 +79,22 @@ def chunk_slices(n_rows, chunk_rows):
     return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
 
-class ChunkedTrainer:
+class Trainer:
+    """What a trainer has beside its ``step``."""
+
+    def begin_epoch(self):
+        """Called before each pass over the rows."""
+
+    def check(self, slots, y, c=None):
+        """Raise TrainingDiverged unless the model, as it is now, predicts these rows with a finite loss."""
+        model = self.model
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = model.loss_().forward(predict_logits(model, slots), y, c)
+            if not np.isfinite(loss):
+                check_finite(loss, model.forward(slots), model)
+
+
+class ChunkedTrainer(Trainer):
     """Makes the steps of a fit: ``step`` is one update, everything else is around it.
 
     Parameters
@@ -149,9 +164,6 @@ class ChunkedTrainer:
         """Update the parameters by the gradients of a whole batch of ``n_rows`` rows."""
         update_in_parts(self.model.optimizer_, self.params, with_l2(self.model, grads, n_rows), self.threads)
 
-    def begin_epoch(self):
-        """Called before each pass over the rows."""
-
     def _say_what_is_not_finite(self, loss, chunk):
         """Raise TrainingDiverged: the plain layers, whose caches have the paper's names, go through the chunk again."""
         with training_mode(self.model):
@@ -166,7 +178,7 @@ class ChunkedTrainer:
         self.layers.append(dict(named_layers(model)))
 
 
-class PlainTrainer:
+class PlainTrainer(Trainer):
     """The same for ``plain=True``: each batch is one plain step of the model itself, on the calling thread."""
 
     def __init__(self, model, seed):
@@ -177,9 +189,6 @@ class PlainTrainer:
         """One plain step on a batch; returns its mean loss."""
         with training_mode(self.model):
             return step(self.model, slots, y, c)
-
-    def begin_epoch(self):
-        """Called before each pass over the rows."""
 
 
 def seed_dropout(model, seed, number):

@@ -12,7 +12,7 @@ from ..layers import parameters, states
 from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
 from .data import fill_untrained_rows
 from .progress import Progress
-from .step import TrainingDiverged
+from .step import TrainingDiverged, check_arrays
 from .threads import Threads, n_cores, one_blas_thread
 
 
@@ -38,10 +38,14 @@ def fit(model, data, seeds, trainer=None, after_epoch=None):
         for epoch in range(1, model.epochs + 1):
             start = time.perf_counter()
             try:
-                line = {"epoch": epoch, "train_loss": run_epoch(trainer, data.windows, rng, epoch, progress),
+                last = epoch == model.epochs and data.validation is None
+                line = {"epoch": epoch, "train_loss": run_epoch(trainer, data.windows, rng, epoch, progress, last),
                         "val_loss": np.nan}
                 if data.validation is not None:
                     line["val_loss"] = evaluate(model, *data.validation)
+                    if not np.isfinite(line["val_loss"]):
+                        raise TrainingDiverged(
+                            f"epoch {epoch}: the validation loss is {line['val_loss']}. {advice(model)}")
                     best.update(epoch, line["val_loss"])
                 line["seconds"] = time.perf_counter() - start
                 lines.append(line)
@@ -55,6 +59,8 @@ def fit(model, data, seeds, trainer=None, after_epoch=None):
             if data.validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
                 break
     best.restore()
+    if interrupted:                                               # every other end has been checked
+        check_arrays({**parameters(model), **states(model)})
     measured = data.targets if data.validation is None else data.validation[1:]
     base_loss = constant_loss(model.loss_, *data.targets, *measured)
     if best.epoch and best.loss > 2 * base_loss:
@@ -73,7 +79,7 @@ def fit_once(model, windows, seeds):
     order, dropout = (np.random.SeedSequence(seeds[name].entropy, spawn_key=(*seeds[name].spawn_key, steps))
                       for name in ("order", "dropout"))
     with trainer_on_threads(model, dropout) as trainer:
-        run_epoch(trainer, windows, np.random.default_rng(order), 1)
+        run_epoch(trainer, windows, np.random.default_rng(order), 1, last=True)
 
 
 @contextlib.contextmanager
@@ -86,13 +92,18 @@ def trainer_on_threads(model, dropout_seed):
         yield ChunkedTrainer(model, dropout_seed, threads)
 
 
-def run_epoch(trainer, windows, rng, epoch, progress=None):
-    """One pass over the windows, each in a new random order; returns the mean of the batches' losses."""
+def run_epoch(trainer, windows, rng, epoch, progress=None, last=False):
+    """One pass over the windows, each in a new random order; returns the mean of the batches' losses.
+
+    A batch's loss is that before its update. After the last update the parameters must be finite, and, where no next
+    step and no validation will look (``last``), the loss of the last batch once more.
+    """
     model = trainer.model
     trainer.begin_epoch()
     total, n_rows, batch = 0.0, 0, 0
     try:
-        with contextlib.closing(window_batches(
+        # what overflows shows in the loss, or below in the parameters
+        with np.errstate(over="ignore", invalid="ignore"), contextlib.closing(window_batches(
                 windows, model.batch_size, None if model.shuffle_window == 1 else rng)) as parts:
             for batch, (slots, y, c) in enumerate(parts, start=1):
                 loss = trainer.step(slots, y, c)
@@ -100,12 +111,21 @@ def run_epoch(trainer, windows, rng, epoch, progress=None):
                 n_rows += len(y)
                 if progress:
                     progress.batch(epoch, batch, loss)
+        batch = None
+        check_arrays({**parameters(model), **states(model)})
+        if last:
+            trainer.check(slots, y, c)
     except TrainingDiverged as error:
-        raise TrainingDiverged(
-            f"epoch {epoch}, batch {batch}: {error}. Lower learning_rate (now {model.learning_rate}), or scale "
-            "large numerical fields (transform=\"standard\")") from None
+        where = f"batch {batch}" if batch else "after its last update"
+        raise TrainingDiverged(f"epoch {epoch}, {where}: {error}. {advice(model)}") from None
     fill_untrained_rows(model)
     return total / n_rows
+
+
+def advice(model):
+    """What to do about training that diverged."""
+    return (f"Lower learning_rate (now {model.learning_rate}), or scale large numerical fields "
+            "(transform=\"standard\")")
 
 
 def window_batches(windows, batch_size, rng=None):
@@ -143,7 +163,8 @@ def batches(order, batch_size):
 
 def evaluate(model, slots, y, c=None):
     """Mean loss of a fitted model on encoded rows, weighted by c."""
-    loss = model.loss_().forward(predict_logits(model, slots), y, c)
+    with np.errstate(over="ignore", invalid="ignore"):            # what overflows shows in the loss
+        loss = model.loss_().forward(predict_logits(model, slots), y, c)
     return loss if c is None else loss / np.mean(c)
 
 

@@ -79,14 +79,19 @@ def check_finite(L, s, model):
     """Raise TrainingDiverged if the loss L of the logits s is not finite, naming the array in which that began."""
     if np.isfinite(L):
         return
-    for name, array in parameters(model).items():
-        if not np.isfinite(array).all():
-            raise TrainingDiverged(f"the loss is {L}: the parameter {name} is not finite any more")
+    check_arrays(parameters(model), f"the loss is {L}: ")
     for name, array in [*cached_arrays(model), ("the logit", s)]:
         if not np.isfinite(array).all():
             raise TrainingDiverged(f"the loss is {L}: the first array of the forward pass that is not finite is {name}")
     raise TrainingDiverged(f"the loss is {L}: every array of the forward pass is finite, but the logits are too large "
                            "for their loss")
+
+
+def check_arrays(arrays, what=""):
+    """Raise TrainingDiverged, with ``what`` before the reason, unless all these parameters are finite."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise TrainingDiverged(f"{what}the parameter {name} is not finite any more")
 
 
 def cached_arrays(model):
