@@ -43,7 +43,7 @@ def predict_proba(model, ddf):
 
 
 def _score(model, ddf, method):
-    getattr(model, method)(pd.DataFrame(columns=ddf.columns))     # not fitted, a column missing: said here, not later
+    none = getattr(model, method)(pd.DataFrame(columns=ddf.columns))      # not fitted, a column missing: said here
     sent_model = replica(model)                                   # without caches
     sent_model.n_threads, sent_model.optimizer_, sent_model.rating_data_ = 1, None, None        # Dask has the threads
 
@@ -52,7 +52,7 @@ def _score(model, ddf, method):
         return pd.Series(scores if scores.ndim == 1 else scores[:, 1], index=X.index, name=method)
 
     sent = _client().scatter([sent_model], broadcast=True, hash=False)[0]
-    return ddf.map_partitions(score, sent, meta=pd.Series(name=method, dtype=model.dtype))
+    return ddf.map_partitions(score, sent, meta=pd.Series(name=method, dtype=none.dtype))
 
 
 def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None, shards=None, client=None):
@@ -103,6 +103,7 @@ class DaskSource(Source):
         self.client, self.X, self.distinct, self.c = client, X, y, c
         self.validation, self.encoder = validation, encoder
         self.mean = np.average(y, weights=c)
+        self.std = np.sqrt(np.average((y - self.mean) ** 2, weights=c))
 
     def learn(self, model, seed):
         """Learn the fields partition by partition, unless an encoder is given."""
@@ -118,7 +119,8 @@ class DaskSource(Source):
         """Windows of the rows' numbers; what stands in the rows is where they are."""
         validation = encoded_pair(model, self.validation)
         rows = _column(np.arange(len(self.distinct))), *model.as_dtype(self.distinct, self.c)
-        return TrainingData(windows(model, rows), len(self.distinct), (self.distinct, self.c), validation)
+        targets = self.distinct - model.task_.centre, self.c
+        return TrainingData(windows(model, rows), len(self.distinct), targets, validation)
 
 
 class DaskTrainer(training.ChunkedTrainer):

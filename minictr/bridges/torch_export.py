@@ -27,7 +27,8 @@ def to_torch(model):
     model : a fitted model, with any options; after ``prepare`` will do too. The ``forward`` of a model of your own must
         do with what tensors and arrays have in common, beside the layers: +, *, @, reshape, sum.
 
-    Returns: a module of the model's name and dtype, on the processor.
+    Returns: a module of the model's name and dtype, on the processor. Where the model's targets needed a centre
+    (``Task.centred``), it is added in float64, as ``decision_function`` does.
 
     Raises
     ------

@@ -228,7 +228,7 @@ class TorchModel(nn.Module):
 
     def __init__(self, model):
         super().__init__()
-        self.encoder = model.encoder_
+        self.encoder, self.centre = model.encoder_, model.task_.centre
         self.register_buffer("offsets", torch.tensor(model.encoder_.offsets), persistent=False)
         # an unfitted copy of the model, with its settings, and torch modules in the place of layers
         self.equations = copy.copy(model)
@@ -244,7 +244,8 @@ class TorchModel(nn.Module):
             setattr(self.equations, name, module)
 
     def forward(self, ids, x=None):
-        return self.equations.forward(TensorSlots(ids, x, self.offsets))      # (N,)
+        s = self.equations.forward(TensorSlots(ids, x, self.offsets))         # (N,)
+        return s.double() + self.centre if self.centre else s
 
     def inputs(self, X):
         """Return the tensors of a table's rows, to call the module with: ``module(*module.inputs(X))``.

@@ -51,7 +51,7 @@ class StartsFromFM:
         mine = parameters(self)
         for place, array in parameters(fm).items():
             if array is fm.bias():
-                self.bias()[:] = array
+                self.bias()[:] = fm.task_.plus_centre(array) - self.task_.centre
             elif place not in mine:
                 raise ValueError(f"init_from is {type(fm).__name__}, and this {name} has no parameter {place!r} to "
                                  "take over; start from an FM")

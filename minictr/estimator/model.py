@@ -33,7 +33,8 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
     ----------
     name : a name for messages and plots; the class's own if None.
     fields : the fields to use, as ``minictr.fields`` specs or column names; every column, inferred, if None.
-    task : "binary" (log loss), "regression" (squared error) or "auto": binary if y holds only 0 and 1.
+    task : "binary" (log loss), "regression" (squared error) or "auto": binary if y holds only 0 and 1. Numbers far from
+        0 with a small spread are trained on less a centre, ``task_.centre`` (see ``Task.centred``).
     epochs, batch_size, learning_rate : as usual; rows are shuffled anew for each epoch.
     shuffle_window : how many rows to shuffle together; 1 keeps them in order. None: all rows of a table, and 250,000
         of a table in pieces (fewer of rows of more than 500 slots); a window has to fit into memory.
@@ -179,7 +180,8 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
         """
         seeds = self.seeds()
         source.learn(self, seeds["split"])                        # calls fit_encoder
-        self.set_task(Task.choose(self.task, source.distinct, ratings=source.ratings))
+        task = Task.choose(self.task, source.distinct, ratings=source.ratings)
+        self.set_task(task.centred(source.mean, source.std, self.dtype))
         self.rating_data_ = source.rating_data
         n, M = self.encoder_.n_ids, len(self.encoder_.field_names)
         self.check_fields(M)
@@ -220,15 +222,15 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
 
     def set_task(self, task):
         """Set what follows from the task: the loss and, for a binary one, the classes."""
-        self.task_ = Task(task)
+        self.task_ = task if isinstance(task, Task) else Task(task)
         self.loss_ = self.task_.loss
         if self.task_ == "binary":
             self.classes_ = np.array([0, 1])
 
-    def as_dtype(self, *arrays):
-        """Targets and weights in the model's dtype; None stays None."""
+    def as_dtype(self, y, c):
+        """Targets, less their centre, and weights or None in the model's dtype."""
         cast = []
-        for array in arrays:
+        for array in (y - self.task_.centre, c):
             if array is not None:
                 with np.errstate(over="ignore"):
                     array = array.astype(self.dtype)

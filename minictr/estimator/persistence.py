@@ -27,6 +27,7 @@ from .file_parts import (
     settings_to_json,
 )
 from .registry import MODELS
+from .task import Task
 
 FORMAT = 1
 ENTRIES = {"format", "class", "settings", "task", "encoder", "optimizer_steps", "rating_ids", "history"}
@@ -65,7 +66,7 @@ def write(model, file, optimizer):
     arrays |= with_prefix("params", parameters(model)) | with_prefix("state", states(model))
     meta = {
         "format": FORMAT, "class": type(model).__name__, "settings": settings_to_json(model),
-        "task": model.task_, "encoder": encoder_state, "optimizer_steps": None, "rating_ids": None,
+        "task": model.task_.to_json(), "encoder": encoder_state, "optimizer_steps": None, "rating_ids": None,
         "history": history_to_json(getattr(model, "history_", None))}
     if optimizer:
         meta["optimizer_steps"] = model.optimizer_.t
@@ -171,9 +172,7 @@ def restore(cls, meta, archive):
     check_settings(model)
     model.encoder_ = TableEncoder.from_state(meta["encoder"], Below("encoder/", archive))
     check_fields(model.fields, model.encoder_.field_names)
-    if meta["task"] not in ("binary", "regression"):
-        raise ModelFileError(f"task {meta['task']!r} is unknown")
-    model.set_task(meta["task"])
+    model.set_task(Task.from_json(meta["task"]))
     n = model.encoder_.n_ids
     model.row_counts_ = archive.checked("row_counts", (n,), np.int64)
     if (model.row_counts_ < 0).any():

@@ -34,7 +34,11 @@ class Predictions:
     """A mixin of ``Model``."""
 
     def decision_function(self, X):
-        """The logit of each row (binary task), or the predicted value (regression): (N,)."""
+        """The logit of each row (binary task), or the predicted value (regression): (N,).
+
+        They have the model's dtype, or float64 where targets are so far from 0 that they needed a centre
+        (``Task.centred``).
+        """
         self.check_fitted()
         return self.predict_slots(self.encoder_.encode(as_table(X)))
 
@@ -42,7 +46,7 @@ class Predictions:
         """The logit, or predicted value, of rows that ``encoder_`` has encoded: (N,); a ValueError unless finite."""
         s = training.predict_logits(self, slots)
         check_logits(self, slots, s)
-        return s
+        return self.task_.plus_centre(s)
 
     def predict_proba(self, X):
         """Probabilities of no click and of a click, (N, 2), as scikit-learn has it."""

@@ -86,7 +86,7 @@ class Ratings:
         with np.errstate(over="ignore", invalid="ignore"):
             s = self.forward(slots)
         check_logits(self, slots, s)
-        return float(sigmoid(s[0]) if self.task_ == "binary" else s[0])
+        return float(sigmoid(s[0]) if self.task_ == "binary" else self.task_.plus_centre(s)[0])
 
     def batch_predict(self, pairs):
         """Predicted ratings of a list of (user, item) pairs, (N,)."""

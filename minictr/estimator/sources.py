@@ -1,6 +1,6 @@
 """Where training data come from: a table in memory, a table in pieces, or ratings. ``fit`` asks them the same things.
 
-``learn(model, seed)`` learns the fields and looks at the targets, which are then in ``distinct`` and ``mean``;
+``learn(model, seed)`` learns the fields and looks at the targets, which are then in ``distinct``, ``mean`` and ``std``;
 ``training_data(model)`` gives encoded rows, once the model has its layers.
 """
 
@@ -17,8 +17,8 @@ class Source:
     Attributes
     ----------
     ratings : whether the targets are ratings, which are numbers.   rating_data : RatingData of both sides, or None.
-    distinct : targets in which every different one occurs, or the first few that do.   mean : the weighted mean of
-        those to train on. Both are there after ``learn``.
+    distinct : targets in which every different one occurs, or the first few that do.   mean, std : the weighted mean
+        and standard deviation of those to train on. All are there after ``learn``.
     """
 
     ratings = False
@@ -43,6 +43,13 @@ class InMemory(Source):
     def mean(self):
         """The weighted mean of the targets to train on."""
         return np.average(self.y[self.train], weights=None if self.c is None else self.c[self.train])
+
+    @property
+    def std(self):
+        """The weighted standard deviation of the targets to train on."""
+        with np.errstate(over="ignore"):
+            squares = (self.y[self.train] - self.mean) ** 2
+        return np.sqrt(np.average(squares, weights=None if self.c is None else self.c[self.train]))
 
     def training_data(self, model):
         """Encode all rows, count what the tables will be looked up for, and cut windows."""

@@ -143,7 +143,7 @@ class StreamSource(Source):
                 widths = np.diff(starts, append=slots.n_slots)
                 self.widths = np.maximum(widths, 1 if self.widths is None else self.widths)
         self.targets.finish()
-        self.distinct, self.mean = self.targets.distinct, self.targets.mean
+        self.distinct, self.mean, self.std = self.targets.distinct, self.targets.mean, self.targets.std
 
     def _tables(self, model):
         show = model.verbose and sys.stdout.isatty()
@@ -164,9 +164,8 @@ class StreamSource(Source):
     def training_data(self, model):
         """The stream itself as windows, which are encoded while the model trains on those before."""
         validation = encoded_pair(model, self.validation)
-        mean, std = self.targets.mean, self.targets.std
         # two targets with the mean and the spread of all have the same loss as all where one number is predicted
-        typical = np.array([mean - std, mean + std])
+        typical = np.array([self.mean - self.std, self.mean + self.std]) - model.task_.centre
         windows = Epochs(model, self.stream, self.targets, self.widths)
         return TrainingData(windows, self.targets.n_rows, (typical, None), validation)
 

@@ -1,18 +1,28 @@
 """What is to be predicted, clicks or numbers, and all that follows from it."""
 
+import math
+
 import numpy as np
 
-from ..checks import warn
+from ..checks import is_real, warn
 from ..losses import LogLoss, SquaredLoss
 
 
 class Task(str):
     """"binary" (a click or none: log loss) or "regression" (a number: squared error). It is that text, with methods.
 
+    Attribute ``centre``: what training takes off the targets, in float64, and predictions add again; 0 unless the
+    targets are so far from 0 that float32 would lose their spread (see ``centred``).
+
     >>> task = Task("binary")
     >>> task == "binary", task.loss.name, task.predict(np.array([-1.0, 2.0])).tolist()
     (True, 'log loss', [0, 1])
     """
+
+    def __new__(cls, name, centre=0.0):
+        task = super().__new__(cls, name)
+        task.centre = centre
+        return task
 
     @classmethod
     def choose(cls, setting, y, *, ratings=False):
@@ -43,10 +53,32 @@ class Task(str):
             raise ValueError(f"a binary task needs y of 0 and 1, but row {row} holds {y[row]:g}; "
                              "map the labels, or pass task=\"regression\"")
 
+    def centred(self, mean, std, dtype):
+        """The same task, with a centre if the targets need one.
+
+        They do if numbers of ``dtype`` near their mean are further apart than a thousandth of their standard deviation
+        (of 1, if they are all the same): in float32 if the mean is more than some 8,000 standard deviations, as that
+        of times in seconds since 1970 within one hour. Then the centre is the mean, to a thousandth of the deviation:
+        rounded, so that a table and its pieces, whose sums differ in their last digits, have the same one.
+
+        >>> task = Task("regression")
+        >>> task.centred(3.6, 1.1, "float32").centre, task.centred(1.7e9, 20, "float32").centre
+        (0.0, 1700000000.0)
+        """
+        spread = std if std > 1e-14 * abs(mean) else 1.0
+        if self != "regression" or not abs(mean) * np.finfo(dtype).eps > spread / 1000:
+            return self
+        unit = max(2.0 ** (math.frexp(spread)[1] - 10), float(np.spacing(abs(mean))))
+        return Task(self, centre=float(round(mean / unit) * unit))
+
+    def plus_centre(self, s):
+        """A model's output as the user's numbers: in float64 where there is a centre, else as it is."""
+        return s.astype(np.float64) + self.centre if self.centre else s
+
     def first_bias(self, mean):
-        """The bias with which a model predicts the mean of the training targets for every row."""
+        """The bias with which a model predicts the mean of the training targets for every row (see ``centred``)."""
         if self == "regression":
-            return mean
+            return 0.0 if self.centre else mean
         if mean in (0, 1):
             raise ValueError(f"the rows to train on hold only the class {mean:g} (as far as they have a "
                              "sample weight above 0); a binary task needs both 0 and 1")
@@ -55,3 +87,17 @@ class Task(str):
     def predict(self, s):
         """The label 0 or 1 of each logit, or the predicted numbers as they are."""
         return (s >= 0).astype(np.int64) if self == "binary" else s
+
+    def to_json(self):
+        """What a file says of the task: its name, and with it the centre where there is one."""
+        return {"name": str(self), "centre": self.centre} if self.centre else str(self)
+
+    @classmethod
+    def from_json(cls, saved):
+        """The inverse of ``to_json``; ValueError for anything else."""
+        if isinstance(saved, dict) and saved.keys() == {"name", "centre"} and saved["name"] == "regression" and (
+                is_real(saved["centre"], least=-np.inf)):
+            return cls("regression", float(saved["centre"]))
+        if saved in ("binary", "regression"):
+            return cls(saved)
+        raise ValueError(f"task {saved!r} is unknown")

@@ -60,6 +60,7 @@ def pair_removal(model, X, y, *, how=None, sample_weight=None):
     X, y, c = check_rows(X, y, sample_weight)
     model.task_.check_targets(y)
     slots, pairs = model.encoder_.encode(X), list(zip(*field_pairs(model.n_features_in_), strict=True))
+    y = y - model.task_.centre                                    # as forward passes have it
     if _layers(model, InteractingLayer):
         without = np.array([evaluate(_blinded(model, *pair), slots, y, c) for pair in pairs])
     else:

@@ -127,11 +127,12 @@ def all_terms(model, X):
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why
     names = _names_of_terms(model)
-    values = np.empty((len(as_table(X)), len(names)), model.dtype)
+    values = np.empty((len(as_table(X)), len(names)), model.task_.plus_centre(model.bias()).dtype)
     for first, s in forward_chunks(model, X):
         terms = np.concatenate([np.repeat(model.bias(), len(s))[:, None], *model.terms().values()], axis=1)
         _check_sum(model, terms, s)
         values[first:first + len(terms)] = terms
+    values[:, 0] = model.task_.plus_centre(values[:, 0])
     return pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object), values
 
 
