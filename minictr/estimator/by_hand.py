@@ -49,9 +49,11 @@ class ByHand:
     def partial_fit(self, X, y=None, sample_weight=None):
         """Go on training for one pass over these rows, with the fields and vocabularies of the first ones.
 
-        The optimizer goes on too, also after ``load`` of a file saved with ``optimizer=True``. For a table in pieces
-        (see ``fit``; an iterator that can be gone through only once will do) this is ``partial_fit`` on each piece in
-        turn.
+        The optimizer goes on too, and so do the random numbers that order the rows and drop units, also after ``load``
+        of a file saved with ``optimizer=True``. So a pass over all rows of a table is one more epoch, bit for bit:
+        ``fit`` of 5 epochs and five passes are ``fit`` of 10 epochs. (Not with validation data, of which ``fit`` ends
+        with the best epoch's weights.) For a table in pieces (see ``fit``; an iterator that can be gone through only
+        once will do) this is ``partial_fit`` on each piece in turn, so that each is shuffled by itself.
 
         Returns: self.
         Raises: what ``fit`` does. The steps made before an error stay made, and rows that are refused change nothing.

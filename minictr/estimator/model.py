@@ -190,6 +190,7 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
         self.row_counts_ = np.zeros(n, np.int64)                  # training counts what it has seen
         self.initialise(source.mean)
         self.new_optimizer()
+        self.random_ = training.first_random(seeds)
         return seeds
 
     def new_optimizer(self):

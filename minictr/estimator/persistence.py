@@ -14,6 +14,7 @@ from ..checks import check_settings, is_whole
 from ..fields import TableEncoder
 from ..fields.saved import Below
 from ..layers import parameters, states
+from ..training import checked_random
 from .archive import Archive, BoundedGenerator, ModelFileError, open_regular
 from .atomic import replaced
 from .file_parts import (
@@ -31,6 +32,7 @@ from .task import Task
 
 FORMAT = 1
 ENTRIES = {"format", "class", "settings", "task", "encoder", "optimizer_steps", "rating_ids", "history"}
+LATER = {"random"}          # entries that files of 0.1.0 do not have
 
 
 def save(model, path, optimizer=False):
@@ -70,6 +72,7 @@ def write(model, file, optimizer):
         "history": history_to_json(getattr(model, "history_", None))}
     if optimizer:
         meta["optimizer_steps"] = model.optimizer_.t
+        meta["random"] = getattr(model, "random_", None)
         for name, moments in model.optimizer_.state.items():
             arrays |= with_prefix(f"optimizer/{name}", moments)
     if model.rating_data_ is not None:
@@ -133,7 +136,7 @@ class WrongClass(Exception):
 
 def class_of(meta, wanted):
     """The class that a file names, if it is ``wanted`` or a model below it."""
-    wrong = sorted(ENTRIES ^ meta.keys())
+    wrong = sorted(ENTRIES ^ (meta.keys() - LATER))
     if wrong:
         what = "has a foreign" if wrong[0] in meta else "lacks the"
         raise ModelFileError(f"its page of settings {what} entry {wrong[0]!r:.60}")
@@ -185,6 +188,8 @@ def restore(cls, meta, archive):
     check_names(archive, {"meta", *wanted, *ratings})
     for name, array in wanted.items():
         array[...] = archive.checked(name, array.shape, array.dtype)
+    if meta.get("random") is not None:
+        model.random_ = checked_random(meta["random"], model)
     model.history_ = history_from_json(meta["history"])
     model.rating_data_ = None
     if ratings:

@@ -12,10 +12,11 @@ import itertools
 
 import numpy as np
 
-from ..layers import Dropout, RowGradient, gradients, matches, named_layers, parameters, replica
+from ..layers import RowGradient, gradients, matches, named_layers, parameters, replica
 from .fast_layers import with_fast_layers
 from .fast_rows import FastRowGradient, Places, join_slots
 from .fast_updates import update_in_parts
+from .randomness import dropout_states, resume_dropout, seed_dropout
 from .step import check_complete, check_finite, set_training, step, training_mode, with_l2
 from .threads import Threads, n_cores, one_blas_thread
 
@@ -111,6 +112,7 @@ class ChunkedTrainer(Trainer):
         self.trained = []       # names of the parameters that are not frozen, once a step has shown their gradients
         self.replicas = []
         self.layers = []        # of each replica: {name: layer}
+        self.resumed = []       # of each replica, also of those to come: where its dropouts go on, if training does
 
     def step(self, slots, y, c=None):
         """One training step on a batch: forward, loss, backward, update. Returns the batch's mean loss.
@@ -160,6 +162,14 @@ class ChunkedTrainer(Trainer):
             grads[name] = add_up(parts, chunks, places)
         return loss, grads
 
+    def resume(self, states):
+        """Before the first step: let the dropouts of each replica go on from what ``dropout_states`` gave."""
+        self.resumed = states
+
+    def dropout_states(self):
+        """Where the dropouts of each replica have got to."""
+        return [*map(dropout_states, self.replicas), *self.resumed[len(self.replicas):]]
+
     def apply(self, grads, n_rows):
         """Update the parameters by the gradients of a whole batch of ``n_rows`` rows."""
         update_in_parts(self.model.optimizer_, self.params, with_l2(self.model, grads, n_rows), self.threads)
@@ -173,6 +183,8 @@ class ChunkedTrainer(Trainer):
     def _add_replica(self):
         model = with_fast_layers(replica(self.model))
         seed_dropout(model, self.seed, len(self.replicas))
+        if len(self.replicas) < len(self.resumed):
+            resume_dropout(model, self.resumed[len(self.replicas)])
         set_training(model, True)                                 # the model itself stays as it is
         self.replicas.append(model)
         self.layers.append(dict(named_layers(model)))
@@ -190,13 +202,14 @@ class PlainTrainer(Trainer):
         with training_mode(self.model):
             return step(self.model, slots, y, c)
 
+    def resume(self, states):
+        """Let the dropouts go on from what ``dropout_states`` gave; the model is the only replica."""
+        for own in states[:1]:
+            resume_dropout(self.model, own)
 
-def seed_dropout(model, seed, number):
-    """Give each dropout of a replica random numbers of its own: no race between threads, no order to keep."""
-    for i, (_, layer) in enumerate(named_layers(model)):
-        if isinstance(layer, Dropout):
-            layer.rng = np.random.default_rng(
-                np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, number, i)))
+    def dropout_states(self):
+        """Where the dropouts have got to."""
+        return [dropout_states(self.model)]
 
 
 def add_up(parts, chunks, places):

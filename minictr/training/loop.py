@@ -12,52 +12,47 @@ from ..layers import parameters, states
 from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
 from .data import fill_untrained_rows
 from .progress import Progress
+from .randomness import first_random, generator
 from .step import TrainingDiverged, check_arrays
 from .threads import Threads, n_cores, one_blas_thread
 
 
-def fit(model, data, seeds, trainer=None, after_epoch=None):
+def fit(model, data, seeds, trainer=None, after_epoch=None, checkpoint=None):
     """Train for ``model.epochs`` epochs, or until the validation loss stops falling; returns the history.
 
     Parameters
     ----------
-    model : a built Model with ``optimizer_`` and ``loss_``; its settings say how to train.
+    model : a built Model with ``optimizer_``, ``loss_`` and ``random_``; its settings say how to train.
     data : TrainingData.
-    seeds : dict of SeedSequences "order" and "dropout".
+    seeds : dict with the SeedSequence "dropout".
     trainer : what makes the steps; by default a ``ChunkedTrainer`` on threads.
     after_epoch : None, or a function of (model, line of the history as a dict), called after each epoch.
+    checkpoint : None, or what keeps the Run: its ``resume(run)`` is called before the first epoch, its ``write(run)``
+        after each.
 
     Returns: DataFrame epoch, train_loss (mean over the epoch's batches), val_loss, seconds; its ``attrs`` hold
     the name of the loss, the loss of always predicting the training mean, the best epoch, and whether Ctrl-C ended it.
     """
-    rng = np.random.default_rng(seeds["order"])
-    progress, best = Progress(model, data.n_rows), Best(model)
-    lines, interrupted = [], False
+    progress, interrupted = Progress(model, data.n_rows), False
     own = trainer_on_threads(model, seeds["dropout"]) if trainer is None else contextlib.nullcontext(trainer)
     with own as trainer:
-        for epoch in range(1, model.epochs + 1):
-            start = time.perf_counter()
+        run = Run(model, trainer)
+        if checkpoint is not None:
+            checkpoint.resume(run)
+            progress.epochs_before = len(run.lines)
+        while not run.is_over():
             try:
-                last = epoch == model.epochs and data.validation is None
-                line = {"epoch": epoch, "train_loss": run_epoch(trainer, data.windows, rng, epoch, progress, last),
-                        "val_loss": np.nan}
-                if data.validation is not None:
-                    line["val_loss"] = evaluate(model, *data.validation)
-                    if not np.isfinite(line["val_loss"]):
-                        raise TrainingDiverged(
-                            f"epoch {epoch}: the validation loss is {line['val_loss']}. {advice(model)}")
-                    best.update(epoch, line["val_loss"])
-                line["seconds"] = time.perf_counter() - start
-                lines.append(line)
-                progress.epoch(line)
+                line = one_epoch(run, data, progress)
                 if after_epoch is not None:
                     after_epoch(model, dict(line))
+                if checkpoint is not None:
+                    checkpoint.write(run)
             except KeyboardInterrupt:
                 fill_untrained_rows(model)
                 interrupted = True
                 break
-            if data.validation is not None and model.early_stopping and epoch - best.epoch >= model.patience:
-                break
+        model.random_ = run.random()
+    best, lines = run.best, run.lines
     best.restore()
     if interrupted:                                               # every other end has been checked
         check_arrays({**parameters(model), **states(model)})
@@ -73,13 +68,65 @@ def fit(model, data, seeds, trainer=None, after_epoch=None):
     return history
 
 
+class Run:
+    """How far a training has got: with the model and its optimizer, all that decides how it goes on.
+
+    Attributes
+    ----------
+    model, trainer : what is trained, and what makes its steps.   best : Best.   lines : of the history, dicts.
+    rng : the generator of the rows' order.
+    """
+
+    def __init__(self, model, trainer):
+        self.model, self.trainer, self.best, self.lines = model, trainer, Best(model), []
+        self.resume(model.random_)
+
+    def resume(self, random):
+        """Go on with random numbers from where they had got to."""
+        self.rng = generator(random["order"])
+        self.trainer.resume(random["dropout"])
+
+    def random(self):
+        """Where the random numbers have got to."""
+        return {"order": self.rng.bit_generator.state, "dropout": self.trainer.dropout_states()}
+
+    def is_over(self):
+        """Whether all epochs are done, or early stopping ends it."""
+        model, best, done = self.model, self.best, len(self.lines)
+        return done >= model.epochs or bool(best.epoch and model.early_stopping and done - best.epoch >= model.patience)
+
+
+def one_epoch(run, data, progress):
+    """Train for one more epoch and measure it; returns its line of the history, and adds it to the run's."""
+    start, model, epoch = time.perf_counter(), run.model, len(run.lines) + 1
+    last = epoch == model.epochs and data.validation is None
+    line = {"epoch": epoch, "train_loss": run_epoch(run.trainer, data.windows, run.rng, epoch, progress, last),
+            "val_loss": np.nan}
+    if data.validation is not None:
+        line["val_loss"] = evaluate(model, *data.validation)
+        if not np.isfinite(line["val_loss"]):
+            raise TrainingDiverged(f"epoch {epoch}: the validation loss is {line['val_loss']}. {advice(model)}")
+        run.best.update(epoch, line["val_loss"])
+    line["seconds"] = time.perf_counter() - start
+    run.lines.append(line)
+    progress.epoch(line)
+    return line
+
+
 def fit_once(model, windows, seeds):
-    """One pass over the windows, for ``partial_fit``; its random numbers depend on the steps made before."""
-    steps = model.optimizer_.t
-    order, dropout = (np.random.SeedSequence(seeds[name].entropy, spawn_key=(*seeds[name].spawn_key, steps))
-                      for name in ("order", "dropout"))
+    """One pass over the windows, for ``partial_fit``, with the random numbers that one more epoch would have.
+
+    Where a file did not keep them they depend on the steps made before.
+    """
+    dropout, steps = seeds["dropout"], model.optimizer_.t
+    if not hasattr(model, "random_"):
+        order, dropout = (np.random.SeedSequence(seeds[name].entropy, spawn_key=(*seeds[name].spawn_key, steps))
+                          for name in ("order", "dropout"))
+        model.random_ = first_random({"order": order})
     with trainer_on_threads(model, dropout) as trainer:
-        run_epoch(trainer, windows, np.random.default_rng(order), 1, last=True)
+        run = Run(model, trainer)
+        run_epoch(trainer, windows, run.rng, 1, last=True)
+        model.random_ = run.random()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ class Progress:
     """What ``verbose`` prints: one updating line in a terminal, one line an epoch elsewhere."""
 
     def __init__(self, model, n_rows):
-        self.verbose, self.epochs = model.verbose, model.epochs
+        self.verbose, self.epochs, self.epochs_before = model.verbose, model.epochs, 0     # before: of an earlier run
         self.n_batches = max(1, round(n_rows / model.batch_size))
         self.terminal = sys.stdout.isatty()
         self.start = self.shown = time.monotonic()
@@ -25,14 +25,15 @@ class Progress:
         now = time.monotonic()
         if self.verbose and self.terminal and now - self.shown > 0.2:
             self.shown = now
-            done = (epoch - 1 + batch / self.n_batches) / self.epochs
+            done = (epoch - 1 - self.epochs_before + batch / self.n_batches) / (self.epochs - self.epochs_before)
             left = (now - self.start) * (1 / done - 1)
             print(f"\repoch {epoch}/{self.epochs}  batch {batch}/{self.n_batches}  loss {loss:.4f}  "
                   f"at most {duration(left)} left   ", end="", flush=True)
 
     def epoch(self, line):
         if self.verbose:
-            left = (time.monotonic() - self.start) * (self.epochs / line["epoch"] - 1)
+            done = (line["epoch"] - self.epochs_before) / (self.epochs - self.epochs_before)
+            left = (time.monotonic() - self.start) * (1 / done - 1)
             validation = "" if np.isnan(line["val_loss"]) else f"  validation {line['val_loss']:.4f}"
             print(f"{chr(13) if self.terminal else ''}epoch {line['epoch']}/{self.epochs}  "
                   f"train {line['train_loss']:.4f}{validation}  {line['seconds']:.1f} s  "
