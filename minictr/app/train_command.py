@@ -51,6 +51,12 @@ def add_train(commands):
     train.add_argument("--model", required=True, choices=MODELS,
                        help="which one: see above")
     train.add_argument("--save", required=True, type=Path, metavar="FILE", help="where to write the trained model")
+    train.add_argument("--checkpoint", type=Path, metavar="FILE",
+                       help="a file to keep the training in, replaced after each epoch: a command that was killed goes "
+                            "on from there when it is given again with --resume")
+    train.add_argument("--resume", action="store_true",
+                       help="go on from --checkpoint if the file is there (the same table and options, or more "
+                            "--epochs), else start afresh; the result is that of a command that was not killed")
     train.add_argument("--task", choices=["binary", "regression"], default="binary",
                        help="binary: the target is 0 or 1, predict its probability (default). regression: predict a "
                             "number")
@@ -148,6 +154,7 @@ def run_train(args):
     if args.save.is_dir() or not args.save.absolute().parent.is_dir():
         raise Refused(f"--save {args.save}: " + ("this is a folder; name a file" if args.save.is_dir() else
                                                     f"there is no folder {args.save.parent}; make it first"))
+    check_checkpoint_option(args)
     table = read_table(args.table, sep=args.sep,
                        as_text=[name for name, field in columns.items() if isinstance(field, Categorical)],
                        numbers=[args.target, *(name for name in columns if isinstance(columns[name], Numerical))])
@@ -168,9 +175,10 @@ def run_train(args):
 
     if args.validation:
         train, held_out = split_rows(len(y), args.validation, args.seed)
-        model.fit(X.iloc[train], y[train], validation=(X.iloc[held_out], y[held_out]))
+        model.fit(X.iloc[train], y[train], validation=(X.iloc[held_out], y[held_out]),
+                  checkpoint=args.checkpoint, resume=args.resume)
     else:
-        model.fit(X, y)
+        model.fit(X, y, checkpoint=args.checkpoint, resume=args.resume)
     interrupted = model.history_.attrs["interrupted"]
     if interrupted and not len(model.history_):
         print("minictr: interrupted before the first epoch was over: nothing is saved", file=sys.stderr)
@@ -183,6 +191,19 @@ def run_train(args):
     command += [] if args.sep is None else ["--sep", "tab" if args.sep == "\t" else args.sep]
     print(f"\nSaved to {args.save}. To look into it:\n  {shlex.join(command)}")
     return 130 if interrupted else 0
+
+
+def check_checkpoint_option(args):
+    """Refuse, before the table is read, a checkpoint that would be lost, or would be none."""
+    if args.checkpoint is None:
+        if args.resume:
+            args.parser.error("--resume goes with --checkpoint, the file to go on from")
+        return
+    if args.checkpoint.absolute() == args.save.absolute():
+        args.parser.error("--checkpoint and --save name the same file; the model needs one of its own")
+    if args.checkpoint.exists() and not args.resume:
+        raise Refused(f"--checkpoint {args.checkpoint}: the file is there already. Add --resume to go on from it, or "
+                      "remove it to start afresh")
 
 
 def print_fields(X, fields, columns):

@@ -11,6 +11,7 @@ from ..layers import check_layers, matches, parameters
 from ..optim import SGD, Adagrad, Adam
 from .as_source import as_source
 from .by_hand import ByHand
+from .checkpoint import Checkpoint, check_checkpoint
 from .conventions import Conventions
 from .persistence import Savable
 from .predictions import Predictions
@@ -140,7 +141,8 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
     # ---- fitting ---------------------------------------------------------------------------------------
 
     def fit(self, X=None, y=None, *, validation=None, sample_weight=None,
-            user_ids=None, item_ids=None, ratings=None, user_features=None, item_features=None, after_epoch=None):
+            user_ids=None, item_ids=None, ratings=None, user_features=None, item_features=None, after_epoch=None,
+            checkpoint=None, resume=False):
         """Train on a table of named fields, or on ratings of items by users. Starts afresh each time.
 
         Parameters
@@ -159,18 +161,30 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
         after_epoch : function of (model, line), called after each epoch to watch the training, such as an
             ``explain.AttentionOverEpochs``. The model can predict and be explained then; line is a dict of the epoch's
             line of ``history_``. It is no setting of the model: a function is neither saved nor cloned.
+        checkpoint : a file to replace after each epoch by all that training needs to go on, in one step: killed at any
+            moment, the same ``fit`` with ``resume=True`` makes the epoch that was cut short again from its start, and
+            ends with the weights, bit for bit, and the history of one that was not killed. It takes the room of the
+            weights four times (with Adam and validation), stays when training ends, and is no model: ``save`` that.
+        resume : go on from the checkpoint, if there is one; else a file that is there already is refused. Class,
+            settings and data must be the same (of pieces: fields, targets, weights), except for ``epochs``, ``name``,
+            ``verbose`` and ``n_threads``: with more epochs a training that has ended goes on. ``after_epoch`` hears of
+            the epochs made from here on.
 
         Returns: self.
-        Raises: TrainingDiverged where a loss or a parameter is not finite any more, after the last step as well. After
-        any error the model is not fitted; Ctrl-C is none: it ends the training, and the best weights so far are kept.
+        Raises: TrainingDiverged where a loss or a parameter is not finite any more, after the last step as well;
+        ValueError for a checkpoint of another training, ModelFileError for a damaged one. After any error the model is
+        not fitted; Ctrl-C is none: it ends the training, and the best weights so far are kept.
         """
         with self.unfitted_on_error():
             self.forget()
             check_settings(self)
+            check_checkpoint(checkpoint, resume, self.seed)
             source = as_source(X, y, validation, sample_weight,
                                user_ids, item_ids, ratings, user_features, item_features)
             seeds = self.start(source)
-            self.history_ = training.fit(self, source.training_data(self), seeds, after_epoch=after_epoch)
+            data = source.training_data(self)
+            keeper = None if checkpoint is None else Checkpoint(checkpoint, resume, self, source, data)
+            self.history_ = training.fit(self, data, seeds, after_epoch=after_epoch, checkpoint=keeper)
         return self
 
     def start(self, source):

@@ -24,6 +24,14 @@ class Source:
     ratings = False
     rating_data = None
 
+    def identity(self, data):
+        """Arrays by which a checkpoint knows the rows to train on again, and their order; after ``training_data``."""
+        for slots, y, c in data.windows:
+            yield from (slots.ids, slots.x, slots.starts, y, c)
+
+    def resumed(self):
+        """Told where a checkpoint's counts of the rows are in place of those of a first pass."""
+
 
 class InMemory(Source):
     """Rows that fit into memory: all are encoded at once. A subclass sets y, c (weights or None) and validation."""

@@ -10,6 +10,7 @@ stream is the one trained on the table, bit for bit, if both take the rows in th
 """
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -166,8 +167,16 @@ class StreamSource(Source):
         validation = encoded_pair(model, self.validation)
         # two targets with the mean and the spread of all have the same loss as all where one number is predicted
         typical = np.array([self.mean - self.std, self.mean + self.std]) - model.task_.centre
-        windows = Epochs(model, self.stream, self.targets, self.widths)
-        return TrainingData(windows, self.targets.n_rows, (typical, None), validation)
+        self.epochs = Epochs(model, self.stream, self.targets, self.widths)
+        return TrainingData(self.epochs, self.targets.n_rows, (typical, None), validation)
+
+    def identity(self, data):
+        """The targets and weights in their order, and how wide rows are: what the first pass saw, beside the fields."""
+        return [*self.targets.digests(), self.widths]
+
+    def resumed(self):
+        """Do not count the rows again."""
+        self.epochs.counted = True
 
 
 class Targets:
@@ -176,15 +185,22 @@ class Targets:
     def __init__(self):
         self.n_rows, self.distinct = 0, np.empty(0)         # distinct: at most three, enough to tell the task
         self.moments, self.weight_moments = Moments(), None
+        self.hashes = hashlib.blake2b(), hashlib.blake2b()   # of targets and of weights, however they are cut
 
     def add(self, y, c):
         """Take in the targets and weights of a piece."""
         self.n_rows += len(y)
         self.distinct = np.unique(np.append(self.distinct, np.unique(y)))[:3]
         self.moments.add(y, c)
+        for total, array in zip(self.hashes, (y, c), strict=True):
+            total.update(b"" if array is None else array.tobytes())
         if c is not None:
             self.weight_moments = self.weight_moments or Moments()
             self.weight_moments.add(c)
+
+    def digests(self):
+        """The digests of all targets and of all weights, as arrays."""
+        return [np.frombuffer(total.digest(), np.uint8) for total in self.hashes]
 
     def finish(self):
         """Work out ``mean``, ``std`` and ``mean_weight`` (None without weights)."""

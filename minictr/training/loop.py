@@ -212,7 +212,7 @@ def evaluate(model, slots, y, c=None):
     """Mean loss of a fitted model on encoded rows, weighted by c."""
     with np.errstate(over="ignore", invalid="ignore"):            # what overflows shows in the loss
         loss = model.loss_().forward(predict_logits(model, slots), y, c)
-    return loss if c is None else loss / np.mean(c)
+    return loss if c is None else float(loss / np.mean(c))
 
 
 def constant_loss(loss, y, c, y_test, c_test):
