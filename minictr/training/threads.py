@@ -30,11 +30,6 @@ def n_cores():
     return os.cpu_count() or 1
 
 
-def ignore_overflow():
-    """Do not warn of overflow on this thread, as ``np.errstate`` would for a block."""
-    np.seterr(over="ignore", invalid="ignore")
-
-
 class Threads:
     """The calling thread and ``n`` - 1 helpers, which share out the calls of a map.
 
@@ -49,7 +44,7 @@ class Threads:
 
     def __init__(self, n):
         self.n = n
-        self.helpers = ThreadPoolExecutor(n - 1, initializer=ignore_overflow) if n > 1 else None
+        self.helpers = ThreadPoolExecutor(n - 1) if n > 1 else None
 
     def __enter__(self):
         return self
@@ -67,7 +62,11 @@ class Threads:
             while (i := next(numbers)) < len(items):
                 results[i] = function(items[i])
 
-        helpers = [self.helpers.submit(work) for _ in range(min(self.n, len(items)) - 1)] if self.helpers else []
+        def quietly():
+            with np.errstate(over="ignore", invalid="ignore"):
+                work()
+
+        helpers = [self.helpers.submit(quietly) for _ in range(min(self.n, len(items)) - 1)] if self.helpers else []
         try:
             work()
         finally:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from minictr import AFM, FM, LR, AutoInt, DeepFM, Model, ModelFileError, datasets
-from minictr.estimator import persistence
 from minictr.layers import parameters, states
 
 CLICKS = datasets.make_clicks(700, seed=0)
@@ -56,14 +55,20 @@ def test_the_number_of_threads_does_not_matter():
     assert_same(other.set_params(n_threads=3).fit(X, Y).partial_fit(X, Y), one)
 
 
-def test_a_file_without_random_numbers_goes_on_with_some(tmp_path, monkeypatch):
+def change_page(path, change, to):
+    """Let ``change`` make another page of a model file's page of JSON."""
+    with np.load(path) as content:
+        arrays = dict(content)
+    page = json.dumps(change(json.loads(bytes(arrays.pop("meta"))))).encode()
+    np.savez(to, meta=np.frombuffer(page, np.uint8), **arrays)
+
+
+def test_a_file_without_random_numbers_goes_on_with_some(tmp_path):
     """Those that it has depend on the steps made; each pass has others."""
     model = make("FM", 2).fit(X, Y)
     model.save(tmp_path / "new.npz", optimizer=True)
-    dumps = json.dumps
-    monkeypatch.setattr(persistence.json, "dumps", lambda meta, **options: dumps(
-        {name: value for name, value in meta.items() if name != "random"}, **options))
-    model.save(tmp_path / "old.npz", optimizer=True)
+    change_page(tmp_path / "new.npz", lambda page: {name: value for name, value in page.items() if name != "random"},
+                tmp_path / "old.npz")
     new, old, again = (Model.load(tmp_path / f"{name}.npz") for name in ("new", "old", "old"))
     assert not hasattr(old, "random_")
     assert_same(old.partial_fit(X, Y), again.partial_fit(X, Y))
@@ -73,17 +78,16 @@ def test_a_file_without_random_numbers_goes_on_with_some(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("wrong", [
     3, {}, {"order": {}}, {"order": {"bit_generator": "PCG64"}, "dropout": []}, {"order": None, "dropout": [[]]}])
-def test_a_file_with_wrong_random_numbers_is_damaged(wrong, tmp_path, monkeypatch):
-    model = make("FM", 1).fit(X, Y)
-    model.random_ = wrong
-    model.save(tmp_path / "m.npz", optimizer=True)
+def test_a_file_with_wrong_random_numbers_is_damaged(wrong, tmp_path):
+    make("FM", 1).fit(X, Y).save(tmp_path / "m.npz", optimizer=True)
+    change_page(tmp_path / "m.npz", lambda page: page | {"random": wrong}, tmp_path / "m.npz")
     with pytest.raises(ModelFileError, match="damaged"):
         Model.load(tmp_path / "m.npz")
 
 
 def test_random_numbers_of_another_model_are_refused(tmp_path):
-    model, other = make("FM", 1).fit(X, Y), make("DeepFM", 1).fit(X, Y)
-    model.random_ = other.random_
-    model.save(tmp_path / "m.npz", optimizer=True)
+    make("FM", 1).fit(X, Y).save(tmp_path / "m.npz", optimizer=True)
+    other = make("DeepFM", 1).fit(X, Y).random_
+    change_page(tmp_path / "m.npz", lambda page: page | {"random": other}, tmp_path / "m.npz")
     with pytest.raises(ModelFileError, match="random numbers are not those of this model"):
         Model.load(tmp_path / "m.npz")
