@@ -101,8 +101,7 @@ def load(cls, path):
         except Exception as error:
             raise ModelFileError(f"{path} is damaged: its page of settings cannot be read ({reason(error)})") from error
         if "checkpoint" in meta:
-            raise ModelFileError(f"{path} is a checkpoint, which training goes on from (checkpoint=, resume=True), and "
-                                 "no saved model")
+            raise ModelFileError(f"{path} is a checkpoint, from which a training goes on, and no saved model")
         if type(version) is not int or version != FORMAT:         # True is 1, but no format
             raise ModelFileError(f"{path} has format {version!r:.40}, this version of minictr reads format {FORMAT}: "
                                  "update minictr, or save the model again with this version")

@@ -211,7 +211,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelFileError, match=f"{name} is no checkpoint of minictr, or is damaged"):
             make("FM").fit(**DATA["table"], checkpoint=tmp_path / name, resume=True)
-    with pytest.raises(ModelFileError, match=r"run\.npz is a checkpoint, which training goes on from"):
+    with pytest.raises(ModelFileError, match=r"run\.npz is a checkpoint, from which a training goes on"):
         Model.load(path)
 
 
