@@ -142,9 +142,9 @@ class CategoricalEncoder:
     def encode(self, block, rows):
         """Cells (N,), ids (C, 1), no x. The last cell is the missing one: code -1 picks it."""
         cells, values, kind = distinct_values(self.spec.name, block, rows, self.kind)
-        if self.values is None and {kind, self.kind} <= {"int", "uint"}:
-            possible = True             # the hash of whole numbers is one of their bits, with a sign or without
-        else:
+        possible = True
+        # the hash of whole numbers is one of their bits, with a sign or without
+        if kind != self.kind and not (self.values is None and {kind, self.kind} <= {"int", "uint"}):
             values, possible = convert(values, kind, self.kind)
         if self.values is None:
             places = (hash_values(values) % np.uint64(self.n_values)).astype(np.int32)
