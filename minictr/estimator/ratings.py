@@ -10,7 +10,7 @@ and vectors, see ``minictr.training.data.fill_untrained_rows``.
 
 import numpy as np
 
-from ..layers import sigmoid
+from ..layers import replica, sigmoid
 from ..slots import Slots
 from .predictions import check_logits
 
@@ -84,7 +84,7 @@ class Ratings:
         i = data.items.row_of.get(item_id, data.items.unknown)
         slots = data.slots(slice(u, u + 1), slice(i, i + 1))
         with np.errstate(over="ignore", invalid="ignore"):
-            s = self.forward(slots)
+            s = replica(self).forward(slots)
         check_logits(self, slots, s)
         return float(sigmoid(s[0]) if self.task_ == "binary" else self.task_.plus_centre(s)[0])
 

@@ -11,6 +11,7 @@ from ..training import chunk_rows, chunk_slices, evaluate
 from .attention_tables import attention
 from .contribution_tables import has_pairs
 from .effects import Progress, interaction_effects
+from .summaries import forward_chunks
 
 TRUTH = "planted effect"
 REMOVALS = {"attention": "loss without attention", "product": "loss without product"}
@@ -64,9 +65,9 @@ def pair_removal(model, X, y, *, how=None, sample_weight=None):
     if _layers(model, InteractingLayer):
         without = np.array([evaluate(_blinded(model, *pair), slots, y, c) for pair in pairs])
     else:
-        without = np.zeros(len(pairs))
+        without, plain = np.zeros(len(pairs)), replica(model)
         for chunk in chunk_slices(len(y), chunk_rows(model, slots)):
-            logits = _without_each_pair(model, model.forward(slots[chunk]), how)
+            logits = _without_each_pair(plain, plain.forward(slots[chunk]), how)
             weights = None if c is None else c[chunk]
             without += [model.loss_().forward(s, y[chunk], weights, n_rows=len(y)) for s in logits]
     whole = evaluate(model, slots, y, c)
@@ -324,13 +325,11 @@ def _attention_of_pairs(model, X):
 
 def _size_of_contributions(model, X):
     """Mean absolute value and standard deviation over rows of each pair's contribution."""
-    slots = model.encoder_.encode(as_table(X))
-    sums = np.zeros((3, len(_pairs_of(model))))
-    for chunk in chunk_slices(len(slots), chunk_rows(model, slots)):
-        model.forward(slots[chunk])
-        terms = model.terms()["pairs"].astype(np.float64)
+    n_rows, sums = len(as_table(X)), np.zeros((3, len(_pairs_of(model))))
+    for _, _, plain in forward_chunks(model, X):
+        terms = plain.terms()["pairs"].astype(np.float64)
         sums += np.abs(terms).sum(axis=0), terms.sum(axis=0), (terms ** 2).sum(axis=0)
-    size, mean, square = sums / len(slots)
+    size, mean, square = sums / n_rows
     return size, np.sqrt(np.maximum(square - mean ** 2, 0))
 
 

@@ -87,18 +87,18 @@ def looks_at_pairs(model):
 
 
 class _PairAttention:
-    """How to read an attention over pairs: ``values`` are those of the latest forward pass, (B, P)."""
+    """How to read an attention over pairs: ``values`` are those of a replica's latest forward pass, (B, P)."""
 
     alone = "there is one pair, and its attention is always 1: it says nothing"
     evenly = "no pair is preferred"
 
     def __init__(self, model):
-        self.model, self.attrs = model, {}
+        self.attrs = {}
         self.lines = pairs_of_fields(list(model.feature_names_in_))
         self.uniform = np.full(len(self.lines), 1 / len(self.lines))
 
-    def values(self):
-        return self.model.attention_weights()["pairs"]
+    def values(self, plain):
+        return plain.attention_weights()["pairs"]
 
     def collapsed(self, lines):
         """What the attention of nearly all rows is on, in words; None if there is no such pair."""
@@ -113,7 +113,7 @@ class _FieldAttention:
     evenly = "no field is preferred"
 
     def __init__(self, model, layers, heads):
-        self.model, self.layers, self.heads = model, layers, heads
+        self.layers, self.heads = layers, heads
         weights = list(after_one_row(model).attention_weights().values())     # (1, H, M, M) each
         L, H, fields = len(weights), weights[0].shape[1], list(model.feature_names_in_)
         self.residual = any(getattr(layer, "residual", False) for _, layer in named_layers(model))
@@ -136,8 +136,8 @@ class _FieldAttention:
         self.attrs = {"aggregation": "; ".join(said.get(chosen, f"{{}} {chosen}").format(name)
                                                for name, chosen in (("layer", layers), ("head", heads)))}
 
-    def values(self):
-        return self.aggregate(list(self.model.attention_weights().values()))
+    def values(self, plain):
+        return self.aggregate(list(plain.attention_weights().values()))
 
     def aggregate(self, a):
         """From the (B, H, M, M) of each layer to (B, layers * heads * M * M), with what was asked for."""
@@ -180,7 +180,7 @@ def _every_row(model, X, what):
         raise ValueError(f"per_row=True of {N:,} rows would make {N * C:,} lines, {C:,} a row, and gives at most "
                          f"{MAX_LINES:,}: pass at most {MAX_LINES // C:,} rows, e.g. X[:{MAX_LINES // C}]; or "
                          "summarise with by=")
-    values = [what.values().copy() for _ in forward_chunks(model, X)]
+    values = [what.values(plain).copy() for _, _, plain in forward_chunks(model, X)]
     table = what.lines.iloc[np.tile(np.arange(C), N)].reset_index(drop=True)
     table.insert(0, "row", np.repeat(np.arange(N), C))
     table["value"] = np.concatenate(values).ravel() if values else np.empty(0, model.dtype)

@@ -88,7 +88,7 @@ def pair_importance(model, X, *, by=None):
         raise TypeError(f"{type(model).__name__} has no terms of pairs. For what pairs of fields do in any model use "
                         "explain.interaction_effects")
     lines = pairs_of_fields(list(model.feature_names_in_))
-    table = summary_table(model, X, lambda: np.abs(model.terms()["pairs"]), lines, by)
+    table = summary_table(model, X, lambda plain: np.abs(plain.terms()["pairs"]), lines, by)
     others = [term for term, _, _ in names if term not in ("bias", "field", "pair")]
     table.attrs |= {"quantity": "contribution",
                     "unit": f"mean |contribution|{' in the terms of pairs' * bool(others)} ({unit_of(model)})",
@@ -128,8 +128,8 @@ def all_terms(model, X):
         model.terms()                                             # raises, and says why
     names = _names_of_terms(model)
     values = np.empty((len(as_table(X)), len(names)), model.task_.plus_centre(model.bias()).dtype)
-    for first, s in forward_chunks(model, X):
-        terms = np.concatenate([np.repeat(model.bias(), len(s))[:, None], *model.terms().values()], axis=1)
+    for first, s, plain in forward_chunks(model, X):
+        terms = np.concatenate([np.repeat(plain.bias(), len(s))[:, None], *plain.terms().values()], axis=1)
         _check_sum(model, terms, s)
         values[first:first + len(terms)] = terms
     values[:, 0] = model.task_.plus_centre(values[:, 0])

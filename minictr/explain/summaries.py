@@ -88,11 +88,11 @@ def pairs_of_fields(fields):
 
 
 def summary_table(model, X, values_of, lines, by=None):
-    """Return a table of mean, 5th and 95th percentile, over rows, of what ``values_of`` reads from a model's caches.
+    """Return a table of mean, 5th and 95th percentile, over rows, of what ``values_of`` reads from a replica's caches.
 
     Parameters
     ----------
-    values_of : function that returns (B, C) for the B rows of the latest forward pass.
+    values_of : function of a replica that returns (B, C) for the B rows of its latest forward pass.
     lines : DataFrame that says what each of the C columns is.
     by : None, or groups of rows: see ``groups_of``.
 
@@ -107,8 +107,8 @@ def summary_table(model, X, values_of, lines, by=None):
     G = len(groups.labels)
     sampled = groups.evenly_spaced(max(1, min(INTERVAL_ROWS, INTERVAL_NUMBERS // max(1, len(lines) * G))))
     total, sample = np.zeros((G, len(lines))), []
-    for first, _ in forward_chunks(model, X):
-        values = values_of()                                                  # (B, C)
+    for first, _, plain in forward_chunks(model, X):
+        values = values_of(plain)                                              # (B, C)
         here = slice(*np.searchsorted(groups.row, [first, first + len(values)]))
         row, group, chosen = groups.row[here] - first, groups.group[here], sampled[here]
         member = np.zeros((G, len(values)))
@@ -139,15 +139,17 @@ def after_one_row(model):
 
 
 def forward_chunks(model, X):
-    """Run the model over X chunk by chunk, so that its caches hold one chunk after the other.
+    """Run a replica of the model over X chunk by chunk, so that its caches hold one chunk after the other.
 
-    Yields: the number of the chunk's first row, and its logits.
+    The model's own caches stay as they are, and are not read: another thread may explain with it at the same time.
+
+    Yields: the number of the chunk's first row, its logits, and the replica.
     """
     slots = model.encoder_.encode(as_table(X))
-    size = chunk_rows(model, slots) if len(slots) else 1
+    plain, size = replica(model), chunk_rows(model, slots) if len(slots) else 1
     for first in range(0, len(slots), size):
         # BLAS's own threads gain nothing on a chunk, and keep cores busy; what is not finite is reported
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            s = model.forward(slots[first:first + size])
+            s = plain.forward(slots[first:first + size])
         check_logits(model, slots[first:first + size], s, first)
-        yield first, s
+        yield first, s, plain

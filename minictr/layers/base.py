@@ -52,7 +52,7 @@ def named_layers(owner):
         layer_name, part = waiting.pop()
         found.append((layer_name, part))
         prefix, inner = f"{layer_name}." if layer_name else "", []
-        for name, value in vars(part).items():
+        for name, value in list(vars(part).items()):              # another thread may set an attribute meanwhile
             if isinstance(value, Layer):
                 inner.append((f"{prefix}{name}", value))
             elif isinstance(value, list):
@@ -153,7 +153,7 @@ def replica(owner):
     other = copy.copy(owner)
     if isinstance(owner, Layer):
         other.grads, other.cache = {}, {}
-    for name, value in vars(owner).items():
+    for name, value in list(vars(other).items()):
         if isinstance(value, Layer):
             setattr(other, name, replica(value))
         elif isinstance(value, list):
