@@ -10,10 +10,13 @@ import pandas as pd
 
 
 def as_table(X):
-    """X as a DataFrame, from a DataFrame or a dict of columns."""
+    """X as a DataFrame, from a DataFrame, a dict of columns, or a 2-D array, whose columns are called x0, x1, ..."""
     if isinstance(X, pd.DataFrame):
         check_levels(X)
-        return X
+        return X if has_names(X) else X.set_axis(numbered_names(X.shape[1]), axis=1)
+    if is_sparse(X):                                              # of which one kind is a dict
+        raise TypeError("X is a sparse matrix, and sparse input is not supported: pass a table of the categories "
+                        "themselves (one column a field, not one a value), or X.toarray()")
     if isinstance(X, dict):
         columns, index = {}, None
         for name, values in X.items():
@@ -31,9 +34,11 @@ def as_table(X):
         if index is not None:
             columns = {name: column.set_axis(index) for name, column in columns.items()}
         return pd.DataFrame(columns)
-    array = "X.toarray()" if is_sparse(X) else "X"
-    raise TypeError(f"X must be a DataFrame or a dict of columns, one column a field; got {type(X).__name__}. "
-                    f"For an array: pandas.DataFrame({array}, columns=[...])")
+    rows = isinstance(X, list) and len(X) and all(isinstance(row, list) and len(row) == len(X[0]) for row in X)
+    if not rows and (not hasattr(X, "__array__") or hasattr(X, "columns")):
+        raise TypeError("X must be a DataFrame or a dict of columns, one column a field, or a two-dimensional array; "
+                        f"got {type(X).__name__}")
+    return array_as_table(X if rows or isinstance(X, np.ndarray) else np.asarray(X))
 
 
 def check_levels(table):
@@ -73,10 +78,37 @@ def check_equal_lengths(columns):
                              f"{len(columns[first])} rows, {name!r} has {len(column)}")
 
 
-def check_rows(X, y, sample_weight=None):
-    """X as a table, y and the weights as float arrays of its length; the weights scaled to mean 1, or None."""
+def array_as_table(X):
+    """A 2-D array, or a list of equally long rows, as a DataFrame whose columns are called x0, x1, ..."""
+    if isinstance(X, np.ndarray) and X.ndim != 2:
+        raise ValueError(f"Expected 2D array, one row an example and one column a field; got {X.ndim}D array instead, "
+                         f"of shape {X.shape}. Reshape your data: X.reshape(-1, 1) if it is one column, "
+                         "X.reshape(1, -1) if it is one row")
+    shape = X.shape if isinstance(X, np.ndarray) else (len(X), len(X[0]))
+    if not shape[1]:
+        raise ValueError(f"X has 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+    if isinstance(X, np.ndarray) and X.dtype.kind == "c":
+        raise ValueError("Complex data not supported: give the real and the imaginary part a column each")
+    return pd.DataFrame(X, columns=numbered_names(shape[1]))
+
+
+def has_names(X):
+    """Whether the columns of a DataFrame are more than numbered."""
+    return not isinstance(X.columns, pd.RangeIndex) or not len(X.columns)
+
+
+def numbered_names(n):
+    """The names of n columns that have none: x0, x1, ..."""
+    return [f"x{number}" for number in range(n)]
+
+
+def check_rows(X, y, sample_weight=None, targets=None):
+    """X as a table, y and the weights as float arrays of its length; the weights scaled to mean 1, or None.
+
+    ``targets``: what makes numbers of y, such as a task's; None if it must hold numbers.
+    """
     X = as_table(X)
-    y = numbers(y, "y")
+    y = targets(y) if targets else numbers(y, "y")
     if len(y) != len(X):
         raise ValueError(f"X has {len(X)} rows and y has {len(y)}: each row needs one target")
     if len(y) == 0:
@@ -92,7 +124,7 @@ def check_weights(sample_weight, n_rows):
     if len(c) != n_rows:
         raise ValueError(f"there are {n_rows} rows and {len(c)} sample weights: each row needs one")
     if (c < 0).any() or not c.any():
-        raise ValueError("sample weights must be at least 0, and not all 0")
+        raise ValueError("sample weights must be at least 0, and not all 0: rows of weight zero teach nothing")
     with np.errstate(over="ignore", under="ignore"):
         mean = c.mean()
     if not np.finfo(float).tiny <= mean < np.inf:   # they add up to too much, or too little, for float64

@@ -7,7 +7,7 @@ from .. import explain, plots
 from ..estimator.registry import models_with, offers
 from ..fields import Numerical
 from ..models import Model
-from ..text import printable, text_table
+from ..text import as_text, printable, text_table
 from .options import add_command, add_separator, at_least
 from .pictures import blank_axes, draw_waterfall, save, triangle_inches
 from .report import write_report
@@ -66,7 +66,7 @@ def run_explain(args):
     for name, encoder in encoders.items():
         if getattr(encoder, "kind", "") == "int":
             refuse_text(X, name, args.table, "{value} is text, and the model was trained on whole numbers here")
-    y = read_target(X, args.target, model.task_, args.table) if args.target else None
+    y = read_target(X, args.target, model.task_, args.table, model.task_.classes) if args.target else None
     X.attrs.clear()                                               # pandas copies them with each column that is taken
     row = args.row or 0
     if row >= len(X):
@@ -81,6 +81,7 @@ def run_explain(args):
 
 def explain_into(out, args, model, X, y, row, prediction):
     """Print what the model learned, and write it into a folder; returns the names of the files."""
+    labels = None if y is None else model.task_.labels(y)
     print(f"{args.model}: {type(model).__name__} ({model.task_}) of {len(model.feature_names_in_)} fields; "
           f"{args.table}: {len(X):,} rows")
     for name, rate in model.encoder_.unknown_rate(X).items():
@@ -101,7 +102,7 @@ def explain_into(out, args, model, X, y, row, prediction):
             if len(table):      # one field alone makes no pair
                 print_highest(table)
                 written += write_pairs(table, out)
-    print(f"\nRow {row}: predicted {prediction[row]:.4g}" + ("" if y is None else f", true {y[row]:g}"))
+    print(f"\nRow {row}: predicted {prediction[row]:.4g}" + ("" if y is None else f", true {printable(as_text(labels[row]))}"))
     if offers(type(model), "terms"):
         written += write_contributions(model, X, row, out)
     if model.history_ is not None and len(model.history_):      # None after partial_fit alone
@@ -112,7 +113,7 @@ def explain_into(out, args, model, X, y, row, prediction):
         axes = blank_axes(1, 1, 5, 5)
         plots.calibration(y, prediction, ax=axes[0, 0])
         written.append(save(axes, out / "calibration.png"))
-    written.append(write_report(model, X, y, out / "index.html", rows=None if args.row is None else [row],
+    written.append(write_report(model, X, labels, out / "index.html", rows=None if args.row is None else [row],
                                 model_name=args.model.name, table_name=args.table.name).name)
     return written
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from .. import explain, plots
-from ..checks import as_table
 from ..estimator import Model
 from ..estimator.registry import offers
 from ..explain.attention_tables import looks_at_pairs
 from ..explain.contribution_tables import has_pairs, is_sum_of_fields_and_pairs
 from ..layers import parameters
+from ..text import as_text
 from .page import escape, html_table, number, page, paragraph, picture, share
 from .pictures import blank_axes, triangle_inches
 from .scores import RESAMPLES, SEED, bootstrap, predictions
@@ -72,17 +72,16 @@ def write_report(model, X, y=None, path="index.html", *, rows=None, model_name=N
     '<!doctype html>'
     """
     model.check_fitted()
-    X = as_table(X)
+    X = model.as_fields(X)
     if not len(X):
         raise ValueError("X has no rows: there is nothing to report on")
     for row in rows or ():
         if not 0 <= row < len(X):
             raise ValueError(f"row {row} is asked for, and X has {len(X):,} rows, counted from 0")
     if y is not None:
-        y = np.asarray(y, np.float64)
-        if y.shape != (len(X),):
-            raise ValueError(f"y has shape {y.shape} and X has {len(X):,} rows: each row needs one target")
-        model.task_.check_targets(y)
+        if np.shape(y) != (len(X),):
+            raise ValueError(f"y has shape {np.shape(y)} and X has {len(X):,} rows: each row needs one target")
+        y = model.task_.targets(y)
     prediction = predictions(model, X)
     unknown = model.encoder_.unknown_rate(X)
     tables = pair_tables(model, X)
@@ -174,7 +173,7 @@ def scores(model, X, y, prediction):
                              "chance."))
     limit = int(np.clip(SCORES // (5 * len(model.feature_names_in_)), 500, SHUFFLED_ROWS))
     some = slice(None, None, -(-len(X) // limit))                 # evenly spaced
-    table = explain.permutation_importance(model, X.iloc[some], y[some]).sort_values(
+    table = explain.permutation_importance(model, X.iloc[some], model.task_.labels(y[some])).sort_values(
         "value", ascending=False, kind="stable")
     parts += ["<h3>What each field is worth</h3>", html_table(
         ["field", "increase of the loss", "smallest", "largest"],
@@ -249,7 +248,7 @@ def single_predictions(model, X, y, prediction, rows):
                        "if a single field were different. That is about the model, not about the world.")]
     for row, name in chosen.items():
         explanation = explain.one_prediction(model, X.iloc[[row]], background=X)
-        truth = "" if y is None else f", true {y[row]:g}"
+        truth = "" if y is None else f", true {escape(as_text(model.task_.labels(y)[row]))}"
         parts.append(f"<h3>Row {row}, {name}: {prediction[row]:.4g}{truth}</h3>")
         values = ", ".join(f"{field} = {value}" for field, value in explanation.values.items())
         parts.append(paragraph(values))

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pandas as pd
 
+from ..estimator.labels import CLICKS, codes
 from .terminal import Refused
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -166,14 +167,31 @@ def check_columns(table, wanted, path):
             raise Refused(f"{path} has no column {name!r}; it has {', '.join(there)}{more}")
 
 
-def read_target(table, target, task, path):
-    """The column to predict as floats: 0 and 1 only for a binary task, none missing."""
-    y = read_numbers(table, target, path)
-    refuse(np.isnan(y), table, target, path, "the target is missing; remove the row or fill it in")
-    if task == "binary":
-        refuse(~np.isin(y, (0, 1)), table, target, path,
-               "{value} is neither 0 nor 1; correct it (a model of other numbers is trained with --task regression)")
-    return y
+def classes_of_target(table, target, task):
+    """The two labels of a binary target, in order: two texts, if it holds these and no number; else 0 and 1."""
+    found = table[target].dropna().unique()
+    if task == "binary" and len(found) == 2 and all(isinstance(label, str) for label in found) and (
+            pd.to_numeric(pd.Series(found), errors="coerce").isna().all()):
+        return np.array(sorted(found), dtype=object)
+    return CLICKS
+
+
+def read_target(table, target, task, path, classes=CLICKS):
+    """The column to predict as floats, none missing: for a binary task 0 and 1, which stand for its classes."""
+    missing = "the target is missing; remove the row or fill it in"
+    if classes.dtype == object:
+        y = table[target].to_numpy(object)
+        refuse(table[target].isna().to_numpy(), table, target, path, missing)
+    else:
+        y = read_numbers(table, target, path)
+        refuse(np.isnan(y), table, target, path, missing)
+    if task != "binary":
+        return y
+    no, yes = classes.tolist()
+    other = f"the model's target was {no} or {yes}" if (no, yes) != (0, 1) else (
+        "a model of other numbers is trained with --task regression, text has to be of two kinds")
+    refuse(~np.isin(y, classes), table, target, path, f"{{value}} is neither {no} nor {yes}; correct it ({other})")
+    return codes(y, classes)
 
 
 def read_numbers(table, name, path):

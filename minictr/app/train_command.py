@@ -16,7 +16,7 @@ from ..models import Model
 from ..text import printable
 from .options import MODELS, add_command, add_separator, at_least, multi_valued, names, positive, setting, share
 from .scores import score_table
-from .table_files import check_columns, read_numbers, read_table, read_target
+from .table_files import check_columns, classes_of_target, read_numbers, read_table, read_target
 from .terminal import Refused, in_words
 
 JSON = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null",
@@ -58,8 +58,8 @@ def add_train(commands):
                        help="go on from --checkpoint if the file is there (the same table and options, or more "
                             "--epochs), else start afresh; the result is that of a command that was not killed")
     train.add_argument("--task", choices=["binary", "regression"], default="binary",
-                       help="binary: the target is 0 or 1, predict its probability (default). regression: predict a "
-                            "number")
+                       help="binary: the target is 0 or 1, or one of two texts (of which the later in the alphabet "
+                            "counts as 1), predict its probability (default). regression: predict a number")
     train.add_argument("--validation", type=share, default=0.1, metavar="SHARE",
                        help="share of rows, drawn at random, to measure on and to stop training by (default 0.1); 0: "
                             "train on all rows, measure nothing")
@@ -159,7 +159,9 @@ def run_train(args):
                        as_text=[name for name, field in columns.items() if isinstance(field, Categorical)],
                        numbers=[args.target, *(name for name in columns if isinstance(columns[name], Numerical))])
     check_columns(table, [args.target, *columns], args.table)
-    y = read_target(table, args.target, args.task, args.table)
+    classes = classes_of_target(table, args.target, args.task)
+    y = read_target(table, args.target, args.task, args.table, classes)
+    labels = y if classes.dtype != object else classes[y.astype(int)]         # what the model is to predict
     X = table.drop(columns=[args.target, *(name for name, field in columns.items() if field is None)])
     if not len(X.columns):
         raise Refused(f"{args.table}: no column is left to predict {args.target!r} from")
@@ -168,17 +170,20 @@ def run_train(args):
         if isinstance(field, Numerical):
             read_numbers(X, field.name, args.table)
     X.attrs.clear()                                               # pandas copies them with each column that is taken
-    print(f"{args.table}: {len(X):,} rows, target {args.target!r} with mean {y.mean():.4g}; the fields are")
+    of = f"with mean {y.mean():.4g}"
+    if labels is not y:
+        of = f"is {classes[1]!r} in {y.mean():.1%} of them, else {classes[0]!r}"
+    print(f"{args.table}: {len(X):,} rows, target {args.target!r} {of}; the fields are")
     model = MODELS[args.model](fields=fields, verbose=True, **settings)
     check_memory(model, print_fields(X, fields, columns).n_ids)
     print()
 
     if args.validation:
         train, held_out = split_rows(len(y), args.validation, args.seed)
-        model.fit(X.iloc[train], y[train], validation=(X.iloc[held_out], y[held_out]),
+        model.fit(X.iloc[train], labels[train], validation=(X.iloc[held_out], labels[held_out]),
                   checkpoint=args.checkpoint, resume=args.resume)
     else:
-        model.fit(X, y, checkpoint=args.checkpoint, resume=args.resume)
+        model.fit(X, labels, checkpoint=args.checkpoint, resume=args.resume)
     interrupted = model.history_.attrs["interrupted"]
     if interrupted and not len(model.history_):
         print("minictr: interrupted before the first epoch was over: nothing is saved", file=sys.stderr)

@@ -10,22 +10,23 @@ from .sources import TableSource, windows
 class ByHand:
     """A mixin of ``Model``."""
 
-    def prepare(self, X, y, sample_weight=None):
+    def prepare(self, X, y, sample_weight=None, classes=None):
         """Everything that ``fit`` does before its first step: infer the fields, build the layers.
 
-        For going through training by hand: ``model.prepare(X, y)``, then ``model.train_step(X, y)``.
+        For going through training by hand: ``model.prepare(X, y)``, then ``model.train_step(X, y)``. classes: see
+        ``partial_fit``.
         """
         with self.unfitted_on_error():
             self.forget()
             check_settings(self)
-            self.start(TableSource(X, y, sample_weight))
+            self.start(TableSource(X, y, sample_weight, task=self.task, classes=classes))
         return self
 
     def train_step(self, X, y, sample_weight=None):
         """One plain training step on these rows, after ``prepare`` or ``fit``; returns their loss before the update.
 
         It is ``encode`` and ``minictr.training.step.step``: the rows are one batch, in one piece, and its caches and
-        gradients stay in the layers, to be looked at.
+        gradients stay in the layers, to be looked at. So it is for one thread at a time.
         """
         slots, y, c = self.encode(X, y, sample_weight)
         self.row_counts_ += count_rows(slots, len(self.row_counts_))
@@ -42,11 +43,10 @@ class ByHand:
         ((2, 10), dtype('float32'), None)
         """
         self.check_fitted()
-        X, y, c = check_rows(X, y, sample_weight)
-        self.task_.check_targets(y)
+        X, y, c = check_rows(self.as_fields(X), y, sample_weight, self.task_.targets)
         return self.encoder_.encode(X), *self.as_dtype(y, c)
 
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None, classes=None):
         """Go on training for one pass over these rows, with the fields and vocabularies of the first ones.
 
         The optimizer goes on too, and so do the random numbers that order the rows and drop units, also after ``load``
@@ -54,6 +54,8 @@ class ByHand:
         ``fit`` of 5 epochs and five passes are ``fit`` of 10 epochs. (Not with validation data, of which ``fit`` ends
         with the best epoch's weights.) For a table in pieces (see ``fit``; an iterator that can be gone through only
         once will do) this is ``partial_fit`` on each piece in turn, so that each is shuffled by itself.
+
+        ``classes`` are the two labels, where the first y may not hold both of them.
 
         Returns: self.
         Raises: what ``fit`` does. The steps made before an error stay made, and rows that are refused change nothing.
@@ -64,7 +66,7 @@ class ByHand:
             if stream.is_stream(X):
                 return stream.partial_fit(self, X, y, sample_weight)
             if new:
-                self.prepare(X, y, sample_weight)
+                self.prepare(X, y, sample_weight, classes)
             return self.train_once(self.encode(X, y, sample_weight))
         except Exception as error:
             if isinstance(error, training.TrainingDiverged) or (

@@ -147,7 +147,9 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
 
         Parameters
         ----------
-        X : DataFrame or dict of columns, one column a field.   y : one target a row.
+        X : DataFrame or dict of columns, one column a field; or a 2-D array, whose fields are called x0, x1, ...
+        y : one target a row: numbers or, except in pieces, labels of two classes, which ``predict`` gives back (two
+            texts, True and False; with task="binary" also two whole numbers other than 0 and 1).
             Or a table in pieces, that need not fit into memory: X an iterable of DataFrames, or a function that
             returns a fresh one for each pass, such as ``lambda: pandas.read_csv(path, chunksize=100_000)``; y the
             name of the target's column in them, sample_weight too. Or each piece is a tuple (X, y) or (X, y,
@@ -179,7 +181,7 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
             self.forget()
             check_settings(self)
             check_checkpoint(checkpoint, resume, self.seed)
-            source = as_source(X, y, validation, sample_weight,
+            source = as_source(self.task, X, y, validation, sample_weight,
                                user_ids, item_ids, ratings, user_features, item_features)
             seeds = self.start(source)
             data = source.training_data(self)
@@ -194,7 +196,7 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
         """
         seeds = self.seeds()
         source.learn(self, seeds["split"])                        # calls fit_encoder
-        task = Task.choose(self.task, source.distinct, ratings=source.ratings)
+        task = Task.choose(self.task, source.distinct, ratings=source.ratings, classes=source.classes)
         self.set_task(task.centred(source.mean, source.std, self.dtype))
         self.rating_data_ = source.rating_data
         n, M = self.encoder_.n_ids, len(self.encoder_.field_names)
@@ -240,7 +242,7 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
         self.task_ = task if isinstance(task, Task) else Task(task)
         self.loss_ = self.task_.loss
         if self.task_ == "binary":
-            self.classes_ = np.array([0, 1])
+            self.classes_ = self.task_.classes
 
     def as_dtype(self, y, c):
         """Targets, less their centre, and weights or None in the model's dtype."""

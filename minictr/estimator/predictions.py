@@ -3,8 +3,9 @@
 import numpy as np
 
 from .. import training
-from ..checks import as_table, check_rows
+from ..checks import check_rows
 from ..layers import parameters, sigmoid
+from .conventions import for_classes
 
 
 def check_logits(model, slots, s, first_row=0):
@@ -40,7 +41,7 @@ class Predictions:
         (``Task.centred``).
         """
         self.check_fitted()
-        return self.predict_slots(self.encoder_.encode(as_table(X)))
+        return self.predict_slots(self.encoder_.encode(self.as_fields(X)))
 
     def predict_slots(self, slots):
         """The logit, or predicted value, of rows that ``encoder_`` has encoded: (N,); a ValueError unless finite."""
@@ -48,16 +49,14 @@ class Predictions:
         check_logits(self, slots, s)
         return self.task_.plus_centre(s)
 
+    @for_classes
     def predict_proba(self, X):
-        """Probabilities of no click and of a click, (N, 2), as scikit-learn has it."""
-        self.check_fitted()
-        if self.task_ != "binary":
-            raise TypeError("this model predicts numbers (task 'regression'): use predict")
+        """Probabilities of no click and of a click, (N, 2), in the order of ``classes_``, as scikit-learn has it."""
         p_click = sigmoid(self.decision_function(X))
         return np.column_stack([1 - p_click, p_click])
 
     def predict(self, X=None, item=None, *, user_id=None, item_id=None):
-        """For a table X: the label 0 or 1 (binary task) or the predicted value of each row, (N,).
+        """For a table X: the label of each row, one of ``classes_`` (binary task), or the predicted value, (N,).
 
         For a user and an item, as ``predict(user_id=, item_id=)`` or ``predict(user, item)``: one float, the
         predicted rating (see ``fit``).
@@ -71,11 +70,12 @@ class Predictions:
 
     def score(self, X, y, sample_weight=None):
         """Accuracy (binary task) or R^2 (regression), scikit-learn's defaults."""
-        X, y, c = check_rows(X, y, sample_weight)
+        self.check_fitted()
+        X, y, c = check_rows(self.as_fields(X), y, sample_weight, self.task_.targets)
         c = np.ones(len(y)) if c is None else c
-        prediction = self.predict(X)
+        prediction = self.decision_function(X)
         if self.task_ == "binary":
-            return float(np.average(prediction == y, weights=c))
+            return float(np.average((prediction >= 0) == y, weights=c))
         with np.errstate(over="ignore"):
             residual = np.sum(c * (y - prediction) ** 2)
             spread = np.sum(c * (y - np.average(y, weights=c)) ** 2)

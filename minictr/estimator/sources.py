@@ -9,6 +9,8 @@ import numpy as np
 from ..checks import check_rows, check_validation, is_share, split_rows
 from ..fields.windows import cut_windows, take
 from ..training.data import TrainingData, count_rows
+from .labels import learn_classes
+from .task import Task
 
 
 class Source:
@@ -17,12 +19,14 @@ class Source:
     Attributes
     ----------
     ratings : whether the targets are ratings, which are numbers.   rating_data : RatingData of both sides, or None.
+    classes : the two labels that the targets 0 and 1 stand for; None if the targets are numbers.
     distinct : targets in which every different one occurs, or the first few that do.   mean, std : the weighted mean
         and standard deviation of those to train on. All are there after ``learn``.
     """
 
     ratings = False
     rating_data = None
+    classes = None
 
     def identity(self, data):
         """Arrays by which a checkpoint knows the rows to train on again, and their order; after ``training_data``."""
@@ -75,10 +79,17 @@ class InMemory(Source):
 
 
 class TableSource(InMemory):
-    """A table in memory, its targets, weights or None, and validation: None, a share, or a pair (X, y)."""
+    """A table in memory, its targets, weights or None, and validation: None, a share, or a pair (X, y).
 
-    def __init__(self, X, y, sample_weight=None, validation=None):
-        self.X, self.y, self.c = check_rows(X, y, sample_weight)
+    ``task`` is the model's setting, and ``classes`` the labels, if y need not hold both of them.
+    """
+
+    def __init__(self, X, y, sample_weight=None, validation=None, *, task, classes=None):
+        if y is None:
+            raise ValueError("fit needs X and y: it requires y to be passed, but the target y is None")
+        self.classes = learn_classes(y if classes is None else classes, task)
+        targets = None if self.classes is None else Task("binary", classes=self.classes).targets
+        self.X, self.y, self.c = check_rows(X, y, sample_weight, targets)
         self.validation = validation
 
     def learn(self, model, seed):

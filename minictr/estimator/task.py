@@ -4,35 +4,42 @@ import math
 
 import numpy as np
 
-from ..checks import is_real, warn
+from ..checks import is_real, numbers, warn
 from ..losses import LogLoss, SquaredLoss
+from .labels import CLICKS, classes_from_json, codes
 
 
 class Task(str):
     """"binary" (a click or none: log loss) or "regression" (a number: squared error). It is that text, with methods.
 
     Attribute ``centre``: what training takes off the targets, in float64, and predictions add again; 0 unless the
-    targets are so far from 0 that float32 would lose their spread (see ``centred``).
+    targets are so far from 0 that float32 would lose their spread (see ``centred``). Attribute ``classes``: of a binary
+    task, the label that stands for 0 and the one for 1.
 
     >>> task = Task("binary")
     >>> task == "binary", task.loss.name, task.predict(np.array([-1.0, 2.0])).tolist()
     (True, 'log loss', [0, 1])
+    >>> Task("binary", classes=np.array(["no", "yes"])).predict(np.array([-1.0, 2.0])).tolist()
+    ['no', 'yes']
     """
 
-    def __new__(cls, name, centre=0.0):
+    def __new__(cls, name, centre=0.0, classes=CLICKS):
         task = super().__new__(cls, name)
-        task.centre = centre
+        task.centre, task.classes = centre, classes
         return task
 
     @classmethod
-    def choose(cls, setting, y, *, ratings=False):
+    def choose(cls, setting, y, *, ratings=False, classes=None):
         """The task that a model's setting asks for; "auto" is decided by the targets.
 
         Parameters
         ----------
         setting : "auto", "binary" or "regression".   y : targets, or all different ones of them.
         ratings : whether they are ratings, which are numbers unless the setting says binary.
+        classes : the two labels that y's 0 and 1 stand for, None if these are no labels.
         """
+        if classes is not None:
+            return cls("binary", classes=classes)
         clicks = not ratings and bool(np.isin(y, (0, 1)).all())
         task = cls(("binary" if clicks else "regression") if setting == "auto" else setting)
         if setting == "auto" and not clicks and not ratings and len(values := np.unique(y)) == 2:
@@ -80,17 +87,29 @@ class Task(str):
         if self == "regression":
             return 0.0 if self.centre else mean
         if mean in (0, 1):
-            raise ValueError(f"the rows to train on hold only the class {mean:g} (as far as they have a "
-                             "sample weight above 0); a binary task needs both 0 and 1")
+            no, yes = self.classes.tolist()
+            raise ValueError(f"the rows to train on hold only the class {yes if mean else no!r} (as far as they have a "
+                             f"sample weight above 0): one class alone teaches nothing; a binary task needs both "
+                             f"{no!r} and {yes!r}")
         return np.log(mean / (1 - mean))
 
+    def targets(self, y):
+        """What a user gives as y, as numbers: for a binary task 0 and 1, whatever its labels are."""
+        return codes(y, self.classes) if self == "binary" else numbers(y, "y")
+
+    def labels(self, y):
+        """The label of each 0 and 1, the inverse of ``targets``; numbers of a regression as they are."""
+        return self.classes[y.astype(np.int64)] if self == "binary" else y
+
     def predict(self, s):
-        """The label 0 or 1 of each logit, or the predicted numbers as they are."""
-        return (s >= 0).astype(np.int64) if self == "binary" else s
+        """The label of each logit, 0 or 1 mostly, or the predicted numbers as they are."""
+        return self.labels(s >= 0) if self == "binary" else s
 
     def to_json(self):
-        """What a file says of the task: its name, and with it the centre where there is one."""
-        return {"name": str(self), "centre": self.centre} if self.centre else str(self)
+        """What a file says of the task: its name, and with it the centre, or the labels other than 0 and 1."""
+        if self.centre:
+            return {"name": str(self), "centre": self.centre}
+        return str(self) if self.classes is CLICKS else {"name": str(self), "classes": self.classes.tolist()}
 
     @classmethod
     def from_json(cls, saved):
@@ -98,6 +117,8 @@ class Task(str):
         if isinstance(saved, dict) and saved.keys() == {"name", "centre"} and saved["name"] == "regression" and (
                 is_real(saved["centre"], least=-np.inf)):
             return cls("regression", float(saved["centre"]))
+        if isinstance(saved, dict) and saved.keys() == {"name", "classes"} and saved["name"] == "binary":
+            return cls("binary", classes=classes_from_json(saved["classes"]))
         if saved in ("binary", "regression"):
             return cls(saved)
         raise ValueError(f"task {saved!r} is unknown")

@@ -58,8 +58,7 @@ def pair_removal(model, X, y, *, how=None, sample_weight=None):
         raise TypeError(f"{type(model).__name__} has no {how or 'attention to, or product of,'} two fields to remove; "
                         f"it can do {possible or 'neither'}. For any model: explain.interaction_effects")
     how = how or possible[0]
-    X, y, c = check_rows(X, y, sample_weight)
-    model.task_.check_targets(y)
+    X, y, c = check_rows(model.as_fields(X), y, sample_weight, model.task_.targets)
     slots, pairs = model.encoder_.encode(X), list(zip(*field_pairs(model.n_features_in_), strict=True))
     y = y - model.task_.centre                                    # as forward passes have it
     if _layers(model, InteractingLayer):
@@ -179,7 +178,7 @@ def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, to
     if model.n_features_in_ < 3:
         raise ValueError(f"the fields {list(model.feature_names_in_)} make a single pair, which nothing can rank; "
                          "at least 3 fields are needed")
-    (X, y), (X_test, y_test) = _rows(train, "train"), _rows(test, "test")
+    (X, y), (X_test, y_test) = _rows(model, train, "train"), _rows(model, test, "test")
     planted = None if truth is None else _aligned_truth(truth, _pairs_of(model))
     P = len(_pairs_of(model))
     if top is None:
@@ -200,7 +199,7 @@ def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, to
                 fitted = _refit_for_as_long(fitted, first_seed + run, X, y_run)
             tables[labels].append(pair_quantities(fitted, X_test, y_test_run, truth=truth, background=background,
                                                   partners=partners, seed=run))
-            losses[labels].append(evaluate(fitted, fitted.encoder_.encode(X_test), y_test_run))
+            losses[labels].append(evaluate(fitted, *fitted.encode(X_test, y_test_run)))
             progress.step()
     progress.end()
 
@@ -360,10 +359,12 @@ def _check_model(model):
     model.check_fitted()
 
 
-def _rows(data, name):
+def _rows(model, data, name):
+    """A pair (X, y), checked; labels stay labels, as they are what the model is fitted again on."""
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"{name} must be a pair (X, y), got a {type(data).__name__}")
-    return check_rows(*data)[:2]
+    X, y, _ = check_rows(model.as_fields(data[0]), data[1], targets=model.task_.targets)
+    return X, model.task_.labels(y)
 
 
 def _refit(model, seed, X, y, validation):

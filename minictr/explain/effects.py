@@ -183,7 +183,10 @@ def permutation_importance(model, X, y, *, fields=None, pairs=False, repeats=5, 
     """
     if not is_whole(repeats):
         raise ValueError(f"repeats must be a whole number of at least 1, got {repeats!r}")
-    X, y, c = check_rows(X, y, sample_weight)
+    targets = None
+    if isinstance(model, Model):
+        X, targets = model.as_fields(X), model.task_.targets
+    X, y, c = check_rows(X, y, sample_weight, targets)
     loss = _loss_of(model, y, loss)
     names = _field_names(model, X, fields)
     wanted = []
@@ -336,11 +339,9 @@ def _unit_of(model):
 def _loss_of(model, y, loss):
     """The class of the loss by which scores are measured."""
     if isinstance(model, Model):
-        model.check_fitted()
         if loss not in (None, model.loss_.name):
             raise ValueError(f"this {type(model).__name__} is measured by its own loss, the {model.loss_.name}; leave "
                              "loss out")
-        model.task_.check_targets(y)
         return model.loss_
     if loss not in LOSSES:
         raise TypeError(f"say with loss= how to measure the scores of a function, one of {list(LOSSES)}; got {loss!r}")

@@ -145,7 +145,7 @@ def forward_chunks(model, X):
 
     Yields: the number of the chunk's first row, its logits, and the replica.
     """
-    slots = model.encoder_.encode(as_table(X))
+    slots = model.encoder_.encode(model.as_fields(X))
     plain, size = replica(model), chunk_rows(model, slots) if len(slots) else 1
     for first in range(0, len(slots), size):
         # BLAS's own threads gain nothing on a chunk, and keep cores busy; what is not finite is reported

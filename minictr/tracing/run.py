@@ -47,14 +47,14 @@ def trace(model, X, y, *, detail="lines"):
     if detail not in ("lines", "all"):
         raise ValueError(f"detail must be 'lines' or 'all', got {detail!r}")
     model.check_fitted()
-    X, y, _ = check_rows(X, y)
-    model.task_.check_targets(y)
+    labels = y
+    X, y, _ = check_rows(model.as_fields(X), y, targets=model.task_.targets)
     if len(y) > MOST_ROWS:
         raise ValueError(f"a trace is to be read, and takes at most {MOST_ROWS} rows, got {len(y)}: pass some of them, "
                          "such as X[:1], y[:1]")
     copied = _copy(model)
     recorder = Recorder(copied, detail)
-    rows = copied.encode(X, y)
+    rows = copied.encode(X, labels)
     with training_mode(copied):
         recorder.record(lambda: step(copied, *rows))
     return Trace(copied, X[list(model.feature_names_in_)], y, recorder)

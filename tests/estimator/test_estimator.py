@@ -252,18 +252,20 @@ def test_targets_of_every_kind_give_the_same_model(kind):
 
 
 @pytest.mark.parametrize("y, message", [
-    ([1, 2] * 10, "row 1 holds 2"), ([0, 1, 0.5, 1] * 5, "row 2 holds 0.5"), ([-1, 1] * 10, "row 0 holds -1")])
-def test_a_binary_task_needs_clicks_of_0_and_1(y, message):
+    ([1, 2, 0, 1] * 5, "row 1 holds 2"), ([0, 1, 0.5, 1] * 5, "row 2 holds 0.5.* continuous"),
+    ([-1, 1, 0, 1] * 5, "row 0 holds -1"), ([1.5, 2.5] * 10, "row 0 holds 1.5.* continuous"),
+    ([0, 1] * 9 + [0, np.nan], "y holds nan in row 19"), ([7] * 20, "only the class 7")])
+def test_a_binary_task_needs_clicks_of_0_and_1_or_two_other_labels(y, message):
     X, _ = table(20)
     with pytest.raises(ValueError, match=message):
         make("LR", task="binary").fit(X, y)
 
 
 @pytest.mark.parametrize("task", ["auto", "binary"])
-@pytest.mark.parametrize("value", [0, 1, True])
+@pytest.mark.parametrize("value", [0, 1, True, "yes"])
 def test_one_class_cannot_be_learned(task, value):
     X, _ = table(20)
-    with pytest.raises(ValueError, match=f"only the class {int(value)}"):
+    with pytest.raises(ValueError, match=f"only the class {value!r}"):
         make("LR", task=task).fit(X, [value] * 20)
 
 
@@ -277,12 +279,18 @@ def test_one_class_with_weight_cannot_be_learned_either():
 
 def test_x_must_be_a_table():
     X, y = table(20)
-    for wrong in (X.to_numpy(), X.to_numpy().tolist(), X["user"], "X", 3):
+    for wrong in ("X", 3, object(), [[1, 2], [3]]):
         with pytest.raises(TypeError, match="X must be a DataFrame or a dict of columns"):
+            make("LR").fit(wrong, y)
+    for wrong in (X["user"], y):
+        with pytest.raises(ValueError, match=r"Expected 2D array.*got 1D"):
+            make("LR").fit(wrong, y)
+    for wrong in (X.to_numpy(), X.to_numpy().tolist()):
+        with pytest.raises(ValueError, match=r"'user' is among the fields but not in the table; got \['x0', 'x1'"):
             make("LR").fit(wrong, y)
     model = make("LR").fit(X, y)
     for predict in (model.predict, model.predict_proba, model.decision_function):
-        with pytest.raises(TypeError, match="X must be a DataFrame or a dict of columns"):
+        with pytest.raises(TypeError, match="no names, and this model was fitted on the fields user, hour, price"):
             predict(X.to_numpy())
 
 
@@ -297,7 +305,9 @@ def test_a_dict_that_is_one_row_is_refused(row):
     (np.zeros(19), ValueError, "X has 20 rows and y has 19"),
     ([0, 1] * 9 + [0, np.nan], ValueError, "y holds nan in row 19"),
     ([0, 1] * 9 + [0, None], (ValueError, TypeError), "y "), ([0, np.inf] * 10, ValueError, "y holds inf in row 1"),
-    (["no", "yes"] * 10, TypeError, "y must hold numbers"),
+    (["no", "yes", "maybe", "no"] * 5, ValueError, r"3 different labels \(maybe, no, yes"),
+    (["no", "yes"] * 9 + ["no", None], ValueError, "y is missing in row 19"),
+    (["no", 1] * 10, TypeError, "y must hold numbers"),
     (np.zeros((20, 1)), ValueError, r"one value a row.*\(20, 1\)"),
     (np.zeros((20, 2)), ValueError, "one value a row"), (3, ValueError, "one value a row"),
     (pd.array([True, None] * 10, "boolean"), (ValueError, TypeError), "y "),
@@ -318,9 +328,11 @@ def test_no_rows_are_refused():
 
 def test_fit_needs_x_and_y():
     X, y = table(20)
-    for args in ((), (X,), (None, y)):
+    for args in ((), (None, y)):
         with pytest.raises(TypeError, match="X and y"):
             make("LR").fit(*args)
+    with pytest.raises(ValueError, match=r"X and y.*the target y is None"):
+        make("LR").fit(X)
     with pytest.raises(TypeError, match="predict needs a table X"):
         make("LR").fit(X, y).predict()
     with pytest.raises(TypeError, match="either X and y, or user_ids"):

@@ -138,7 +138,7 @@ def test_before_a_fit_there_is_nothing():
     with pytest.raises(ValueError, match=r"nothing was watched yet.*after_epoch=watch"):
         _ = watch.table
     with pytest.raises(TypeError, match="X must be a DataFrame"):
-        explain.AttentionOverEpochs(X.to_numpy())
+        explain.AttentionOverEpochs("X")
     with pytest.raises(TypeError, match="FM has no attention"):
         FM(fields=FIELDS).fit(X, y, after_epoch=watch)
 
