@@ -54,7 +54,7 @@ def fitted(tmp_path_factory):
 
 def rows_of(rng):
     """Some rows of the table, in any order."""
-    return rng.integers(0, len(CLICKS.y), rng.integers(1, 200))
+    return rng.integers(0, len(CLICKS.y), rng.integers(1, 400))
 
 
 def predicting(name, rng, folder):
@@ -133,18 +133,19 @@ def together(functions):
 
 
 def test_threads_on_one_model_and_on_several(fitted, tmp_path):
-    """Three to five threads, each with two jobs of its own, on one model or two; often just read from a file."""
+    """Three to five threads, each with some jobs of its own, on one model or two; often just read from a file."""
     tally, controls = Tally("threads"), blas._openblas_controls()
     n_blas = controls[0]() if controls else None
-    for seed in range(rounds(40)):
+    for seed in range(rounds(20)):
         rng = np.random.default_rng([12, seed])
         names = rng.choice(list(MAKES), rng.integers(1, 3), replace=False)
-        fresh = bool(rng.integers(2))
+        fresh, only_explain = rng.integers(2, size=2).astype(bool)
         models = {name: Model.load(fitted[name][1]) if fresh else fitted[name][0] for name in names}
         work = []
         for _ in range(rng.integers(3, 6)):
             name = str(rng.choice(names))
-            work.append((name, [JOBS[rng.integers(len(JOBS))](name, rng, tmp_path) for _ in range(2)]))
+            jobs = (explaining,) * 6 if only_explain else rng.choice(JOBS, 2)
+            work.append((name, [job(name, rng, tmp_path) for job in jobs]))
         alone = [[job(fitted[name][0]) for _, job in jobs] for name, jobs in work]
         found = together([lambda jobs=jobs, model=models[name]: [job(model) for _, job in jobs] for name, jobs in work])
         for (name, jobs), expected, got in zip(work, alone, found, strict=True):
