@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 collect_ignore = [] if find_spec("torch") else [
     "minictr/bridges/torch_export.py", "minictr/bridges/torch_modules.py"]
 collect_ignore.append("tests/attack/fuzz_files.py")         # a program, which changes the modules that it imports
+# and what runs the notebooks is none where they cannot be run
+collect_ignore += [] if find_spec("jupytext") and find_spec("nbclient") else ["tests/tutorials/tutorial_runner.py"]
 
 # No deadline, and no complaint of slow data: a shared machine is slow at times. In CI the examples are the same in
 # every run, so that a red run is about the change and not about luck; elsewhere they are new each time.
