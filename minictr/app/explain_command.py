@@ -102,7 +102,8 @@ def explain_into(out, args, model, X, y, row, prediction):
             if len(table):      # one field alone makes no pair
                 print_highest(table)
                 written += write_pairs(table, out)
-    print(f"\nRow {row}: predicted {prediction[row]:.4g}" + ("" if y is None else f", true {printable(as_text(labels[row]))}"))
+    truth = "" if y is None else f", true {printable(as_text(labels[row]))}"
+    print(f"\nRow {row}: predicted {prediction[row]:.4g}{truth}")
     if offers(type(model), "terms"):
         written += write_contributions(model, X, row, out)
     if model.history_ is not None and len(model.history_):      # None after partial_fit alone

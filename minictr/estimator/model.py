@@ -148,7 +148,7 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
         Parameters
         ----------
         X : DataFrame or dict of columns, one column a field; or a 2-D array, whose fields are called x0, x1, ...
-        y : one target a row: numbers or, except in pieces, two labels (see ``learn_classes``) that ``predict`` gives back.
+        y : one target a row: numbers; or, except in pieces, two labels (``learn_classes``), which ``predict`` gives.
             Or a table in pieces, that need not fit into memory: X an iterable of DataFrames, or a function that
             returns a fresh one for each pass, such as ``lambda: pandas.read_csv(path, chunksize=100_000)``; y the
             name of the target's column in them, sample_weight too. Or each piece is a tuple (X, y) or (X, y,
