@@ -6,7 +6,7 @@
 
 import numpy as np
 
-from ..checks import check_rows, check_validation, is_share, split_rows
+from ..checks import as_table, check_rows, check_validation, is_share, split_rows
 from ..fields.windows import cut_windows, take
 from ..training.data import TrainingData, count_rows
 from .labels import learn_classes
@@ -85,6 +85,7 @@ class TableSource(InMemory):
     """
 
     def __init__(self, X, y, sample_weight=None, validation=None, *, task, classes=None):
+        X = as_table(X)
         if y is None:
             raise ValueError("fit needs X and y: it requires y to be passed, but the target y is None")
         self.classes = learn_classes(y if classes is None else classes, task)

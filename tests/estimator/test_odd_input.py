@@ -148,7 +148,7 @@ def test_a_sparse_matrix_is_no_table_in_pieces():
     model = make().fit(X, y)
     for matrix in (sparse.csr_matrix(np.eye(N)), sparse.coo_array(np.eye(N))):
         for call, arguments in ((make().fit, [y]), (model.partial_fit, [y]), (model.predict, [])):
-            with pytest.raises(TypeError, match=r"got c.._.*pandas.DataFrame\(X.toarray\(\), columns="):
+            with pytest.raises(TypeError, match=r"sparse input is not supported.*X.toarray\(\)"):
                 call(matrix, *arguments)
 
 
