@@ -109,7 +109,8 @@ class Task(str):
         """What a file says of the task: its name, and with it the centre, or the labels other than 0 and 1."""
         if self.centre:
             return {"name": str(self), "centre": self.centre}
-        return str(self) if self.classes is CLICKS else {"name": str(self), "classes": self.classes.tolist()}
+        clicks = self.classes.dtype.kind == "i" and (self.classes == CLICKS).all()
+        return str(self) if clicks else {"name": str(self), "classes": self.classes.tolist()}
 
     @classmethod
     def from_json(cls, saved):
