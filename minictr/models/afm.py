@@ -65,7 +65,7 @@ class AFM(StartsFromFM, Model):
 
     def check_fields(self, M):
         if M == 1:
-            raise ValueError("AFM weighs pairs, and there is only one field (n_features=1); use LR, or add fields")
+            raise ValueError("AFM weighs pairs, and there is only one field (n_features = 1); use LR, or add fields")
         if M == 2:
             warn(
                 "two fields make one pair, whose attention is always 1: W, b and h get no gradient, and this AFM is a "
