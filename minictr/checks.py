@@ -255,6 +255,6 @@ COMMON = {              # of the settings that all models have
     "freeze": (are_names, "a tuple of names, such as (\"embedding\",)"),
     "lr_multipliers": (are_factors, "None or a dict from names to numbers"),
     "dtype": (("float32", "float64").__contains__, "'float32' or 'float64'"),
-    "optimizer": (("adam", "adagrad", "sgd").__contains__, "'adam', 'adagrad' or 'sgd'"),
+    "optimizer": (("adam", "adagrad", "sgd", "ftrl").__contains__, "'adam', 'adagrad', 'sgd' or 'ftrl'"),
     "task": (("auto", "binary", "regression").__contains__, "'auto', 'binary' or 'regression'"),
 }

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from minictr.layers import RowGradient
-from minictr.optim import SGD, Adagrad, Adam, Optimizer
+from minictr.optim import FTRL, SGD, Adagrad, Adam, Grouped, Optimizer
 from minictr.slots import Slots
 
-OPTIMIZERS = {"sgd": SGD, "adagrad": Adagrad, "adam": Adam}
+OPTIMIZERS = {"sgd": SGD, "adagrad": Adagrad, "adam": Adam, "ftrl": FTRL}
 all_of_them = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
 
@@ -32,6 +32,56 @@ def row_gradient(ids, values):
 
 
 # ------------------------------------------------------------------------------- by hand
+
+
+def test_ftrl_by_hand():
+    """Learning rate 1/2, beta 1, l1 = 1, gradients 3, -4, from w = 0.
+
+        t   sigma = (sqrt(n + g^2) - sqrt(n)) / lr    z = z + g - sigma w     n     w
+        1   (3 - 0) 2 = 6                             3                       9     -(3 - 1) / ((1 + 3) 2) = -1/4
+        2   (5 - 3) 2 = 4                             3 - 4 + 4 / 4 = 0       25    0, as |z| <= 1
+    """
+    assert steps(FTRL(0.5, l1=1.0), [3, -4], start=0.0) == pytest.approx([-0.25, 0])
+    # l2 = 3 in the denominator: -3 / (8 + 3)
+    assert steps(FTRL(0.5, l2=3.0), [3], start=0.0) == pytest.approx([-3 / 11])
+    # beta = 0: -3 / (3 * 2)
+    assert steps(FTRL(0.5, beta=0.0), [3], start=0.0) == pytest.approx([-0.5])
+
+
+@pytest.mark.parametrize("start", [2.0, -0.5])
+def test_ftrl_goes_on_from_where_a_parameter_starts(start):
+    """Without a gradient it stays there; with one, the closed form is that of a problem whose centre is the start."""
+    assert steps(FTRL(0.5, l1=1.0, l2=2.0), [0], start=start) == pytest.approx([start])
+    assert steps(FTRL(0.5), [1e-9], start=start) == pytest.approx([start])
+
+
+def test_ftrl_without_l1_steps_like_adagrad_at_first():
+    """From 0, with beta = 0: -g / (sqrt(g^2) / lr) = -lr, whatever the gradient."""
+    assert steps(FTRL(0.1, beta=0.0), [7], start=0.0) == pytest.approx(
+        steps(Adagrad(0.1, initial=0.0), [7], start=0.0))
+
+
+def test_the_l1_of_ftrl_makes_weights_exactly_0():
+    """Noise of mean 0 stays below l1, a constant pull does not."""
+    rng = np.random.default_rng(0)
+    w, optimizer = np.zeros(200), FTRL(0.1, l1=3.0)
+    for _ in range(100):
+        gradient = 0.1 * rng.standard_normal(200)
+        gradient[:10] += 1
+        optimizer.step({"w": w}, {"w": gradient})
+    assert (w[:10] < -0.1).all() and (w[10:] == 0).mean() > 0.9
+
+
+def test_grouped_optimizers_update_their_own_parameters():
+    params = {name: np.array([1.0]) for name in ("wide.w", "wide.cross.w", "wider.w", "deep.W")}
+    grads = {name: np.array([0.5]) for name in params}
+    optimizer = Grouped({"wide": SGD(0.1), "wide.cross": SGD(1.0)}, rest=Adagrad(0.2, initial=0.0))
+    optimizer.step(params, grads)
+    assert {name: value.item() for name, value in params.items()} == pytest.approx(
+        {"wide.w": 0.95, "wide.cross.w": 0.5, "wider.w": 0.8, "deep.W": 0.8})
+    optimizer.step(params, grads)
+    assert optimizer.t == 2 and set(optimizer.state) == set(params)
+    assert params["deep.W"].item() == pytest.approx(0.8 - 0.2 / np.sqrt(2))      # G went on: 1/4 + 1/4
 
 
 def test_sgd_by_hand():
@@ -206,8 +256,8 @@ def test_textbook_adam_moves_rows_that_were_touched_before():
     assert table[0] == pytest.approx(steps(Adam(0.1), [1, 0])[-1])
 
 
-@pytest.mark.parametrize("optimizer", [SGD, Adagrad])
-def test_lazy_makes_no_difference_to_sgd_and_adagrad(optimizer):
+@pytest.mark.parametrize("optimizer", [SGD, Adagrad, FTRL])
+def test_lazy_makes_no_difference_to_sgd_adagrad_and_ftrl(optimizer):
     rng = np.random.default_rng(0)
     tables = {lazy: np.ones((6, 2)) for lazy in (True, False)}
     by_lazy = {lazy: optimizer(0.1, lazy=lazy) for lazy in tables}

@@ -8,7 +8,7 @@ from .. import training
 from ..checks import COMMON, check_settings
 from ..fields import TableEncoder
 from ..layers import check_layers, matches, parameters
-from ..optim import SGD, Adagrad, Adam
+from ..optim import OPTIMIZERS
 from .as_source import as_source
 from .by_hand import ByHand
 from .checkpoint import Checkpoint, check_checkpoint
@@ -18,8 +18,6 @@ from .predictions import Predictions
 from .ratings import Ratings
 from .registry import models_with, register
 from .task import Task
-
-OPTIMIZERS = {"adam": Adam, "adagrad": Adagrad, "sgd": SGD}
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -39,7 +37,7 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
     epochs, batch_size, learning_rate : as usual; rows are shuffled anew for each epoch.
     shuffle_window : how many rows to shuffle together; 1 keeps them in order. None: all rows of a table, and 250,000
         of a table in pieces (fewer of rows of more than 500 slots); a window has to fit into memory.
-    optimizer : "adam", "adagrad" or "sgd".
+    optimizer : "adam", "adagrad", "sgd" or "ftrl".
     lr_multipliers : factors on the learning rate of some parameters, e.g. {"attention": 10}.
     lazy : update only the rows of the tables that a batch touched (see ``minictr.optim``).
     reg : L2 strength lambda of  1/B [sum_b loss_b + lambda ||W||^2];  each model says which W.
@@ -218,9 +216,12 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
                 if not any(matches(name, [prefix]) for name in names):
                     raise ValueError(f"{what} names {prefix!r}, which is no parameter of this "
                                      f"{type(self).__name__}; there are {', '.join(names)}")
-        self.optimizer_ = OPTIMIZERS[self.optimizer](
-            self.learning_rate, lr_multipliers=self.lr_multipliers, lazy=self.lazy)
+        self.optimizer_ = self.make_optimizer()
         training.seed_dropout(self, self.seeds()["dropout"], 0)
+
+    def make_optimizer(self):
+        """The optimizer that the settings ask for."""
+        return OPTIMIZERS[self.optimizer](self.learning_rate, lr_multipliers=self.lr_multipliers, lazy=self.lazy)
 
     def initialise(self, mean):
         """Start the bias where the model predicts the mean of the training targets for every row."""

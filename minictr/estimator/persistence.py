@@ -222,11 +222,11 @@ def restore_steps(model, steps, archive):
     model.optimizer_.t = steps
     moments = {}
     for name, array in parameters(model).items():
-        state = model.optimizer_.new_state(array)
-        own = with_prefix(f"optimizer/{name}", state)
-        if any(moment in archive for moment in own):              # a parameter that was never updated has none
-            model.optimizer_.state[name] = state
+        own = with_prefix(f"optimizer/{name}", model.optimizer_.state_of(name, array))
+        if any(moment in archive for moment in own):
             moments |= own
+        else:
+            del model.optimizer_.state[name]                      # a parameter that was never updated has none
     return moments
 
 

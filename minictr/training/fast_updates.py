@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 
 from ..layers import RowGradient
-from ..optim import SGD, Adagrad, Adam
+from ..optim import FTRL, SGD, Adagrad, Adam, Grouped
 from .threads import Threads
 from .twins import is_as_written, remember
 
@@ -27,7 +27,7 @@ FLUSH_STEPS = np.random.default_rng(0).integers(FLUSH_EVERY, size=1009).tolist()
 PART_NUMBERS = 2 ** 16
 WORTH_SHARING = 4
 
-remember(SGD, Adagrad, Adam)
+remember(SGD, Adagrad, Adam, FTRL, Grouped)
 
 
 def update_in_parts(optimizer, params, grads, threads=None):
@@ -40,6 +40,11 @@ def update_in_parts(optimizer, params, grads, threads=None):
     """
     if not is_as_written(optimizer):
         optimizer.step(params, grads)
+        return
+    if isinstance(optimizer, Grouped):
+        for of_group, own_grads in optimizer.shares(params, grads):
+            update_in_parts(of_group, params, own_grads, threads)
+        optimizer.t += 1
         return
     optimizer.t += 1
     block, step = divmod(optimizer.t - 1, FLUSH_EVERY)

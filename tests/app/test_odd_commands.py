@@ -74,7 +74,7 @@ def test_settings_beyond_all_bounds_are_refused(value):
     ("dropout=" + "9" * 400, "dropout"), ("freeze=[[1]]", 'freeze must be a list of names, such as ["embedding"]'),
     ("n_threads=0", "n_threads must be null or a whole number"), ("deep_layers=[0]", "has no setting"),
     ("lr_multipliers=3", "expected an object"), ("plain=1", "expected true or false, got 1"),
-    ("optimizer=adan", "optimizer must be 'adam', 'adagrad' or 'sgd'")])
+    ("optimizer=adan", "optimizer must be 'adam', 'adagrad', 'sgd' or 'ftrl'")])
 def test_settings_are_checked_before_the_table_is_read(setting, words):
     result = run("train", "nowhere.csv", *TRAIN[2:], "--set", setting)
     assert result.code == 2 and words in result.err
@@ -82,19 +82,23 @@ def test_settings_are_checked_before_the_table_is_read(setting, words):
 
 # ---- Ctrl-C ------------------------------------------------------------------------------------------------
 
+def python(*arguments, folders):
+    """Run Python with these folders on its path, Ctrl-C as in a terminal: scripts start what is behind "&" without."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+
+
 def test_ctrl_c_while_numpy_is_imported_shows_no_traceback(tmp_path):
     """A package in the place of numpy presses Ctrl-C."""
     (tmp_path / "numpy.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
-    package = Path(minictr.__file__).parent.parent
-    done = subprocess.run([sys.executable, "-m", "minictr", "--version"], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(package)])})
+    done = python("-m", "minictr", "--version", folders=[tmp_path, Path(minictr.__file__).parent.parent])
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nminictr: interrupted\n")
 
 
 def test_a_program_that_imports_minictr_keeps_its_ctrl_c(tmp_path):
     code = "import signal, minictr; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(Path(minictr.__file__).parent.parent)})
+    done = python("-c", code, folders=[Path(minictr.__file__).parent.parent])
     assert done.stdout == "True\n", done.stderr
 
 

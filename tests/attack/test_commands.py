@@ -288,9 +288,10 @@ def test_odd_command_lines(tmp_path, monkeypatch):
 # ---- in processes of their own -----------------------------------------------------------------------------
 
 def start(*arguments, python=(), **options):
-    """Start a command."""
+    """Start a command, to which Ctrl-C means what it does in a terminal: not so to what a script starts behind "&"."""
     environment = os.environ | {"PYTHONPATH": str(Path(minictr.__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, *python, "-m", "minictr", *map(str, arguments)], env=environment,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options)
 
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from minictr.layers import RowGradient
-from minictr.optim import SGD, Adagrad, Adam
+from minictr.optim import FTRL, SGD, Adagrad, Adam, Grouped
 from minictr.slots import Slots
 from minictr.training import fast_updates
 from minictr.training.fast_updates import FLUSH_EVERY, TINY, update_in_parts
@@ -16,7 +16,12 @@ def row_gradient(ids, values):
     return RowGradient(Slots(np.reshape(ids, (-1, 1)), None, [0]), np.array(values))
 
 
-@pytest.mark.parametrize("optimizer", [SGD, Adagrad, Adam], ids=lambda cls: cls.__name__)
+def grouped(learning_rate, lr_multipliers, lazy):
+    wide = FTRL(learning_rate, l1=0.1, lr_multipliers=lr_multipliers, lazy=lazy)
+    return Grouped({"V": wide}, rest=Adam(learning_rate, lr_multipliers=lr_multipliers, lazy=lazy))
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adagrad, Adam, FTRL, grouped], ids=lambda made: made.__name__)
 @pytest.mark.parametrize("lazy", [True, False])
 def test_an_update_in_parts_is_the_optimizers_own(optimizer, lazy, monkeypatch):
     monkeypatch.setattr(fast_updates, "PART_NUMBERS", 5)
