@@ -160,6 +160,9 @@ def run_epoch(trainer, windows, rng, epoch, progress=None, last=False):
                     progress.batch(epoch, batch, loss)
         batch = None
         check_arrays({**parameters(model), **states(model)})
+        # a gradient whose square overflows makes a moment infinite: Adam would never move that parameter again
+        check_arrays({f"{moment} of {name}": array for name, moments in model.optimizer_.state.items()
+                      for moment, array in moments.items()}, kind="the optimizer's")
         if last:
             trainer.check(slots, y, c)
     except TrainingDiverged as error:

@@ -87,11 +87,11 @@ def check_finite(L, s, model):
                            "for their loss")
 
 
-def check_arrays(arrays, what=""):
-    """Raise TrainingDiverged, with ``what`` before the reason, unless all these parameters are finite."""
+def check_arrays(arrays, what="", kind="the parameter"):
+    """Raise TrainingDiverged, with ``what`` before the reason, unless all these arrays of a kind are finite."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise TrainingDiverged(f"{what}the parameter {name} is not finite any more")
+            raise TrainingDiverged(f"{what}{kind} {name} is not finite any more")
 
 
 def cached_arrays(model):

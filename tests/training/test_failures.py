@@ -190,3 +190,15 @@ def test_a_first_partial_fit_that_fails_in_its_first_piece_leaves_a_model_that_i
         model.partial_fit([(X[:200], Y[:200] + 5), (X[200:], Y[200:])])
     with pytest.raises(NotFittedError):
         model.predict(X)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_moment_that_overflows_is_an_error_not_a_parameter_that_never_moves_again(plain):
+    """The square of a gradient of 1e22 is inf in float32, and a step divided by its root is 0."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": 1e13 * rng.random(100), "b": 1e13 * rng.random(100)})
+    model = FM(fields=[Numerical("a", transform=None), Numerical("b", transform=None)], epochs=1, batch_size=50,
+               learning_rate=1e-30, plain=plain)
+    with pytest.raises(TrainingDiverged, match=r"epoch 1, after its last update: the optimizer's v of embedding\.V is "
+                                               r"not finite any more\. Lower learning_rate .*standard"):
+        model.fit(X, rng.integers(0, 2, 100))
