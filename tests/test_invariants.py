@@ -3,6 +3,7 @@
 A gradient check cannot see a wrong equation; these can.
 """
 
+import loops
 import numpy as np
 import oracles
 import pytest
@@ -53,7 +54,7 @@ def built(cls, rng, M, **params):
 
 def pair_place(M):
     """The place of each pair (i, j), in either order, among the pairs."""
-    return {pair: place for place, (i, j) in enumerate(oracles.pairs(M)) for pair in ((i, j), (j, i))}
+    return {pair: place for place, (i, j) in enumerate(loops.pairs(M)) for pair in ((i, j), (j, i))}
 
 
 # ------------------------------------------------------------------------------- softmax and attention weights
@@ -145,7 +146,7 @@ def test_afm_does_not_care_for_the_order_of_the_fields(data, seed, B, M, k):
     permuted = attention.forward(pairs.forward(np.ascontiguousarray(E[:, order])))
     assert_allclose(permuted, pooled, rtol=1e-9, atol=1e-12)
     place = pair_place(M)
-    moved = [place[order[i], order[j]] for i, j in oracles.pairs(M)]
+    moved = [place[order[i], order[j]] for i, j in loops.pairs(M)]
     assert_allclose(attention.cache["aij"], aij[:, moved], rtol=1e-9, atol=1e-12)
     assert_allclose(pairs.backward(attention.backward(dpooled)), dE[:, order], rtol=1e-9, atol=1e-12)
 

@@ -4,6 +4,7 @@ import inspect
 import math
 import re
 
+import loops
 import numpy as np
 import oracles
 import pytest
@@ -68,7 +69,7 @@ def arrays_of(x):
 def test_every_layer_is_among_the_cases():
     exported = {value for value in vars(layers).values() if inspect.isclass(value) and issubclass(value, layers.Layer)}
     tested = {type(case.build(np.random.default_rng(0), np.float64)) for case in CASES}
-    assert tested == exported - {layers.Layer}
+    assert tested == exported - {layers.Layer, layers.Concatenate}            # which takes several inputs: see below
 
 
 # ------------------------------------------------------------------------------- forward and backward
@@ -310,7 +311,7 @@ def test_the_cached_attention_of_pairs_is_that_of_the_equation():
     for dropout in (0.0, 0.4):          # with dropout too: aij is what the softmax gave, before it
         layer, x, _ = oracles.attention_case(3, 6, 2, 4, dropout).draw(seed=0)
         layer.forward(x)
-        assert_allclose(layer.cache["aij"], oracles.pair_attention(x, **layer.params), rtol=1e-12)
+        assert_allclose(layer.cache["aij"], loops.pair_attention(x, **layer.params), rtol=1e-12)
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": True}, {"qkv_activation": "relu"}], ids=str)
@@ -318,7 +319,7 @@ def test_the_cached_attention_of_fields_is_that_of_the_equation(options):
     for dropout in (0.0, 0.4):
         layer, x, _ = oracles.interacting_case(2, 4, 3, 2, 3, dropout, **options).draw(seed=0)
         layer.forward(x)
-        assert_allclose(layer.cache["a"], oracles.field_attention(x, layer.params, 2, 3, **options), rtol=1e-12)
+        assert_allclose(layer.cache["a"], loops.field_attention(x, layer.params, 2, 3, **options), rtol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "ReLU", True, ""])
@@ -437,8 +438,8 @@ def test_the_field_terms_of_linear_add_up_to_its_output():
     w = numbers(layer.params["w"])
     for b in range(5):
         for i in range(4):
-            own = oracles.slots_of_field(slots, i)
-            expected = sum(w[slots.ids[b, s]] * oracles.slot_weight(slots, b, s) for s in own)
+            own = loops.slots_of_field(slots, i)
+            expected = sum(w[slots.ids[b, s]] * loops.slot_weight(slots, b, s) for s in own)
             assert terms[b, i] == pytest.approx(expected, abs=1e-12)
     assert_allclose(terms.sum(axis=1) + layer.params["w0"], out, rtol=1e-12)
 
@@ -692,7 +693,7 @@ def test_softmax_and_its_derivative_along_each_axis(axis):
     s, da = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 4))
     a = softmax(s, axis=axis)
     moved = np.moveaxis(s, axis, 2).reshape(-1, s.shape[axis])
-    expected = np.array([oracles.softmax(row) for row in moved.tolist()])
+    expected = np.array([loops.softmax(row) for row in moved.tolist()])
     assert a.shape == s.shape
     assert_allclose(np.moveaxis(a, axis, 2).reshape(expected.shape), expected, rtol=1e-12)
     ds, before = softmax_backward(da, a, axis=axis), da.copy()
@@ -725,3 +726,33 @@ def test_sigmoid_of_very_negative_logits_is_as_exact_as_any(dtype, rtol):
 @pytest.mark.parametrize(("x", "weighted"), [(np.eye(3, 4, k=1) + 1, slice(1, 4)), (np.ones((3, 4)), slice(0, 0))])
 def test_slots_know_where_weights_are_other_than_1(x, weighted):
     assert Slots(np.zeros((3, 4), int), x, [0, 1, 2, 3]).weighted == weighted
+
+
+# ------------------------------------------------------------------------------- several inputs
+
+
+class OfThreeParts(layers.Layer):
+    """Concatenate, as a layer of one input."""
+
+    def __init__(self):
+        super().__init__()
+        self.concatenate = layers.Concatenate()
+
+    def forward(self, x):
+        return self.concatenate.forward(x[:, :1], x[:, 1:3].reshape(len(x), 1, 2), x[:, 3:])
+
+    def backward(self, dout):
+        parts = self.concatenate.backward(dout)
+        return np.concatenate([part.reshape(len(dout), -1) for part in parts], axis=1)
+
+
+def test_concatenate_puts_parts_side_by_side_and_gives_each_its_own_gradient():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((3, 2)), rng.standard_normal((3, 2, 2))
+    layer = layers.Concatenate()
+    out = layer.forward(a, b)
+    assert numbers(out) == [[*a[row].tolist(), *b[row].ravel().tolist()] for row in range(3)]
+    da, db = layer.backward(10 * out)
+    assert_array_equal(da, 10 * a)
+    assert_array_equal(db, 10 * b)
+    assert check_gradients(OfThreeParts(), rng.standard_normal((4, 6))).passed
