@@ -7,7 +7,7 @@ rows: each an equation in LaTeX and a remark. A block that is not made of equati
 gives None, and is shown as it is.
 
 What is understood: a_ij  W^T  a'_ij  e~_m  m^  (a hat)  sum_i  sum_{i<j}  sum over all pairs of  softmax over k of
-a . b (inner product)  a * b (number by number)  <v_i, v_j>  ||W||  sqrt(x)  1/B  a / b  dL/ds_b  [a; b]  ...
+a . b (inner product)  a * b (number by number)  <v_i, v_j>  ||W||  |x|  sqrt(x)  1/B  a / b  dL/ds_b  [a; b]  ...
 Words that are no symbols stay words. What follows after two blanks and is no equation is a remark.
 """
 
@@ -19,7 +19,7 @@ GREEK = {"alpha", "beta", "gamma", "delta", "lambda", "sigma", "mu", "eps"}
 # Names of several letters that stand for an array or a number. All others are words.
 NAMES = {"out", "dout", "mask", "rate", "mean", "var", "lr", "on", "logit", "score", "noise", "bias", "value", "gender",
          "age", "id", "PD", "loss", "units", "inputs", "pooled"}
-FUNCTIONS = {"relu", "softmax", "sigmoid", "mean", "MLP"}
+FUNCTIONS = {"relu", "softmax", "sigmoid", "mean", "sign", "MLP", "CIN"}
 LATEX_FUNCTIONS = {"exp", "log", "max", "min"}
 BIG = {"sum": r"\sum", "mean": r"\operatorname{mean}", "softmax": r"\operatorname{softmax}"}
 RELATIONS = {"=": "=", "+=": r"\mathrel{+}=", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge"}
@@ -33,7 +33,7 @@ TOKEN = re.compile(r"""
   | (?P<partial>dL/d(?=[A-Za-z]))
   | (?P<word>[A-Za-z]+(?:-[A-Za-z]+)*'[a-z]+|[a-z]{3,}'(?=\s))
   | (?P<name>[A-Za-z]+\d*)
-  | (?P<norm>\|\|)
+  | (?P<norm>\|\|?)
   | (?P<relation>\+=|<=|>=|=)
   | (?P<sign>[-+*/.,;:<>()\[\]{}^_'~])
 """, re.VERBOSE)
@@ -157,7 +157,7 @@ class Parser:
     def __init__(self, text):
         self.tokens = []                                          # (kind, text, whether blanks come before it)
         self.words = set()
-        self.within_norm = False
+        self.norm = None                                          # || or |, while inside of one
         position, blank = 0, False
         while position < len(text):
             found = TOKEN.match(text, position)
@@ -266,7 +266,7 @@ class Parser:
 
     def _starts_factor(self):
         return (self.kind() in ("number", "name", "word", "partial", "dots") or self.at("(", "[")
-                or (self.at("<") and not self.at_relation()) or (self.at("||") and not self.within_norm))
+                or (self.at("<") and not self.at_relation()) or (self.kind() == "norm" and not self.norm))
 
     def _is_word(self):
         if self.kind() == "word":
@@ -304,12 +304,12 @@ class Parser:
             self.take()
             return rf"\frac{{\partial L}}{{\partial {self.factor()}}}"
         if kind == "norm":
-            self.take()
-            self.within_norm = True
+            self.norm = self.take()
             inside = self.expression()
-            self.within_norm = False
-            self.take("||")
-            return self.raised(rf"\left\lVert {inside} \right\rVert")
+            self.take(self.norm)
+            self.norm = None
+            letter = "V" if text == "||" else "v"
+            return self.raised(rf"\left\l{letter}ert {inside} \right\r{letter}ert")
         if self._at_big():
             return self.big()
         if text == "sqrt":
@@ -381,7 +381,7 @@ class Parser:
         self.take()
         if self.at("{"):
             self.take()
-            inside = self._member()
+            inside = self.list("}")
             self.take("}")
             return inside
         if self.at("("):

@@ -15,13 +15,14 @@ from minictr.estimator.registry import library_models  # noqa: E402
 
 MODELS = {name.lower(): cls for name, cls in library_models().items()}          # as their cards are called
 DRAWN = {"num_layers": 2, "deep_layers": (64, 32)}              # of any model: the default is too much to draw
+OWN = {"pnn": {"product": "both"}, "fnn": {"fm_epochs": 1}, "widedeep": {"crosses": (("user_segment", "ad_category"),)}}
 
 
 def step_of(name):
     """The training step that a card shows: of a small model, on one row of the clicks."""
     clicks, cls = minictr.datasets.make_clicks(1_000, seed=0), MODELS[name]
     drawn = {setting: value for setting, value in DRAWN.items() if getattr(cls, setting, None)}
-    model = cls(**drawn).prepare(clicks.X, clicks.y)
+    model = cls(**drawn, **OWN.get(name, {})).prepare(clicks.X, clicks.y)
     return minictr.trace(model, clicks.X[:1], clicks.y[:1])
 
 

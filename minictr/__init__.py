@@ -1,7 +1,7 @@
 """minictr: factorization models for click prediction, written to be read.
 
-LR, FM, AFM, AutoInt and DeepFM in NumPy, every forward and every backward pass by hand, and tables and plots
-of what they learned. Start with ``datasets.make_clicks``, ``FM(...).fit(X, y)`` and ``explain.pair_importance``.
+FM, AFM, DeepFM, AutoInt and eleven relatives in NumPy, every forward and every backward pass by hand, and tables and
+plots of what they learned. Start with ``datasets.make_clicks``, ``FM(...).fit(X, y)`` and ``explain.pair_importance``.
 """
 
 from . import start  # noqa: F401   before what takes time to import
@@ -12,14 +12,33 @@ from .bridges.torch_export import to_torch
 from .estimator import ModelFileError
 from .fields import Categorical, MultiValued, Numerical
 from .gradcheck import check_gradients
-from .models import AFM, FM, LR, AutoInt, DeepFM, Model, NotFittedError
+from .models import (
+    AFM,
+    DCN,
+    FFM,
+    FM,
+    FNN,
+    HOFM,
+    LR,
+    NFM,
+    PNN,
+    AutoInt,
+    DeepCrossing,
+    DeepFM,
+    FwFM,
+    Model,
+    NotFittedError,
+    WideDeep,
+    XDeepFM,
+)
 from .tracing import Trace, trace
 from .training import TrainingDiverged
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AFM", "FM", "LR", "AutoInt", "Categorical", "DeepFM", "Model", "ModelFileError", "MultiValued", "NotFittedError",
-    "Numerical", "Trace", "TrainingDiverged", "check_gradients", "datasets", "explain", "layers", "losses", "metrics",
-    "optim", "plots", "to_torch", "trace",
+    "AFM", "DCN", "FFM", "FM", "FNN", "HOFM", "LR", "NFM", "PNN", "AutoInt", "Categorical", "DeepCrossing", "DeepFM",
+    "FwFM", "Model", "ModelFileError", "MultiValued", "NotFittedError", "Numerical", "Trace", "TrainingDiverged",
+    "WideDeep", "XDeepFM", "check_gradients", "datasets", "explain", "layers", "losses", "metrics", "optim", "plots",
+    "to_torch", "trace",
 ]

@@ -7,6 +7,7 @@ finds them.
 import types
 from functools import partial
 
+import loops
 import numpy as np
 import oracles
 import pytest
@@ -14,7 +15,25 @@ from models import MODELS, every_model
 from numpy.testing import assert_allclose
 from oracles import CASES, SLOT_KINDS, draw_model
 
-from minictr import AFM, FM, LR, AutoInt, DeepFM, check_gradients, layers
+from minictr import (
+    AFM,
+    DCN,
+    FFM,
+    FM,
+    FNN,
+    HOFM,
+    LR,
+    NFM,
+    PNN,
+    AutoInt,
+    DeepCrossing,
+    DeepFM,
+    FwFM,
+    WideDeep,
+    XDeepFM,
+    check_gradients,
+    layers,
+)
 from minictr.layers import (
     InteractingLayer,
     RowGradient,
@@ -54,6 +73,9 @@ THOROUGH = [                    # one case of each layer in which no gradient is
     "AttentionPooling-B3-P6-k2-t4", "InteractingLayer-B2-M4-n3-H2-d2",
     "InteractingLayer-B2-M3-n3-H2-d2-scale_True-layer_norm_True-qkv_activation_relu", "Dense-3x4x2", "Readout-B3-n4-b",
     "ReLU-3x4", "Dropout-0.3-training-3x5", "BatchNorm-B5-n3-training", "LayerNorm-3x5", "MLP-B3-n4-5-3",
+    "InnerProducts-3x5x2", "OuterProduct-3x4x3", "FieldAwareProducts-3x4x2", "TriplePooling-3x5x2",
+    "CrossNetwork-B3-n4-L3", "CIN-B2-M3-k2-4-3", "ResidualUnit-B3-n4-5",
+    "Crosses-several-0x2-2x1x0", "FirstOrderTerms-several-B4-M3",
 ]
 
 
@@ -77,7 +99,7 @@ def with_one_entry_off(gradient):
 
 def test_every_layer_is_mutated():
     exported = {value for value in vars(layers).values() if isinstance(value, type) and issubclass(value, layers.Layer)}
-    assert {type(draw(name)[0]) for name in THOROUGH} == exported - {layers.Layer}
+    assert {type(draw(name)[0]) for name in THOROUGH} == exported - {layers.Layer, layers.Concatenate}
 
 
 every_mutation = pytest.mark.parametrize("mutate", [flipped, zeroed, averaged, with_one_entry_off])
@@ -182,7 +204,7 @@ def pair_product(self, dpij, fault=None):
     """The product rule once more, pair by pair, with a fault in it on request."""
     E = self.cache["E"]
     dE = np.zeros_like(E)
-    for pair, (i, j) in enumerate(oracles.pairs(E.shape[1])):
+    for pair, (i, j) in enumerate(loops.pairs(E.shape[1])):
         if fault != "no de_i":
             dE[:, i] += dpij[:, pair] * E[:, i if fault == "own vector in place of the other's" else j]
         if fault == "assigns":
@@ -485,6 +507,89 @@ def deepfm(self, ds, fault=None):
     self.linear.backward(ds)
 
 
+def ffm(self, ds, fault=None):
+    """``swapped``: E_ij gets the gradient of E_ji.   ``one vector``: all fields' vectors get the sum."""
+    P = self.products.cache["out"].shape[1]
+    dE = self.products.backward(np.repeat(ds[:, None], P, axis=1))
+    if fault == "swapped":
+        dE = dE.swapaxes(1, 2)
+    if fault == "one vector":
+        dE = np.repeat(dE.sum(axis=2, keepdims=True), dE.shape[2], axis=2)
+    self.embedding.backward(dE.reshape(*dE.shape[:2], -1))
+    self.linear.backward(ds)
+
+
+def fwfm(self, ds, fault=None):
+    """``past the strength``: as if r were 1."""
+    dproducts = self.strength.backward(ds)
+    if fault == "past the strength":
+        dproducts = np.repeat(ds[:, None], dproducts.shape[1], axis=1)
+    self.embedding.backward(self.products.backward(dproducts))
+    self.linear.backward(ds)
+
+
+def hofm(self, ds, fault=None):
+    dpooled = np.repeat(ds[:, None], self.embedding_dim, axis=1)
+    dE, dU = self.pooling.backward(dpooled), self.triple_pooling.backward(dpooled)
+    if fault == "tables swapped":
+        dE, dU = dU, dE
+    self.embedding.backward(dE)
+    self.triple_embedding.backward(dU if fault != "pairs for triples" else self.pooling.backward(dpooled))
+    self.linear.backward(ds)
+
+
+def nfm(self, ds, fault=None):
+    """``past the MLP``: as if s were the sum of the pooled vector."""
+    df = self.mlp.backward(ds)
+    if fault == "past the MLP":
+        df = np.repeat(ds[:, None], self.embedding_dim, axis=1)
+    self.embedding.backward(self.pooling.backward(df))
+    self.linear.backward(ds if fault != "first order twice" else 2 * ds)
+
+
+def fnn(self, ds, fault=None):
+    dfirst_order, dE = self.inputs.backward(self.mlp.backward(ds))
+    if fault == "terms without w_0":
+        dfirst_order = np.roll(dfirst_order, 1, axis=1)
+    self.embedding.backward(dE[:, ::-1] if fault == "fields in reverse" else dE)
+    self.linear.backward(dfirst_order)
+
+
+def pnn(self, ds, fault=None):
+    dE, dinner, douter = self.inputs.backward(self.mlp.backward(ds))
+    parts = {"E": dE, "inner": self.inner.backward(dinner), "outer": self.outer.backward(douter)}
+    self.embedding.backward(sum(part for name, part in parts.items() if fault != f"fork: {name} forgotten"))
+
+
+def wide_deep(self, ds, fault=None):
+    dE = self.mlp.backward(ds).reshape(len(ds), -1, self.embedding_dim)
+    self.embedding.backward(dE.swapaxes(1, 2).reshape(dE.shape) if fault == "fields mixed" else dE)
+    self.crossed.backward(-ds if fault == "crosses with a minus" else ds)
+    self.linear.backward(ds)
+
+
+def deep_crossing(self, ds, fault=None):
+    dx = self.readout.backward(ds)
+    for unit in self.units if fault == "units in the order of forward" else self.units[::-1]:
+        dx = unit.backward(dx)
+    self.embedding.backward(dx.reshape(len(ds), -1, self.embedding_dim))
+
+
+def dcn(self, ds, fault=None):
+    dxL, daL = self.towers.backward(self.readout.backward(ds))
+    dcross, ddeep = self.cross.backward(dxL), self.mlp.backward(daL)
+    dx0 = {None: dcross + ddeep, "fork: deep part forgotten": dcross, "fork: crosses forgotten": ddeep}[fault]
+    self.embedding.backward(dx0.reshape(len(ds), -1, self.embedding_dim))
+
+
+def xdeepfm(self, ds, fault=None):
+    dE_CIN = self.cin.backward(self.cin_readout.backward(ds))
+    dE_DNN = self.mlp.backward(ds).reshape(dE_CIN.shape)
+    self.embedding.backward({None: dE_CIN + dE_DNN, "fork: deep part forgotten": dE_CIN, "fork: CIN forgotten": dE_DNN}[
+        fault])
+    self.linear.backward(ds)
+
+
 V = "embedding.V"
 MODEL_FAULTS = {        # {class: [(variant, settings, its backward once more, {fault: the gradients that show it})]}
     LR: [("LR", {}, lr, {"minus": {"linear.w", "linear.w0"}, "divided by B once more": {"linear.w", "linear.w0"}})],
@@ -498,6 +603,18 @@ MODEL_FAULTS = {        # {class: [(variant, settings, its backward once more, {
         ("AutoInt+", {"embedding_dim": 4}, autoint, {
             "fork: deep part forgotten": {V}, "fork: attention forgotten": {V}})],
     DeepFM: [("DeepFM", {}, deepfm, {"fork: FM forgotten": {V}, "fork: deep part forgotten": {V}})],
+    FFM: [("FFM", {}, ffm, {"swapped": {V}, "one vector": {V}})],
+    FwFM: [("FwFM", {}, fwfm, {"past the strength": {V}})],
+    HOFM: [("HOFM", {}, hofm, {
+        "tables swapped": {V, "triple_embedding.V"}, "pairs for triples": {"triple_embedding.V"}})],
+    NFM: [("NFM", {}, nfm, {"past the MLP": {V}, "first order twice": {"linear.w", "linear.w0"}})],
+    FNN: [("FNN", {}, fnn, {"terms without w_0": {"linear.w", "linear.w0"}, "fields in reverse": {V}})],
+    PNN: [("PNN", {"product": "both"}, pnn, {f"fork: {part} forgotten": {V} for part in ("E", "inner", "outer")})],
+    WideDeep: [("WideDeep", {}, wide_deep, {"fields mixed": {V}, "crosses with a minus": {"crossed.w"}})],
+    DeepCrossing: [("DeepCrossing", {}, deep_crossing, {"units in the order of forward": {
+        V, *(f"units_{unit}.{W}" for unit in (1, 2) for W in ("W_1", "W_2", "b_1", "b_2"))}})],
+    DCN: [("DCN", {}, dcn, {"fork: deep part forgotten": {V}, "fork: crosses forgotten": {V}})],
+    XDeepFM: [("XDeepFM", {}, xdeepfm, {"fork: deep part forgotten": {V}, "fork: CIN forgotten": {V}})],
 }
 each_model_with_faults = pytest.mark.parametrize(("name", "settings", "backward", "faults"), [
     pytest.param(*case, id=case[0]) for cases in MODEL_FAULTS.values() for case in cases])

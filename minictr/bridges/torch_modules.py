@@ -15,6 +15,7 @@ from torch import nn
 
 from .. import layers
 from ..checks import as_table
+from ..layers.crosses import MULTIPLIER
 
 
 class Copy(nn.Module):
@@ -48,6 +49,16 @@ def table(array):
     return nn.Embedding.from_pretrained(torch.tensor(array), freeze=False)
 
 
+def sum_within_fields(v, slots):
+    """Add up the slots of each field: (B, S, k) -> (B, M, k)."""
+    B, S, k = v.shape
+    M = len(slots.offsets)
+    if S == M:                                                    # one slot a field
+        return v
+    field = torch.bucketize(slots.ids, slots.offsets, right=True) - 1         # (B, S)
+    return v.new_zeros(B, M, k).scatter_add(1, field.unsqueeze(2).expand(B, S, k), v)
+
+
 # ---- layers ----------------------------------------------------------------------------------------------
 
 class Linear(nn.Module):
@@ -66,6 +77,43 @@ class Linear(nn.Module):
         return out if self.w0 is None else out + self.w0
 
 
+class FirstOrderTerms(Linear):
+    """The bias and the first-order term of each field, one by one:  out = [w_0; w_1 x_1; ...; w_M x_M]."""
+
+    def forward(self, slots):
+        wx = self.w(slots.ids)                                    # (B, S, 1)  w_s
+        if slots.x is not None:
+            wx = wx * slots.x.unsqueeze(2)                        #            w_s x_s
+        terms = sum_within_fields(wx, slots).squeeze(2)           # (B, M)
+        return torch.cat([self.w0.expand(len(terms), 1), terms], dim=1)       # (B, 1 + M)
+
+
+class Crosses(nn.Module):
+    """One weight for every combination of values of some fields, by their hash           (Cheng et al. 2016, eq. 1)."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.w = table(layer.params["w"][:, None])                # (crosses * buckets, 1)
+        self.crosses, self.buckets = layer.crosses, layer.buckets
+
+    def forward(self, slots):
+        out = slots.ids.new_zeros(len(slots), dtype=self.w.weight.dtype)
+        if not len(slots):
+            return out
+        field = torch.bucketize(slots.ids[0], slots.offsets, right=True) - 1          # (S,)  the same in each row
+        for number, cross in enumerate(self.crosses):
+            ids, x = slots.ids.new_zeros(len(slots), 1), None
+            for part in cross:
+                ids = (ids.unsqueeze(2) * MULTIPLIER + slots.ids[:, field == part].unsqueeze(1)).flatten(1)
+                ids = (ids ^ (ids >> 29)) % self.buckets          # (B, combinations)
+                if slots.x is not None:
+                    x_of_part = slots.x[:, field == part]
+                    x = x_of_part if x is None else (x.unsqueeze(2) * x_of_part.unsqueeze(1)).flatten(1)
+            w = self.w(ids + number * self.buckets).squeeze(2)    # (B, combinations)
+            out = out + (w if x is None else w * x).sum(dim=1)    # (B,)
+        return out
+
+
 class Embedding(nn.Module):
     """Look the vectors up:  e_i = sum over the slots s of field i of  V[id_s] x_s.
 
@@ -81,12 +129,7 @@ class Embedding(nn.Module):
         v = self.V(slots.ids)                                     # (B, S, k)  v_s
         if slots.x is not None:
             v = v * slots.x.unsqueeze(2)                          #            v_s x_s
-        B, S, k = v.shape
-        M = len(slots.offsets)
-        if S == M:                                                # one slot a field
-            return v
-        field = torch.bucketize(slots.ids, slots.offsets, right=True) - 1     # (B, S)
-        return v.new_zeros(B, M, k).scatter_add(1, field.unsqueeze(2).expand(B, S, k), v)      # (B, M, k)
+        return sum_within_fields(v, slots)                        # (B, M, k)
 
 
 class FMPooling(nn.Module):
@@ -110,6 +153,82 @@ class PairProduct(nn.Module):
         M = E.shape[1]
         i, j = torch.triu_indices(M, M, offset=1, device=E.device)
         return E.index_select(1, i) * E.index_select(1, j)        # (B, P, k)
+
+
+class InnerProducts(nn.Module):
+    """The inner product of every two fields' vectors:  out_ij = <e_i, e_j> for all i < j."""
+
+    def forward(self, E):
+        i, j = torch.triu_indices(E.shape[1], E.shape[1], offset=1, device=E.device)
+        return (E @ E.transpose(1, 2))[:, i, j]                   # (B, P)
+
+
+class OuterProduct(nn.Module):
+    """All outer products, superposed:  out = f f^T,  f = sum_i e_i                         (Qu et al. 2016, OPNN)."""
+
+    def forward(self, E):
+        f = E.sum(dim=1)                                          # (B, k)
+        return f.unsqueeze(2) * f.unsqueeze(1)                    # (B, k, k)
+
+
+class FieldAwareProducts(nn.Module):
+    """Every two fields, each by its vector for the other:  out_ij = <E_ij, E_ji>           (Juan et al. 2016)."""
+
+    def forward(self, E):
+        i, j = torch.triu_indices(E.shape[1], E.shape[1], offset=1, device=E.device)
+        return (E[:, i, j] * E[:, j, i]).sum(dim=2)               # (B, P)
+
+
+class TriplePooling(nn.Module):
+    """All triples at once:  1/6 (s_1^3 - 3 s_1 s_2 + 2 s_3),  s_p = sum_i e_i^p            (Blondel et al. 2016)."""
+
+    def forward(self, E):
+        s1, s2, s3 = (E.pow(p).sum(dim=1) for p in (1, 2, 3))
+        return (s1 ** 3 - 3 * s1 * s2 + 2 * s3) / 6               # (B, k)
+
+
+class CrossNetwork(Copy):
+    """Cross layers:  x_{l+1} = x_0 (w_l . x_l) + b_l + x_l                                (Wang et al. 2017, eq. 3)."""
+
+    def __init__(self, layer):
+        super().__init__(layer)                                   # w_0, b_0, w_1, ... (n_in,)
+        self.L = layer.L
+
+    def forward(self, x0):
+        x = x0
+        for l in range(self.L):
+            x = x0 * (x @ getattr(self, f"w_{l}")).unsqueeze(1) + getattr(self, f"b_{l}") + x
+        return x
+
+
+class CIN(Copy):
+    """Compressed interactions:  X^l_h = sum_i sum_j W^l_hij (X^{l-1}_i * X^0_j)           (Lian et al. 2018, eq. 6)."""
+
+    def __init__(self, layer):
+        super().__init__(layer)                                   # W_1, W_2, ... (H_l, H_{l-1}, M)
+        self.L = len(layer.widths)
+
+    def forward(self, E):
+        X, pooled = E, []
+        for l in range(1, self.L + 1):
+            products = X.unsqueeze(2) * E.unsqueeze(1)            # (B, H, M, k)  X^{l-1}_i * X^0_j
+            X = getattr(self, f"W_{l}").flatten(1) @ products.flatten(1, 2)       # (B, H_l, k)
+            pooled.append(X.sum(dim=2))
+        return torch.cat(pooled, dim=1)
+
+
+class ResidualUnit(Copy):
+    """out = relu(x + relu(x W_1 + b_1) W_2 + b_2)                                         (Shan et al. 2016)."""
+
+    def forward(self, x):
+        return torch.relu(x + torch.relu(x @ self.W_1 + self.b_1) @ self.W_2 + self.b_2)
+
+
+class Concatenate(nn.Module):
+    """Several arrays of a row side by side:  out = [x_1; x_2; ...]."""
+
+    def forward(self, *parts):
+        return torch.cat([x.flatten(1) for x in parts], dim=1)
 
 
 class AttentionPooling(Copy):
@@ -191,10 +310,15 @@ def dropout(layer):
 
 
 COUNTERPARTS = {        # {class of a layer: what makes its counterpart of it}; put a layer of your own in here
-    layers.Linear: Linear, layers.Embedding: Embedding, layers.FMPooling: lambda layer: FMPooling(),
-    layers.FactorSum: lambda layer: FactorSum(), layers.PairProduct: lambda layer: PairProduct(),
-    layers.AttentionPooling: AttentionPooling, layers.InteractingLayer: InteractingLayer, layers.Dense: Dense,
-    layers.Readout: Readout, layers.MLP: mlp, layers.ReLU: lambda layer: nn.ReLU(), layers.Dropout: dropout,
+    layers.Linear: Linear, layers.FirstOrderTerms: FirstOrderTerms, layers.Crosses: Crosses,
+    layers.Embedding: Embedding, layers.FMPooling: lambda layer: FMPooling(),
+    layers.TriplePooling: lambda layer: TriplePooling(), layers.FactorSum: lambda layer: FactorSum(),
+    layers.PairProduct: lambda layer: PairProduct(), layers.InnerProducts: lambda layer: InnerProducts(),
+    layers.OuterProduct: lambda layer: OuterProduct(), layers.FieldAwareProducts: lambda layer: FieldAwareProducts(),
+    layers.AttentionPooling: AttentionPooling, layers.InteractingLayer: InteractingLayer,
+    layers.CrossNetwork: CrossNetwork, layers.CIN: CIN, layers.ResidualUnit: ResidualUnit,
+    layers.Concatenate: lambda layer: Concatenate(), layers.Dense: Dense, layers.Readout: Readout, layers.MLP: mlp,
+    layers.ReLU: lambda layer: nn.ReLU(), layers.Dropout: dropout,
     layers.LayerNorm: lambda layer: copied_norm(nn.LayerNorm(len(layer.params["gamma"]), eps=layer.eps), layer),
     layers.BatchNorm: batch_norm,
 }

@@ -6,5 +6,6 @@ from .model import Model
 from .persistence import ModelFileError
 from .registry import Paper
 from .task import Task
+from .with_mlp import WithMLP
 
-__all__ = ["Model", "ModelFileError", "NotFittedError", "Paper", "StartsFromFM", "Task"]
+__all__ = ["Model", "ModelFileError", "NotFittedError", "Paper", "StartsFromFM", "Task", "WithMLP"]

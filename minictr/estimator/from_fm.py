@@ -50,14 +50,17 @@ class StartsFromFM:
                              f"{str(self.task_)!r}: it must be the same, as a bias in one is none in the other")
         mine = parameters(self)
         for place, array in parameters(fm).items():
-            if array is fm.bias():
-                self.bias()[:] = fm.task_.plus_centre(array) - self.task_.centre
-            elif place not in mine:
+            value = array
+            if array is fm.bias():                                # which may have another name here
+                value = fm.task_.plus_centre(array) - self.task_.centre
+                if place not in mine:
+                    self.bias()[:] = value
+                    continue
+            if place not in mine:
                 raise ValueError(f"init_from is {type(fm).__name__}, and this {name} has no parameter {place!r} to "
                                  "take over; start from an FM")
-            elif array.shape != mine[place].shape:
+            if array.shape != mine[place].shape:
                 raise ValueError(f"init_from has embedding_dim={fm.embedding_dim}, this {name} {self.embedding_dim}: "
                                  "it must be the same")
-            else:
-                mine[place][...] = array
+            mine[place][...] = value
         self.row_counts_ = self.row_counts_ + fm.row_counts_

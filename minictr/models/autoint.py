@@ -3,13 +3,13 @@
 import dataclasses
 
 from ..checks import COUNT, SHARE_DROPPED, WIDTHS
-from ..estimator import Model, Paper
+from ..estimator import Model, Paper, WithMLP
 from ..layers import MLP, Dropout, Embedding, InteractingLayer, Linear, Readout
 from ..layers.base import glorot_normal
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class AutoInt(Model):
+class AutoInt(WithMLP, Model):
     """AutoInt lets fields exchange information by self-attention, several times over.
 
         E^0 = [e_1, ..., e_M],   e_i = v_i x_i                    (eq. 2-4)
@@ -83,16 +83,6 @@ class AutoInt(Model):
     def official_code(cls, **params):
         """Return AutoInt as the authors' program computes it, not as their paper writes it; see the class."""
         return cls(**{"scale": True, "layer_norm": True, "qkv_activation": "relu", **params})
-
-    @property
-    def regularized(self):
-        """``reg`` is for the weights of the MLP's hidden layers."""
-        return tuple(f"mlp.dense_{i}.W" for i in range(1, len(self.deep_layers) + 1))
-
-    @property
-    def whole_batch_only(self):
-        """Batch norm needs all rows of a batch at once."""
-        return self.use_bn and bool(self.deep_layers)
 
     def build(self, n, M, rng):
         k, width = self.embedding_dim, self.num_heads * self.attention_dim

@@ -3,12 +3,12 @@
 import dataclasses
 
 from ..checks import COUNT, SHARE_DROPPED, WIDTHS
-from ..estimator import Model, Paper
+from ..estimator import Model, Paper, WithMLP
 from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, inner_products
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class DeepFM(Model):
+class DeepFM(WithMLP, Model):
     """DeepFM adds up an FM and a multi-layer perceptron, which share their vectors.
 
         s_FM  = sum_i w_i x_i + sum_{i<j} <v_i, v_j> x_i x_j      (eq. 2)
@@ -50,16 +50,6 @@ class DeepFM(Model):
     variants = {"DeepFM": {"embedding_dim": 3, "deep_layers": (4, 3)},
                 "DeepFM-bn": {"embedding_dim": 2, "deep_layers": (4, 3), "use_bn": True},
                 "DeepFM-no-hidden-layer": {"embedding_dim": 2, "deep_layers": ()}}
-
-    @property
-    def regularized(self):
-        """``reg`` is for the weights of the hidden layers."""
-        return tuple(f"mlp.dense_{i}.W" for i in range(1, len(self.deep_layers) + 1))
-
-    @property
-    def whole_batch_only(self):
-        """Batch norm needs all rows of a batch at once."""
-        return self.use_bn
 
     def build(self, n, M, rng):
         k = self.embedding_dim

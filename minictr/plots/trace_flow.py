@@ -56,12 +56,15 @@ def flow(trace, *, ax=None):
         ax.text(column, row, _label(trace, name), ha="center", va="center", fontsize=7.5, zorder=4, color="black",
                 parse_math=False)
     for edge in edges:
-        _draw_edge(ax, places[edge.source], places[edge.target], edge)
+        start, end = places[edge.source], places[edge.target]
+        below = [(start[0], row) for row in range(start[1] + 1, end[1])]
+        _draw_edge(ax, start, end, edge, over_first=any(place in below for place in places.values()))
     ax.plot([], [], color=BLUE, label="forward: name and shape of the array")
     ax.plot([], [], color=VERMILLION, linestyle="--", label="backward: norm of its gradient")
     ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.6, -0.4))
-    ax.set_title(f"one training step of {trace.model}, loss {trace.loss:.4g}", pad=36)
+    between = ", " if columns > 1 else "\n"                       # what fits above one column
+    ax.set_title(f"one training step of {trace.model}{between}loss {trace.loss:.4g}", pad=36)
     ax.set_axis_off()
     return ax
 
@@ -108,8 +111,11 @@ def _label(trace, name):
     return "\n".join([f"{name}: {trace.layers[name]}", *textwrap.wrap(", ".join(norms), 36)])
 
 
-def _draw_edge(ax, start, end, edge):
-    """An arrow down with the array's shape and, beside it, a dashed one up with the norm of the gradient."""
+def _draw_edge(ax, start, end, edge, over_first):
+    """An arrow down with the array's shape and, beside it, a dashed one up with the norm of the gradient.
+
+    ``over_first`` : whether a box stands in the way below ``start``, so that the arrow goes down the column of ``end``.
+    """
     (x0, y0), (x1, y1) = start, end
     slant = float(np.clip(0.2 * (x1 - x0), -0.25, 0.25))          # lines that fork or meet do so at places of their own
     returns = not np.isnan(edge.gradient)
@@ -120,12 +126,14 @@ def _draw_edge(ax, start, end, edge):
         # straight down its column as far as the row above the target, then over to it
         points = np.array([(x0 + slant + side, y0 + HEIGHT / 2), (x0 + slant + side, y1 - 1 + HEIGHT / 2),
                            (x1 - slant + side, y1 - HEIGHT / 2)])
+        if over_first:
+            points[1:, 0], points[1, 1] = x1 + side, y0 + 1 - HEIGHT / 2
         ax.plot(*points.T, color=colour, linestyle=style, linewidth=1.3, zorder=1)
         head, tail = (points[2], points[1]) if colour == BLUE else (points[0], points[1] if y1 - y0 > 1 else points[2])
         ax.annotate("", head, head + 0.01 * (tail - head), zorder=2, annotation_clip=False,
                     arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 11})
-        (x, y), beside = points[1] + share * (points[2] - points[1]), x0 == x1
+        (x, y), beside = points[1] + share * (points[2] - points[1]), x0 == x1 or over_first
         if beside:
-            x, y = x + (0.03 if align == "left" else -0.03), y1 - 0.5
+            x, y = x + (0.03 if align == "left" else -0.03), y0 + 1 if over_first else y1 - 0.5
         ax.text(x, y, text, fontsize=7, color=colour, ha=align if beside else "center", va="center", zorder=4,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import inspect
 import sys
 
 import numpy as np
 
 from ..layers import Layer, RowGradient, named_layers, parameters
+from ..optim import Optimizer
 from ..slots import Slots
 
 
@@ -86,6 +88,9 @@ class Recorder:
         if place is None:
             return None
         inputs = {name: frame.f_locals[name] for name in arguments}
+        if code.co_flags & inspect.CO_VARARGS:                    # forward(self, *parts): "parts[0]", "parts[1]", ...
+            rest = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+            inputs |= {f"{rest}[{i}]": value for i, value in enumerate(frame.f_locals[rest])}
         line = None if parent is None else frame.f_back.f_lineno
         self.calls[frame] = Call(code, owner, *place, parent, line, inputs)
         self._note(frame, "call")
@@ -106,7 +111,7 @@ class Recorder:
                 return self.names.get(id(owner), type(owner).__name__), function
             if isinstance(owner, self.model.loss_):
                 return type(owner).__name__, "loss" if function == "forward" else "backward"
-        if owner is self.model.optimizer_ and function in ("update", "update_rows"):
+        if isinstance(owner, Optimizer) and function in ("update", "update_rows"):      # or one of several in one
             return self._parameter(frame), "update"
         if owner is self.model and function == "with_l2":
             return "reg", "update"
@@ -158,7 +163,7 @@ class Recorder:
         array = value.values if isinstance(value, RowGradient) else value
         if isinstance(value, Slots):
             for name in ("ids", "x"):
-                self._keep(arrays, f"{key}.{name}", getattr(value, name))
+                self._keep(arrays, f"{key}.{name}", getattr(value, name, None))       # None: just being made
         elif isinstance(array, np.ndarray) and array.dtype.kind in "biuf":
             known = self.copies.get(id(value))
             if known is None or known[1].shape != array.shape or known[1].tobytes() != array.tobytes():

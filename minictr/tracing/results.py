@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..layers import RowGradient, named_layers
+from ..optim import Grouped
 from ..slots import Slots
 from .page import STYLE, group_html
 from .steps import Reader, root_of
@@ -22,7 +23,7 @@ class Trace:
     ----------
     steps : list of Step, one for each array that a line assigned or changed.
     model : name of the model's class.   X, y : the rows.   loss : their mean loss before the update.
-    optimizer : its name, learning rate and how many steps it has made with this one.
+    optimizer : its name (or those of its groups), learning rate, and how many steps it has made with this one.
     layers : {name: class} of what occurs in the steps.
     edges : DataFrame of the arrays that flow between the model's layers: source, target, symbol, shape, and
         ``gradient``, the norm of dL/d(that array) (NaN for ids, which have none). The node s is the logit.
@@ -35,8 +36,11 @@ class Trace:
         self.steps = reader.steps
         calls = list(recorder.calls.values())
         self.layers = {call.layer: type(call.owner).__name__ for call in calls}
-        self.optimizer = (f"{type(model.optimizer_).__name__}, learning rate {model.optimizer_.learning_rate:g}, "
-                          f"step {model.optimizer_.t}")
+        optimizers = [model.optimizer_]
+        if isinstance(model.optimizer_, Grouped):
+            optimizers = dict.fromkeys((model.optimizer_.rest, *model.optimizer_.groups.values()))
+        rates = " and ".join(f"{type(each).__name__}, learning rate {each.learning_rate:g}" for each in optimizers)
+        self.optimizer = f"{rates}, step {model.optimizer_.t}"
         self.edges = edges_of(model, calls, reader)
         self.gradients = {}
         for name, layer in named_layers(model):
@@ -152,21 +156,22 @@ def edges_of(model, calls, reader):
     backward = {call.layer: call for call in own if call.phase == "backward"}
     made, edges, symbols = [], [], {}                             # made: (array, layer), the latest last
     for step, array in zip(reader.steps, reader.sources, strict=True):
-        if step.layer == type(model).__name__:
-            symbols[id(array)] = step.symbol
+        if step.layer == type(model).__name__ and ("[" not in step.symbol or id(array) not in symbols):
+            symbols[id(array)] = step.symbol                      # E, not a0[0] where it stands in a list as well
     forward = [call for call in own if call.phase == "forward"]
     for call in forward:
         values = list(call.inputs.values())[1:]
         if any(call.output is value for value in values):
             continue                                              # dropout at rate 0: nothing happens there
-        for value in values:
+        dxs = backward[call.layer].output if call.layer in backward else None
+        dxs = dxs if isinstance(dxs, (list, tuple)) else [dxs] * len(values)      # of several inputs, a gradient each
+        for value, dx in zip(values, dxs, strict=True):
             if isinstance(value, Slots):
                 edges.append(("input", call.layer, "ids", value.ids.shape, np.nan))
             elif isinstance(value, np.ndarray):
                 same = [pair for pair in made if root_of(pair[0]) is root_of(value) and pair[0].size == value.size]
                 source, symbol = ((same[-1][1], symbols.get(id(same[-1][0]), "")) if same else
                                   (made[-1][1] if made else "input", ""))
-                dx = backward[call.layer].output if call.layer in backward else None
                 edges.append((source, call.layer, symbol, value.shape, np.nan if dx is None else norm(dx)))
         made.append((call.output, call.layer))
     used = {source for source, *_ in edges}

@@ -205,6 +205,9 @@ class Reader:
         """Add a step; with ``read_from`` one for a parameter of that layer, which the statement only reads."""
         symbol, file, layer = _symbol(key), call.code.co_filename, call.layer
         axes, equation = comment_of(file, statement)
+        if "[" in symbol and any(isinstance(getattr(node, "ctx", None), ast.Store) for node in ast.walk(statement)
+                                 if isinstance(node, ast.Starred)):
+            axes = ""                                             # in "dE, *others = ..." it is that of dE
         if read_from is None:
             paper, notation = self._cite(call, statement, symbol, equation, self._is_latest(array, value))
         else:

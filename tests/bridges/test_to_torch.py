@@ -15,6 +15,7 @@ from models import DROPPING, VARIANTS, dropouts, every_kind, every_model, every_
 
 from minictr import AFM, FM, MultiValued, NotFittedError, Numerical, datasets, to_torch
 from minictr.layers import MLP, Dropout, Layer, ReLU, RowGradient, gradients, named_layers, parameters, states
+from minictr.optim import Adam
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
 
@@ -75,7 +76,7 @@ def torch_name(name):
     ('interacting.1.W_Q', 'embedding.V.weight', 'mlp.norm_1.running_mean')
     """
     name = re.sub(r"^(\w+)_(\d+)\.", lambda found: f"{found[1]}.{int(found[2]) - 1}.", name)
-    name = re.sub(r"^(embedding\.V|linear\.w)$", r"\1.weight", name)
+    name = re.sub(r"^((?:\w+_)?embedding\.V|linear\.w|crossed\.w)$", r"\1.weight", name)
     for mine, theirs in (("gamma", "weight"), ("beta", "bias"), ("mean", "running_mean"), ("var", "running_var")):
         name = re.sub(rf"\.{mine}$", f".{theirs}", name)
     return name
@@ -183,6 +184,7 @@ def test_the_same_ten_steps_of_adam(name, task):
     # of fewer units one may be on in all of 8 rows: then the next batch norm takes out its beta, too
     units = {"deep_layers": (6, 5)} if getattr(small(name), "deep_layers", ()) else {}
     model, X, y = made(name, task=task, lazy=False, learning_rate=0.02, **units)
+    model.optimizer_ = Adam(model.learning_rate, lazy=False)      # a model may have others of its own
     before = {name: array.copy() for name, array in all_arrays(model).items()}
     module = to_torch(model).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=model.learning_rate)

@@ -21,7 +21,7 @@ from models import build_layers
 import minictr
 from minictr import layers
 from minictr.estimator.registry import library_models
-from minictr.layers import field_pairs, named_layers
+from minictr.layers import field_pairs, named_layers, parameters
 from minictr.slots import Slots
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,11 @@ needs_sphinx = pytest.mark.skipif(bool(MISSING), reason=f"the site was not built
     ("L = x + ||W||^2", r"L = x + \left\lVert W \right\rVert^{2}"),
     ("x = a (b) / (c) (d)", r"x = \frac{a (b)}{c} (d)"),
     ("x = 1 - a - b / c", r"x = 1 - a - \frac{b}{c}"),
+    ("s = sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}>", r"s = \sum_{i < j} \langle v_{i, f(j)}, v_{j, f(i)} \rangle"),
+    ("out = sum_{i,j} e_i e_j^T = f f^T", r"\mathrm{out} = \sum_{i, j} e_{i} e_{j}^{\top} = f f^{\top}"),
+    ("w = 0 where |z| <= l1, else -(z - sign(z) l1) / (l2)",
+     r"w = 0 \text{ where } \left\lvert z \right\rvert \le l_{1} ,\;\text{ else } - "
+     r"\frac{z - \operatorname{sign}(z) l_{1}}{l_{2}}"),
 ])
 def test_an_equation_in_ascii_as_latex(ascii_text, latex):
     [row] = equations.translate([ascii_text])
@@ -130,7 +135,9 @@ def test_the_list_of_equations_is_not_empty():
     names = {parameter.values[0] for parameter in BLOCKS}
     assert {f"minictr.models.{file}.{cls.__name__}" for file, cls in (
         ("linear", minictr.LR), ("fm", minictr.FM), ("afm", minictr.AFM), ("autoint", minictr.AutoInt),
-        ("deepfm", minictr.DeepFM))} <= names
+        ("deepfm", minictr.DeepFM), ("ffm", minictr.FFM), ("fwfm", minictr.FwFM), ("hofm", minictr.HOFM),
+        ("nfm", minictr.NFM), ("fnn", minictr.FNN), ("pnn", minictr.PNN), ("wide_deep", minictr.WideDeep),
+        ("deep_crossing", minictr.DeepCrossing), ("dcn", minictr.DCN), ("xdeepfm", minictr.XDeepFM))} <= names
     assert {"minictr.layers.attention_pooling.AttentionPooling", "minictr.layers.self_attention.InteractingLayer",
             "minictr.losses.LogLoss", "minictr.optim.Adam", "minictr.explain.effects.interaction_effects"} <= names
     assert set(NO_EQUATIONS) <= names
@@ -376,6 +383,12 @@ def of_pairs(layer):
     return P * (network["W"].size + network["h"].size + k)
 
 
+def of_cin(layer):
+    """Each layer's weighted sums of vectors, for each field; then these times the field's vector."""
+    _, M, k = layer.cache["X_0"].shape
+    return sum((W.size + M * len(W)) * k for W in layer.params.values())
+
+
 def of_self_attention(layer):
     """Each field's projections; the scores and the weighted sum of each head."""
     (_, M, _), (_, H, _, d) = layer.cache["E"].shape, layer.cache["Q"].shape
@@ -385,8 +398,15 @@ def of_self_attention(layer):
 MULTIPLICATIONS = {     # of a layer for one row, x = 1, from what its forward pass left behind
     layers.Embedding: lambda layer: 0, layers.Linear: lambda layer: 0, layers.FactorSum: lambda layer: 0,
     layers.Dropout: lambda layer: 0, layers.ReLU: lambda layer: 0,
+    layers.Concatenate: lambda layer: 0, layers.FirstOrderTerms: lambda layer: 0,
     layers.MLP: lambda layer: 0,                                  # its parts are layers themselves
     layers.FMPooling: lambda layer: layer.cache["E"].size + layer.cache["total"].size,        # squares
+    layers.TriplePooling: lambda layer: 2 * layer.cache["E"].size + 3 * layer.cache["s1"].size,       # and cubes
+    layers.InnerProducts: lambda layer: layer.cache["out"].size * layer.cache["E"].shape[2],
+    layers.FieldAwareProducts: lambda layer: layer.cache["out"].size * layer.cache["E"].shape[3],
+    layers.OuterProduct: lambda layer: layer.cache["f"].size ** 2,
+    layers.CrossNetwork: lambda layer: 2 * layer.L * layer.cache["x_0"].size,     # w_l . x_l, times x_0
+    layers.ResidualUnit: lambda layer: layer.params["W_1"].size + layer.params["W_2"].size, layers.CIN: of_cin,
     layers.PairProduct: lambda layer: len(field_pairs(layer.cache["E"].shape[1])[0]) * layer.cache["E"].shape[2],
     layers.AttentionPooling: of_pairs, layers.InteractingLayer: of_self_attention,
     layers.Dense: lambda layer: layer.params["W"].size,
@@ -425,13 +445,25 @@ def test_the_cost_on_a_card_is_what_the_layers_multiply(card):
     settings = {"embedding_dim": 16} if hasattr(CARDS[card], "embedding_dim") else {}
     settings |= {"attention_dim": 64} if card == "afm" else {}    # as in the README's table of speed
     overview = (DOCS / "models" / "README.md").read_text(encoding="utf-8")
-    columns = re.findall(r"\]\((\w+)\.md\)", re.search(r"^\| \|.*\[.*$", overview, re.M)[0])
-    for M, title in ((10, "multiplications a row, M = 10, k = 16"), (39, "the same, M = 39")):
+    row = re.search(rf"^\| \[.*\]\({card}\.md\) \|(.*)\|$", overview, re.M)[1].split("|")
+    header = re.search(r"^\| model \|(.*)\|$", overview, re.M)[1].split("|")
+    shown = dict(zip((title.strip() for title in header), (cell.strip() for cell in row), strict=True))
+    for M, title in ((10, "multiplications, M = 10"), (39, "M = 39")):
         model = build_layers(CARDS[card](dtype=np.float32, **settings), 200, M, np.random.default_rng(0))
         count = f"{multiplications(model, M):,}"
-        row = re.search(rf"^\| {re.escape(title)} \|(.*)\|$", overview, re.M)[1].split("|")
-        assert row[columns.index(card)].strip() == count
+        assert shown[title] == count
         assert card == "lr" or re.search(rf"(?<![\d,]){count}(?![\d,])", card_text(card))
+
+
+@every_card
+def test_the_number_of_parameters_in_the_overview_is_that_of_the_card(card):
+    overview = (DOCS / "models" / "README.md").read_text(encoding="utf-8")
+    numbers = re.search(rf"^\| \[.*\]\({card}\.md\) \|(.*)\|$", overview, re.M)[1].split("|")
+    clicks = minictr.datasets.make_clicks(20_000, seed=0)
+    settings = {"fm_epochs": 0} if card == "fnn" else {}
+    model = CARDS[card](**settings).prepare(clicks.X, clicks.y)
+    count = f"{sum(array.size for array in parameters(model).values()):,}"
+    assert count in [number.strip() for number in numbers] and f"**{count}**" in card_text(card)
 
 
 @every_card

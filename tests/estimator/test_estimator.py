@@ -90,9 +90,10 @@ def test_scikit_learn_clones(name):
 def test_cross_val_score(name):
     selection = pytest.importorskip("sklearn.model_selection")
     X, y = table()
-    scores = selection.cross_val_score(make(name, epochs=4, learning_rate=0.05), X, y, cv=3)
+    model = make(name, epochs=4, learning_rate=0.05, batch_size=32)
+    scores = selection.cross_val_score(model, X, y, cv=3)
     assert scores.shape == (3,) and (scores > 0.5).all()
-    aucs = selection.cross_val_score(make(name, epochs=4, learning_rate=0.05), X, y, cv=3, scoring="roc_auc")
+    aucs = selection.cross_val_score(model, X, y, cv=3, scoring="roc_auc")
     assert (aucs > 0.6).all()
     losses = selection.cross_val_score(make(name), X, y, cv=3, scoring="neg_log_loss")
     assert (losses > -1).all() and (losses < 0).all()
@@ -166,7 +167,7 @@ def test_what_fit_leaves_behind(name):
 @every_kind
 def test_the_kinds_of_predictions_agree(name):
     X, y = table()
-    model = make(name, epochs=4, learning_rate=0.05).fit(X, y)
+    model = make(name, epochs=4, learning_rate=0.05, batch_size=32).fit(X, y)
     s, p, labels = model.decision_function(X), model.predict_proba(X), model.predict(X)
     assert s.shape == labels.shape == (200,) and p.shape == (200, 2)
     np.testing.assert_allclose(p[:, 1], 1 / (1 + np.exp(-s.astype(float))), rtol=1e-5)

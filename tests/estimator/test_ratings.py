@@ -146,7 +146,8 @@ def test_unknown_users_and_items_get_a_sensible_score(name, side, data, fitted):
         scores = model.batch_predict([(user, item)])
         if item is not None:
             scores = [*scores, model.predict(user_id=user, item_id=item)]
-        assert np.abs(np.array(scores) - mean).max() < 0.6
+        # far from 1 and 5; a network of an unknown user's vector is not the mean of its outputs for known ones
+        assert np.abs(np.array(scores) - mean).max() < 0.8
     known_item, known_user = int(data["train"]["movie_id"].iloc[0]), int(data["train"]["user_id"].iloc[0])
     assert 1 < model.predict("nobody", known_item) < 5 and 1 < model.predict(known_user, "nothing") < 5
     np.testing.assert_allclose(model.batch_predict([("nobody", known_item), (known_user, "nothing")]),

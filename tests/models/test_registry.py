@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
+from models import with_names
 from tables import mixed_table
 
 from minictr import AFM, FM, Model, check_gradients, explain, to_torch, trace
@@ -27,7 +28,7 @@ def test_a_model_of_the_library_brings_what_is_asked_of_it(name):
     assert name in cls.variants and name in oracles.MODELS
     X, y = mixed_table(10)
     for settings in (cls.tiny, *cls.variants.values()):
-        assert cls(**settings).prepare(X, y).encode(X, y)
+        assert cls(**with_names(settings, list(X))).prepare(X, y).encode(X, y)
 
 
 @each_library_model
@@ -58,8 +59,8 @@ def test_trace_lays_each_of_them_open(name, capsys):
 # ---- a model of one's own, in one file ---------------------------------------------------------------------
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
-class OwnNFM(Model):
-    """Neural factorization machine:  s = w_0 + sum_i w_i x_i + MLP(sum_{i<j} e_i * e_j), the MLP without a bias."""
+class OwnModel(Model):
+    """An MLP on what an FM adds up:  s = w_0 + sum_i w_i x_i + MLP(sum_{i<j} e_i * e_j), the MLP without a bias."""
 
     embedding_dim: int = 3
     deep_layers: tuple = (5,)
@@ -93,21 +94,21 @@ class OwnNFM(Model):
 @pytest.fixture(scope="module")
 def fitted():
     X, y = mixed_table(200)
-    return OwnNFM(epochs=2, dtype="float64", reg=0.1).fit(X, y, validation=0.2), X, y
+    return OwnModel(epochs=2, dtype="float64", reg=0.1).fit(X, y, validation=0.2), X, y
 
 
 def test_it_registers_itself_and_is_none_of_the_librarys():
-    assert registry.MODELS["OwnNFM"] is OwnNFM and "OwnNFM" not in registry.library_models()
-    Later = type("OwnNFM", (OwnNFM,), {})
-    assert registry.MODELS["OwnNFM"] is Later, "of two with one name the later one counts"
-    registry.register(OwnNFM)
+    assert registry.MODELS["OwnModel"] is OwnModel and "OwnModel" not in registry.library_models()
+    Later = type("OwnModel", (OwnModel,), {})
+    assert registry.MODELS["OwnModel"] is Later, "of two with one name the later one counts"
+    registry.register(OwnModel)
 
 
 def test_it_is_checked_saved_loaded_and_cloned(fitted, tmp_path):
     model, X, y = fitted
     assert check_gradients(model, model.encode(X[:5], y[:5])[0], redraw=0.5).passed
-    model.save(tmp_path / "nfm", optimizer=True)
-    for loaded in (Model.load(tmp_path / "nfm"), OwnNFM.load(tmp_path / "nfm")):
+    model.save(tmp_path / "own", optimizer=True)
+    for loaded in (Model.load(tmp_path / "own"), OwnModel.load(tmp_path / "own")):
         np.testing.assert_array_equal(loaded.decision_function(X), model.decision_function(X))
         assert loaded.get_params() == model.get_params() and loaded.nested == ((1, 2), "a")
     assert model.clone().get_params() == model.get_params()
@@ -117,7 +118,7 @@ def test_its_settings_are_checked_where_they_are_declared():
     X, y = mixed_table(10)
     for wrong in ({"deep_layers": (0,)}, {"embedding_dim": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            OwnNFM(**wrong).fit(X, y)
+            OwnModel(**wrong).fit(X, y)
 
 
 def test_w0_and_the_mlp_do_not_learn_the_same_twice(fitted):
@@ -128,10 +129,10 @@ def test_w0_and_the_mlp_do_not_learn_the_same_twice(fitted):
 def test_it_learns_from_pieces_and_from_ratings():
     X, y = mixed_table(60)
     pieces = [(X[:30], y[:30]), (X[30:], y[30:])]
-    assert np.isfinite(OwnNFM(epochs=1).fit(pieces).predict_proba(X)).all()
+    assert np.isfinite(OwnModel(epochs=1).fit(pieces).predict_proba(X)).all()
     rng = np.random.default_rng(0)
-    rated = OwnNFM(epochs=1).fit(user_ids=rng.integers(0, 9, 60), item_ids=rng.integers(0, 9, 60),
-                              ratings=rng.integers(1, 6, 60))
+    rated = OwnModel(epochs=1).fit(user_ids=rng.integers(0, 9, 60), item_ids=rng.integers(0, 9, 60),
+                                   ratings=rng.integers(1, 6, 60))
     assert len(rated.recommend(user_id=3, top_k=2, exclude_seen=False)) == 2
 
 
@@ -140,7 +141,7 @@ def test_it_is_explained_with_what_it_has_and_nothing_false_is_said(fitted, tmp_
     table = explain.contributions(model, X[:5])
     np.testing.assert_allclose(table.groupby("row")["value"].sum(), model.decision_function(X[:5]), rtol=1e-10)
     assert set(table["term"]) == {"bias", "field", "deep part"}
-    with pytest.raises(TypeError, match="OwnNFM has no terms of pairs"):
+    with pytest.raises(TypeError, match="OwnModel has no terms of pairs"):
         explain.pair_importance(model, X)
     page = write_report(model, X, y, tmp_path / "index.html").read_text(encoding="utf-8")
     assert "sum over fields" not in page and "Interaction effect" in page
@@ -150,7 +151,7 @@ def test_it_is_explained_with_what_it_has_and_nothing_false_is_said(fitted, tmp_
 
 def test_it_is_traced_and_goes_to_torch(fitted):
     model, X, y = fitted
-    assert "OwnNFM" in str(trace(model, X[:1], y[:1]))
+    assert "OwnModel" in str(trace(model, X[:1], y[:1]))
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
     module = to_torch(model)
     with torch.no_grad():
@@ -160,9 +161,9 @@ def test_it_is_traced_and_goes_to_torch(fitted):
 
 def test_the_command_line_explains_a_file_of_it(fitted, tmp_path, capsys):
     model, X, _ = fitted
-    model.save(tmp_path / "nfm.npz")
+    model.save(tmp_path / "own.npz")
     X.to_csv(tmp_path / "rows.csv", index=False)
-    files = [str(tmp_path / name) for name in ("nfm.npz", "rows.csv", "out")]
+    files = [str(tmp_path / name) for name in ("own.npz", "rows.csv", "out")]
     assert cli.main(["explain", *files[:2], "--out", files[2]]) == 0
     assert (tmp_path / "out" / "index.html").exists() and "contributions" in capsys.readouterr().out
 

@@ -119,14 +119,14 @@ def test_every_line_holds_its_text_and_names_what_it_made(name, detail):
         elif code.lstrip().startswith("def "):
             assert bare in arguments_of(code)
         elif "self.params[" in code and step.symbol in parameter_names:     # a parameter that the line reads
-            assert re.search(rf'\b{step.symbol}\b|self.symbol|f"{step.symbol[0]}_{{name}}"', code)
+            assert re.search(rf'\b{step.symbol}\b|self.symbol|f"{step.symbol[0]}_{{\w+}}"', code)
         elif "self.grads[" in code:
             assert step.symbol[0] == "d"
             assert re.search(rf'\["{step.symbol[1:]}"\]|\[self.symbol\]|\[f"', code)
         elif "self.state[" in code:
             assert step.symbol.startswith("state.")
         elif "self.cache = " in code:
-            assert f'"{step.symbol}": ' in code
+            assert re.search(rf'"{step.symbol}": |f"{step.symbol[0]}_{{\w}}": ', code)
         elif not re.search(rf"\b{bare}\b", code):                 # it is made for the call that gives it this name
             function = dict(named_layers(build(name)))[re.search(r"self\.(\w+)\.(?:for|back)ward\(", code)[1]]
             assert step.symbol in inspect.signature(getattr(function, step.phase)).parameters
@@ -246,10 +246,12 @@ def test_the_arrays_are_those_of_train_step(name):
         symbols = [step.symbol for step in updates]
         assert all(step.phase == "update" for step in updates)
         if "rows" in symbols:       # a table: its rows are taken out, updated and put back, and the moments too
-            assert symbols.count("param") == 3 and symbols[-3:] == ["table", "state.m", "state.v"]
-            np.testing.assert_array_equal(updates[-3].value, array)
-            for step in updates[-2:]:
-                np.testing.assert_array_equal(step.value, model.optimizer_.state[full_name][step.symbol[-1]])
+            state = model.optimizer_.state[full_name]             # of Adam m and v, of FTRL z and n
+            assert symbols.count("param") == 3
+            assert symbols[-1 - len(state):] == ["table", *(f"state.{key}" for key in state)]
+            np.testing.assert_array_equal(updates[-1 - len(state)].value, array)
+            for step in updates[-len(state):]:
+                np.testing.assert_array_equal(step.value, state[step.symbol[-1]])
         else:
             assert symbols.count("param") == 2 and symbols[-1] == "param"
             np.testing.assert_array_equal(updates[-1].value, array)
@@ -354,26 +356,47 @@ def test_all_details_have_the_lines_inside_of_softmax():
 # ---- the shapes that comments claim ----------------------------------------------------------------------------------
 
 def dimensions(name, step, rows):
-    """What the letters in the comments stand for; a dict of letter: number."""
+    """What the letters in the comments stand for: dicts of letter: number, several where a loop changes some."""
     model, slots = build(name), build(name).encoder_.encode(X[:rows])
     M, n = slots.n_fields, model.encoder_.n_ids
-    found = {"B": rows, "M": M, "n": n, "S": slots.n_slots, "P": M * (M - 1) // 2, "C": 4}
+    found = {"B": rows, "M": M, "n": n, "S": slots.n_slots, "P": M * (M - 1) // 2, "T": M * (M - 1) * (M - 2) // 6,
+             "C": 4, "units_L": 5}
     for letter, setting in (("k", "embedding_dim"), ("t", "attention_dim"), ("H", "num_heads"), ("d", "attention_dim"),
                             ("d'", "attention_dim")):
         found[letter] = getattr(model, setting, None)
     layer = dict(named_layers(model)).get(step.layer)
-    params = layer.params if layer is not None else {}
-    if "W" in params and params["W"].ndim == 2:
+    params, kind = layer.params if layer is not None else {}, type(layer).__name__
+    if kind == "Embedding":
+        found["k"] = params["V"].shape[1]                         # FFM's has M vectors of each value side by side
+    elif kind == "Concatenate":
+        found["n"] = layer_input_size(model, slots, step.layer)
+    elif kind == "ResidualUnit":
+        found["n"], found["width"] = params["W_1"].shape
+    elif kind == "CrossNetwork":
+        found["n_in"] = len(params["w_0"])
+    elif kind == "CIN":
+        return [found | {"H_l": W.shape[0], "H_{l-1}": W.shape[1]} for W in params.values()]
+    elif kind == "Crosses":                                       # a cross grows field by field
+        found["S"], widths = layer.crossed(slots).n_slots, np.diff([*slots.starts, slots.n_slots])
+        return [found | {"combinations": widths[list(cross[:size])].prod()}
+                for cross in layer.crosses for size in range(1, len(cross) + 1)]
+    elif "W" in params and params["W"].ndim == 2:
         found["n_in"], found["n_out"] = params["W"].shape
     elif "W_Q" in params:
         found["n_in"] = len(params["W_Q"])
-    elif type(layer).__name__ == "Readout":
+    elif kind == "Readout":
         found["n_in"] = len(params[layer.symbol])
-    elif type(layer).__name__ == "MLP":
+    elif kind == "MLP":
         found["n_in"] = len(layer.dense[0].params["W"] if layer.dense else layer.out.params["w"])
     elif "gamma" in params:
         found["n"] = len(params["gamma"])
-    return found
+    return [found]
+
+
+def layer_input_size(model, slots, name):
+    """How many numbers of a row a layer puts side by side."""
+    model.forward(slots)
+    return sum(array[0].size for array in getattr(model, name).cache.values())
 
 
 def claimed(axes, found):
@@ -383,15 +406,9 @@ def claimed(axes, found):
 
 
 def size(axis, found):
-    """B (M - 1): the product of letters and brackets."""
-    total = 1
-    for factor in re.findall(r"\([^)]*\)|[\w']+", axis):
-        if factor.startswith("("):
-            letter, number = re.fullmatch(r"\((\w) ?- ?(\d)\)", factor).groups()
-            total *= found[letter] - int(number)
-        else:
-            total *= int(factor) if factor.isdigit() else found[factor]
-    return total
+    """1 + M (k - 1) as a number; letters that stand side by side are multiplied."""
+    axis = re.sub(r"[A-Za-z]\w*(?:\{[^}]*\})?'?", lambda letter: str(found[letter[0]]), axis)
+    return eval(re.sub(r"(?<=[\d)])\s+(?=[\d(])", " * ", axis))
 
 
 @each_model
@@ -401,10 +418,10 @@ def test_shapes_are_what_the_comments_of_the_library_say(name, rows):
     for step in traced(name, rows).steps:
         if not step.axes:
             continue
-        shape, wanted = list(step.value.shape), claimed(step.axes, dimensions(name, step, rows))
-        if wanted[0] == "...":
-            shape, wanted = shape[-len(wanted) + 1:], wanted[1:]
-        assert shape == wanted, f"{step.line}: {step.symbol} is {step.value.shape}, the comment says {step.axes}"
+        shape, wanted = list(step.value.shape), [claimed(step.axes, found) for found in dimensions(name, step, rows)]
+        if wanted[0][0] == "...":
+            shape, wanted = shape[-len(wanted[0]) + 1:], [wanted[0][1:]]
+        assert shape in wanted, f"{step.line}: {step.symbol} is {step.value.shape}, the comment says {step.axes}"
         checked += 1
     assert checked > 8
 
@@ -707,6 +724,42 @@ def test_gradients_on_the_edges_add_up_at_a_fork():
     assert edges.loc[("s", "loss"), "gradient"] == pytest.approx(np.linalg.norm(arrays["LogLoss.ds"]))
     assert set(trace.edges["source"][trace.edges["target"] == "s"]) == {"factor_sum", "linear", "mlp"}
     assert trace.gradients["mlp"]["out.w"] == pytest.approx(np.linalg.norm(arrays["mlp.out.dw"]))
+
+
+def lengths_inside(line, box):
+    """How much of a line runs behind a box."""
+    x, y = (np.interp(np.linspace(0, 1, 2001), np.linspace(0, 1, len(ends)), ends) for ends in line.get_data())
+    inside = ((box.get_x() + 1e-9 < x) & (x < box.get_x() + box.get_width() - 1e-9)
+              & (box.get_y() + 1e-9 < y) & (y < box.get_y() + box.get_height() - 1e-9))
+    return inside.mean()
+
+
+@each_model
+def test_no_line_of_the_picture_runs_behind_a_box(name):
+    ax = traced(name).flow(ax=Figure((9, 9)).subplots())
+    lines = [line for line in ax.lines if len(line.get_xdata())]
+    assert lines and not any(lengths_inside(line, box) for line in lines for box in ax.patches)
+
+
+def test_each_part_of_what_is_put_side_by_side_has_an_arrow_and_its_own_gradient():
+    trace = traced("PNN-both-bn")                                 # all three: vectors, inner and outer products
+    into = trace.edges.query("target == 'inputs'").set_index("source")
+    assert list(into.index) == ["embedding", "inner", "outer"] and into.loc["embedding", "symbol"] == "E"
+    assert list(into["shape"]) == [(2, 4, 3), (2, 6), (2, 3, 3)]
+    dinputs = trace.arrays["mlp.dense_1.dx"]
+    for source, part in zip(into.index, (slice(12), slice(12, 18), slice(18, 27)), strict=True):
+        assert into.loc[source, "gradient"] == pytest.approx(np.linalg.norm(dinputs[:, part]))
+    assert trace.arrays["PNN.dproducts[0]"].shape == (2, 6) and steps_of(trace, "PNN", "dE")[0].axes == "(B, M, k)"
+    assert all(step.axes == "" for step in steps_of(trace, "PNN", "dproducts[0]"))
+
+
+def test_a_step_of_several_optimizers_names_them_and_shows_what_each_updates():
+    model = build("WideDeep", optimizer="adagrad", wide_optimizer="ftrl", learning_rate=0.05)
+    trace = minictr.trace(model, X[:2], Y[:2])
+    assert trace.optimizer == "Adagrad, learning rate 0.05 and FTRL, learning rate 0.1, step 1"
+    updated_by = {layer: kind for layer, kind in trace.layers.items() if "." in layer and kind in ("Adagrad", "FTRL")}
+    assert {layer for layer, kind in updated_by.items() if kind == "FTRL"} == {"linear.w", "crossed.w"}
+    assert set(updated_by) == set(parameters(model))
 
 
 def test_flow_keeps_the_contract_of_all_plots(monkeypatch):
