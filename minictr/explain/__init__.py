@@ -12,8 +12,9 @@ from .contribution_tables import contributions, pair_importance
 from .effects import interaction_effects, permutation_importance
 from .embedding_tables import embeddings
 from .prediction import OnePrediction, one_prediction
+from .strength_tables import pair_strengths
 from .watching import AttentionOverEpochs
 
 __all__ = ["AttentionOverEpochs", "OnePrediction", "attention", "contributions", "embeddings", "interaction_effects",
-           "one_prediction", "pair_importance", "pair_quantities", "pair_removal", "permutation_importance",
-           "truthfulness"]
+           "one_prediction", "pair_importance", "pair_quantities", "pair_removal", "pair_strengths",
+           "permutation_importance", "truthfulness"]

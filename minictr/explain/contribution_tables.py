@@ -13,7 +13,7 @@ from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_t
 def contributions(model, X, *, wide=False):
     """Return what the bias, each field and each pair of fields adds to the logit of each row: an exact sum.
 
-        s = bias + sum of the fields' terms + sum of the pairs' terms  (+ the deep part, if there is one)
+        s = bias + sum of the fields' terms + sum of the pairs' terms  (+ triples, crosses, a deep part, if there)
 
     Parameters
     ----------
@@ -28,10 +28,11 @@ def contributions(model, X, *, wide=False):
 
     Returns
     -------
-    One line for each term of each row: row (position in X), term ("bias", "field", "pair" or "deep part"), field_i,
-    field_j (None where there is none), value (log-odds; for regression the target's unit). Summing value by row gives
-    ``model.decision_function(X)``. If ``wide``, columns (term, field_i, field_j) of three levels, "" where there is no
-    field; ``.sum(axis=1)`` gives the same.
+    One line for each term of each row: row (position in X), term ("bias", "field", "pair", "triple", "deep part", or
+    what else the model calls it), field_i, field_j (None where there is none; of a model with triples field_l too),
+    value (log-odds; for regression the target's unit). Summing value by row gives ``model.decision_function(X)``. If
+    ``wide``, columns (term, field_i, field_j) of as many levels, "" where there is no field; ``.sum(axis=1)`` gives the
+    same.
 
     Raises: TypeError for a model whose logit is no such sum; ValueError where the terms that a model gives do
     not add up to its logit.
@@ -89,7 +90,7 @@ def pair_importance(model, X, *, by=None):
                         "explain.interaction_effects")
     lines = pairs_of_fields(list(model.feature_names_in_))
     table = summary_table(model, X, lambda plain: np.abs(plain.terms()["pairs"]), lines, by)
-    others = [term for term, _, _ in names if term not in ("bias", "field", "pair")]
+    others = [term for term, *_ in names if term not in ("bias", "field", "pair")]
     table.attrs |= {"quantity": "contribution",
                     "unit": f"mean |contribution|{' in the terms of pairs' * bool(others)} ({unit_of(model)})",
                     "note": f"of the terms of pairs alone: what the {others[0]} makes of a pair is not in it"
@@ -99,30 +100,35 @@ def pair_importance(model, X, *, by=None):
 
 def has_pairs(model):
     """Return whether the terms of a fitted model have some for pairs of fields."""
-    return any(term == "pair" for term, _, _ in _names_of_terms(model)) if offers(type(model), "terms") else False
+    return any(term == "pair" for term, *_ in _names_of_terms(model)) if offers(type(model), "terms") else False
 
 
 def is_sum_of_fields_and_pairs(model):
     """Return whether a fitted model's logit is the sum of terms of single fields and of pairs, and of nothing else."""
-    return offers(type(model), "terms") and {term for term, _, _ in _names_of_terms(model)} <= {"bias", "field", "pair"}
+    return offers(type(model), "terms") and {term for term, *_ in _names_of_terms(model)} <= {"bias", "field", "pair"}
 
 
 def _names_of_terms(model):
-    """(term, field_i, field_j) of the bias and each of the terms, in order; None where there is no field."""
-    fields, names = list(model.feature_names_in_), [("bias", None, None)]
+    """(term, field_i, field_j, field_l) of the bias and each of the terms, in order; None where there is no field."""
+    fields, names = list(model.feature_names_in_), [("bias", None, None, None)]
     for block, values in after_one_row(model).terms().items():
         if block == "fields":
-            names += [("field", name, None) for name in fields]
+            names += [("field", name, None, None) for name in fields]
         elif block == "pairs":
-            names += [("pair", *pair) for pair in itertools.combinations(fields, 2)]
+            names += [("pair", *pair, None) for pair in itertools.combinations(fields, 2)]
+        elif block == "triples":
+            names += [("triple", *triple) for triple in itertools.combinations(fields, 3)]
         else:
             n = values.shape[1]
-            names += [(block if n == 1 else f"{block} {number}", None, None) for number in range(1, n + 1)]
+            names += [(block if n == 1 else f"{block} {number}", None, None, None) for number in range(1, n + 1)]
     return names
 
 
 def all_terms(model, X):
-    """Return the terms, one line each: term, field_i, field_j (None where there is none); their values (N, terms)."""
+    """Return the terms, one line each: term, field_i, field_j (None where there is none); their values (N, terms).
+
+    A model with triples has a column field_l too.
+    """
     model.check_fitted()
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why
@@ -133,7 +139,8 @@ def all_terms(model, X):
         _check_sum(model, terms, s)
         values[first:first + len(terms)] = terms
     values[:, 0] = model.task_.plus_centre(values[:, 0])
-    return pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object), values
+    table = pd.DataFrame(names, columns=["term", "field_i", "field_j", "field_l"], dtype=object)
+    return (table if (table["term"] == "triple").any() else table.drop(columns="field_l")), values
 
 
 def _check_sum(model, terms, s):

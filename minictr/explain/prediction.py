@@ -18,7 +18,6 @@ from .summaries import unit_of
 BACKGROUND_ROWS = 10_000    # of the background, evenly spaced, for averages and for the values that occur
 REPLACED_ROWS = 1_000       # of them, to replace a field's value by, where terms are not exact
 MAX_VALUES = 100            # most common values of a field that are tried
-_TERM_COLUMNS = ["row", "term", "field_i", "field_j", "value"]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)       # of a number, that are tried
 
 
@@ -74,7 +73,7 @@ class OnePrediction:
     def _name(self, term):
         if term.field_i is None:
             return term.term
-        fields = [term.field_i] if term.field_j is None else [term.field_i, term.field_j]
+        fields = [field for field in (term.field_i, term.field_j, getattr(term, "field_l", None)) if field is not None]
         return " × ".join(f"{field} = {self.values[field]}" for field in fields)
 
     def _counterfactuals_text(self, top):
@@ -173,7 +172,7 @@ def _own_terms(model, X, background):
     _, others = all_terms(model, background)
     means = others.mean(axis=0, dtype=np.float64)
     names.loc[0, "term"] = "average"
-    return names.assign(row=0, value=[means.sum(), *(values[0] - means)[1:]])[_TERM_COLUMNS]
+    return _one_row(names, [means.sum(), *(values[0] - means)[1:]])
 
 
 def _replacement_terms(model, X, background):
@@ -198,8 +197,14 @@ def _replacement_terms(model, X, background):
         values.append(s - float(changed))
     names.append(("together", None, None))
     values.append(s - sum(values))
-    terms = pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object)
-    return terms.assign(row=0, value=values)[_TERM_COLUMNS]
+    return _one_row(pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object), values)
+
+
+def _one_row(names, values):
+    """The table of terms: row, what they are called, value."""
+    table = names.assign(value=values)
+    table.insert(0, "row", 0)
+    return table
 
 
 def _counterfactuals(model, X, background, values, prediction, threshold):

@@ -21,7 +21,7 @@ from .shared import (
 )
 
 _SOURCE = "explain.contributions(model, X)"
-_TERM_ORDER = {"field": 0, "pair": 1, "deep part": 2, "together": 2}
+_TERM_ORDER = {"field": 0, "pair": 1, "triple": 2}                # any other term comes after them
 
 
 def waterfall(contributions, *, row=None, top=10, ax=None):
@@ -32,8 +32,9 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
 
     Parameters
     ----------
-    contributions : DataFrame with columns row, term ("bias", "field", "pair", "deep part"), field_i,
-        field_j and value; or the terms of ``explain.one_prediction``, from "average" on.
+    contributions : DataFrame with columns row, term ("bias", "field", "pair", "triple", or what else it is called),
+        field_i, field_j (of triples field_l too) and value; or the terms of ``explain.one_prediction``, from
+        "average" on.
     row : which row of the data; may be left out when the table holds only one.
     top : how many fields and pairs get a bar of their own.
     ax : Axes to draw on; None makes a new figure.
@@ -67,15 +68,15 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
         raise ValueError(f"choose with row= one of the {len(rows)} explained rows, {rows[:10]}"
                          f"{' and so on' * (len(rows) > 10)}; got row={row!r}")
     one = contributions[contributions["row"] == chosen[0]]
-    bad = ~one["term"].isin(["bias", "average", *_TERM_ORDER]) | one["value"].isna()
-    refuse(one, bad, f"a term bias, field or pair (or deep part) and its value, as {_SOURCE} returns")
+    bad = ~one["term"].map(lambda term: isinstance(term, str) and term != "") | one["value"].isna()
+    refuse(one, bad, f"the name of a term, such as bias, field or pair, and its value, as {_SOURCE} returns")
     (values,), terms = as_numbers(one, ["value"]), one["term"].to_numpy()
     begins = np.isin(terms, ["bias", "average"])
     labels, steps = [terms[begins][0] if begins.any() else "bias"], [values[begins].sum()]
     named = _term_names(one)
     ranked = np.argsort(-np.abs(values), kind="stable")
     ranked = ranked[~begins[ranked]]
-    shown = sorted(ranked[:top], key=lambda k: _TERM_ORDER[terms[k]])  # fields first, else by size
+    shown = sorted(ranked[:top], key=lambda k: _TERM_ORDER.get(terms[k], 3))  # fields first, else by size
     labels += [named[k] for k in shown]
     steps += [*values[shown]]
     if len(ranked) > top:
@@ -107,14 +108,15 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
 
 def _term_names(terms):
     """Return a label for each term of one prediction, with the fields' values where the table has them."""
-    pairs = terms[["field_i", "field_j"]].astype(object).to_numpy()
-    is_field = np.isin(terms["term"], ["field", "pair"])
-    fields = dict.fromkeys([*pairs[is_field, 0], *pairs[terms["term"] == "pair", 1]])
-    names = short_names(fields)
+    columns = [column for column in ("field_i", "field_j", "field_l") if column in terms.columns]
+    n_fields = {"field": 1, "pair": 2, "triple": 3}
+    fields_of = [tuple(row[:n_fields.get(term, 0)]) for term, row in
+                 zip(terms["term"], terms[columns].astype(object).to_numpy(), strict=True)]
+    names = short_names(dict.fromkeys(field for fields in fields_of for field in fields))
     if (held := terms.attrs.get("values")) is not None:
-        names = {field: with_value(names[field], held[field]) for field in fields}
-    return [names[i] + (f" × {names[j]}" if term == "pair" else "") if known else term
-            for term, known, (i, j) in zip(terms["term"], is_field, pairs, strict=True)]
+        names = {field: with_value(name, held[field]) for field, name in names.items()}
+    return [" × ".join(names[field] for field in fields) if fields else term
+            for term, fields in zip(terms["term"], fields_of, strict=True)]
 
 
 def _probability(logit):

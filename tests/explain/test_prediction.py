@@ -43,7 +43,8 @@ def test_terms_lead_from_the_average_to_the_prediction(name, task):
     model = shaken(name, task=task)
     explanation, X, one = explained(model)
     terms = explanation.terms
-    assert terms.columns.tolist() == ["row", "term", "field_i", "field_j", "value"]
+    more = ["field_l"] if "triples" in blocks(name) else []
+    assert terms.columns.tolist() == ["row", "term", "field_i", "field_j", *more, "value"]
     assert terms["value"].sum() == pytest.approx(model.decision_function(one)[0])
     assert terms["term"].iloc[0] == "average"
     assert terms["value"].iloc[0] == pytest.approx(model.decision_function(X).mean())
@@ -52,7 +53,7 @@ def test_terms_lead_from_the_average_to_the_prediction(name, task):
     assert terms.attrs["task"] == task and terms.attrs["exact"] == bool(blocks(name))
     assert terms.attrs["unit"] == ("log-odds" if task == "binary" else "units of the target")
     assert explanation.unit == ("probability" if task == "binary" else "units of the target")
-    assert terms["value"][1:].abs().max() > 0.05
+    assert terms["value"][1:].abs().max() > 0.001
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if blocks(name)])

@@ -734,8 +734,9 @@ def test_waterfall_draws_the_row_asked_for():
 
 def test_waterfall_refuses_terms_it_cannot_add():
     table = term_table(2)
-    with pytest.raises(ValueError, match=r"entry 1 .*a term bias, field or pair"):
-        plots.waterfall(table.replace({"term": {"field": "fields"}}))
+    for wrong in (None, "", 3):
+        with pytest.raises(ValueError, match=r"entry 1 .*the name of a term, such as bias, field or pair"):
+            plots.waterfall(table.assign(term=table["term"].astype(object).where(table["term"] != "field", wrong)))
     table.loc[2, "value"] = np.nan
     with pytest.raises(ValueError, match=r"entry 2 .*its value"):
         plots.waterfall(table)
