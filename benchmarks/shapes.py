@@ -9,7 +9,22 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from minictr import AFM, FM, AutoInt, DeepFM
+from minictr import (
+    AFM,
+    DCN,
+    FFM,
+    FM,
+    FNN,
+    HOFM,
+    NFM,
+    PNN,
+    AutoInt,
+    DeepCrossing,
+    DeepFM,
+    FwFM,
+    WideDeep,
+    XDeepFM,
+)
 from minictr.slots import Slots
 
 
@@ -49,6 +64,19 @@ HEAVY = {   # near the papers' settings, each on the data of its paper: {name: (
     "DeepFM-heavy": (DeepFM(embedding_dim=16, deep_layers=(400, 400, 400)), "criteo"),
     "AutoInt-heavy": (AutoInt(embedding_dim=16, attention_dim=32, num_heads=2, num_layers=3), "criteo"),
 }
+RELATIVES = {       # measured where they are named: --models FwFM HOFM
+    "FwFM": FwFM(embedding_dim=16),
+    "FFM": FFM(embedding_dim=4),
+    "HOFM": HOFM(embedding_dim=16),
+    "NFM": NFM(embedding_dim=16, deep_layers=(64,)),
+    "FNN": FNN(embedding_dim=16, deep_layers=(256, 128, 64), fm_epochs=0),
+    "PNN": PNN(embedding_dim=16, deep_layers=(256, 128, 64)),
+    "WideDeep": WideDeep(embedding_dim=16, deep_layers=(256, 128, 64), crosses=(("field_0", "field_1"),),
+                         optimizer="adam", wide_optimizer=None),
+    "DeepCrossing": DeepCrossing(embedding_dim=16, deep_layers=(128, 64)),
+    "DCN": DCN(embedding_dim=16, num_layers=3, deep_layers=(256, 128, 64)),
+    "XDeepFM": XDeepFM(embedding_dim=16, cin_layers=(16, 16), deep_layers=(256, 128, 64)),
+}
 NAMES = [*MODELS, *HEAVY]
 LEARNING_RATE = 0.001
 N_USERS, N_ITEMS = 6_040, 3_706     # of the drawn ratings, as in MovieLens-1M
@@ -56,13 +84,13 @@ N_USERS, N_ITEMS = 6_040, 3_706     # of the drawn ratings, as in MovieLens-1M
 
 def cases(names, shapes):
     """All (name of a model, name of a shape) to measure; a heavy model has one shape."""
-    found = [(name, shape) for shape in shapes for name in names if name in MODELS]
+    found = [(name, shape) for shape in shapes for name in names if name in MODELS or name in RELATIVES]
     return found + [(name, HEAVY[name][1]) for name in names if name in HEAVY and HEAVY[name][1] in shapes]
 
 
 def new_model(name, batch_size):
     """The unfitted model of that name; everything that is not part of the shape has minictr's default."""
-    model = MODELS[name] if name in MODELS else HEAVY[name][0]
+    model = HEAVY[name][0] if name in HEAVY else {**MODELS, **RELATIVES}[name]
     return model.clone().set_params(learning_rate=LEARNING_RATE, batch_size=batch_size)
 
 

@@ -56,7 +56,7 @@ from .machine_rates import machine_rates
 from .minictr_jobs import MOST_CELLS
 from .peers import Unavailable
 from .quality import in_new_process, machine
-from .shapes import HEAVY, MODELS, NAMES, SHAPES, cases, drawn_slots, new_model
+from .shapes import HEAVY, MODELS, NAMES, RELATIVES, SHAPES, cases, drawn_slots, new_model
 from .timing import DISTURBED, disturbance, once
 
 CASE_JOBS = "step", "score-encoded", "fit", "predict_proba", "attention"
@@ -248,7 +248,7 @@ def main(arguments=None):
     """Measure, print the lines of each job as soon as they are there, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--models", nargs="+", choices=[*NAMES, *RELATIVES], default=NAMES)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--peers", nargs="*", choices=(*PEERS, "before"), default=list(PEERS))

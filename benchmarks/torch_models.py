@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import minictr
+from minictr.estimator.registry import library_models
 from minictr.layers import matches, parameters, states
 
 from .peers import of_class
@@ -329,8 +330,16 @@ def like(model, slots, sparse=False, other_form=False):
     sparse : whether the gradients of the tables are sparse tensors, for SparseAdam.
     other_form : AFM with ``batched``, AutoInt with ``fused``: the same equations, another way to write them.
 
-    Raises: Unavailable for a class of models that is not in MODULES.
+    minictr's other models are what ``to_torch`` makes of them: their own forward, on torch counterparts of layers.
+
+    Raises: Unavailable for a class of models that is neither in MODULES nor minictr's own.
     """
+    if type(model) not in MODULES and type(model) in library_models().values():
+        module = minictr.to_torch(model)
+        for layer in module.modules():
+            if isinstance(layer, nn.Embedding):
+                layer.sparse = sparse
+        return module.train()
     n = model.encoder_.n_ids
     fields = torch.repeat_interleave(torch.from_numpy(np.diff(slots.starts, append=slots.n_slots)))
     module = of_class(MODULES, model, "torch module")(model, n, fields, sparse, other_form)

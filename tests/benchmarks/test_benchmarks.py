@@ -92,7 +92,7 @@ def test_clock_counts_nested_calls_once(monkeypatch):
     assert clock.seconds == {"inner": 6.0, "outer": 1.5} and now == [7.5]
 
 
-@pytest.mark.parametrize("name", shapes.MODELS)
+@pytest.mark.parametrize("name", [*shapes.MODELS, *shapes.RELATIVES])
 def test_profile_has_every_layer_and_trains_as_without_it(name, small_shapes):
     table, ms, chunks = profile.profile(name, "ml-1m", 0)
     model = shapes.built(shapes.new_model(name, SMALL.batch), SMALL)
@@ -160,7 +160,7 @@ def test_losses_that_differ_make_the_comparison_void():
 
 
 @needs_torch
-@pytest.mark.parametrize("name", shapes.MODELS)
+@pytest.mark.parametrize("name", [*shapes.MODELS, *shapes.RELATIVES])
 def test_every_form_of_the_torch_peer_computes_what_minictr_does(name):
     from benchmarks import torch_jobs, torch_models
     model = shapes.built(shapes.new_model(name, SMALL.batch), SMALL)
@@ -176,7 +176,7 @@ def test_every_form_of_the_torch_peer_computes_what_minictr_does(name):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", shapes.MODELS)
+@pytest.mark.parametrize("name", [*shapes.MODELS, *shapes.RELATIVES])
 def test_steps_of_both_libraries_end_at_the_same_loss(name, small_shapes, monkeypatch):
     from benchmarks import torch_jobs
     monkeypatch.setattr(torch_jobs, "set_up", lambda: None)       # it would change torch for all tests to come
