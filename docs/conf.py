@@ -19,7 +19,7 @@ release = version = minictr.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "minictr_site"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/index.md", "docs/api/*.rst",
+include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/index.md", "docs/papers.md", "docs/api/*.rst",
                     "docs/models/*.md", "tutorials/*.md", "tutorials/*.ipynb"]
 suppress_warnings = ["toc.empty_glob"]
 smartquotes = False

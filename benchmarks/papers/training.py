@@ -1,0 +1,83 @@
+"""One training of one system, on rows that hold no test row."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from minictr import AFM, FM, TrainingDiverged
+from minictr.layers import parameters
+
+
+@dataclasses.dataclass(kw_only=True)
+class Outcome:
+    """A finished training.
+
+    Parameters
+    ----------
+    predict : function of X that gives the logits or predicted values, with the weights of the best epoch.
+    epochs, best_epoch : how many there were, and which was best on the validation rows.
+    parameters : how many numbers were trained.
+    """
+
+    predict: Callable
+    epochs: int
+    best_epoch: int
+    parameters: int
+
+
+class Diverged(Exception):
+    """The training diverged with these settings; this is its outcome."""
+
+
+def minictr(system, settings, train, validation):
+    """Fit the model ``system.family`` with these settings; early stopping on the validation rows.
+
+    Raises: Diverged; KeyboardInterrupt where Ctrl-C ended it, as such a training is not finished.
+    """
+    return fitted(system.family(**settings), train, validation)
+
+
+def afm_from_fm(system, settings, train, validation):
+    """The same for an AFM that starts from an FM: settings whose names begin with "fm_" are the FM's.
+
+    ``attention_lr`` is the factor on the learning rate of the attention.
+    """
+    own = {name: value for name, value in settings.items() if not name.startswith("fm_")}
+    of_fm = {name: value for name, value in own.items() if name not in ("attention_dim", "attention_lr")}
+    of_fm |= {name.removeprefix("fm_"): value for name, value in settings.items() if name.startswith("fm_")}
+    fm = FM(**of_fm)
+    fitted(fm, train, validation)
+    factor = own.pop("attention_lr")
+    return fitted(AFM.from_fm(fm, lr_multipliers={"attention": factor}, **own), train, validation)
+
+
+def official_or_paper(system, settings, train, validation):
+    """The same for AutoInt, in the form that the setting ``form`` names: the "paper"'s, or its authors' "code"'s."""
+    settings = dict(settings)
+    make = {"paper": system.family, "code": system.family.official_code}[settings.pop("form")]
+    return fitted(make(**settings), train, validation)
+
+
+def fitted(model, train, validation):
+    """Fit a minictr model; its ``Outcome``."""
+    try:
+        model.fit(*train, validation=validation)
+    except TrainingDiverged as error:
+        raise Diverged(str(error)) from None
+    if model.history_.attrs["interrupted"]:
+        raise KeyboardInterrupt                               # ``fit`` ends quietly with what it has
+    return Outcome(predict=model.decision_function, epochs=len(model.history_),
+                   best_epoch=int(model.history_.attrs["best_epoch"]), parameters=n_parameters(model))
+
+
+def n_parameters(model):
+    """How many numbers a built minictr model trains."""
+    return sum(array.size for array in parameters(model).values())
+
+
+def built(family, n, M, **settings):
+    """A model with its layers for n ids in M fields, to count its parameters without data."""
+    model = family(**settings)
+    model.build(n, M, np.random.default_rng(0))
+    return model
