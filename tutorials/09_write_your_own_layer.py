@@ -331,9 +331,10 @@ for k in (1, 3):
 # %% [markdown]
 # ## A model is the order of its layers
 #
-# `FwFM` below is the whole model. `backward` is `forward` read from the bottom up. The last two methods are for the
-# rest of the library: `bias` says where the [bias](glossary.md#bias) is, and `terms` what fields and pairs added to
-# the logits of the latest forward pass, for `explain`.
+# `FwFM` below is the whole model. (minictr has one too, [fwfm.py](../minictr/models/fwfm.py), of other layers; of two
+# classes with one name the later one counts.) `backward` is `forward` read from the bottom up. The last two methods are
+# for the rest of the library: `bias` says where the [bias](glossary.md#bias) is, and `terms` what fields and pairs
+# added to the logits of the latest forward pass, for `explain`.
 #
 # A model is a dataclass: its fields are its settings, which is how `get_params`, `clone` and `load` know them. And a
 # subclass of `Model` is registered under its name as soon as it is made, so that its files can be loaded. Each
@@ -389,8 +390,8 @@ assert np.allclose(fwfm.decision_function(small), logits, atol=1e-12)         # 
 # %% [markdown]
 # ## Your model: NFM
 #
-# The neural FM (He & Chua 2017, eq. 4; the order of [CONTRIBUTING](../CONTRIBUTING.md)) puts a network on the pooled
-# vector:
+# The neural FM (He & Chua 2017, eq. 4) puts a network on the pooled vector. minictr's own is in
+# [nfm.py](../minictr/models/nfm.py); look there afterwards:
 #
 # $$s = w_0 + \sum_i w_i x_i + \text{MLP}(f), \qquad f = \sum_{i<j} e_i \circ e_j$$
 #

@@ -506,7 +506,7 @@ row_as_text = future.head(1).assign(position=["3"])
 mistakes = {
     "a typing error in a name": lambda: FM(fields=["user", "campain"]).fit(past, past["click"]),
     "a date as a field": lambda: FM().fit(past[["user"]].assign(time=pd.to_datetime(past["time"])), past["click"]),
-    "labels in words": lambda: FM(fields=fields).fit(past, past["click"].map({0: "no", 1: "yes"})),
+    "three labels": lambda: FM(fields=fields).fit(past, past["device"].map(str)),
     "a column is missing": lambda: final.predict_proba(future.drop(columns="device")),
     "numbers became text": lambda: final.predict_proba(row_as_text),
 }

@@ -506,13 +506,13 @@ legend = axes[0].legend()
 # Why not SGD, which is simpler? Adam is the harder test: it divides by the size of the gradient, so that a wrong
 # entry counts as much where gradients are small.
 #
-# ## All five models by `to_torch`
+# ## Any model by `to_torch`
 #
-# You have written two of them. `to_torch` makes all five, with their options, and has a class for none of them: a model
-# is the order of its layers, so it runs the model's *own* `forward`, with a torch counterpart in the place of each
-# layer. Open [torch_modules.py](../minictr/bridges/torch_modules.py) beside [layers/](../minictr/layers/__init__.py):
-# the counterparts are what you wrote, with dropout, batch norm and any number of slots. So a model of your own from
-# minictr's layers can be exported as well.
+# You have written two of them. `to_torch` makes all of minictr's, with their options, and has a class for none of
+# them: a model is the order of its layers, so it runs the model's *own* `forward`, with a torch counterpart in the
+# place of each layer. Open [torch_modules.py](../minictr/bridges/torch_modules.py) beside
+# [layers/](../minictr/layers/__init__.py): the counterparts are what you wrote, with dropout, batch norm and any
+# number of slots. So a model of your own from minictr's layers can be exported as well.
 
 # %%
 lines = []

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ..checks import is_real
 from ..layers.functions import sigmoid
 from ..metrics import auc, log_loss
 
@@ -25,6 +26,8 @@ class Clicks:
     planted_pairs : DataFrame, all pairs of fields: field_i, field_j, value = the standard deviation
         of the pair's effect on the logit over the rows of this world; 0 = nothing planted.
         ``.attrs``: quantity, unit, fields.
+    planted_triples : DataFrame, all triples of fields: field_i, field_j, field_l, value, in the
+        same sense; 0 throughout unless `make_clicks` was given triples.
     base_rate : float, the share of clicks in y
     best_auc : float, the AUC of the true probability on these rows; NaN if y has one class only
     best_log_loss : float, the log loss of the true probability on these rows. On other rows a model
@@ -36,6 +39,7 @@ class Clicks:
     logit: np.ndarray
     probability: np.ndarray
     planted_pairs: pd.DataFrame
+    planted_triples: pd.DataFrame
     base_rate: float
     best_auc: float
     best_log_loss: float
@@ -103,7 +107,7 @@ PAIR_EFFECTS = {("user_segment", "ad_category"): 1.5, ("hour", "device"): 0.8,
 BASE_RATE = 0.22
 
 
-def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0):
+def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0, triples=None):
     """Draw ad impressions whose clicks come from a known formula with planted pair effects.
 
     Parameters
@@ -112,16 +116,21 @@ def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0):
     seed : int, draws the world, that is all effects. The world is the same for every `n_rows`.
     rows_seed : int, draws the rows. Another number gives other rows of the same world: a fair test
         set for a model trained on the first ones.
+    triples : None, or dict of (field, field, field) to a number above 0: effects of three fields
+        together to plant as well, each of this standard deviation over rows, in log-odds. X is the
+        same with and without them, and so are all other effects; b, the logit and y are not.
 
     Returns
     -------
     Clicks
-        X, y, logit, probability, planted_pairs, base_rate, best_auc, best_log_loss.
+        X, y, logit, probability, planted_pairs, planted_triples, base_rate, best_auc,
+        best_log_loss.
 
     Raises
     ------
     ValueError
-        `n_rows` is below 1.
+        `n_rows` is below 1; `triples` is no dict; one of them does not name three different fields,
+        or names the same three as another one; its number is not above 0.
 
     Notes
     -----
@@ -167,6 +176,9 @@ def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0):
     The other 23 pairs have no effect; advertiser is in no planted pair. b is set such that 22 % of
     impressions are clicked on average.
 
+    **Triples** add c_fgh(v_f, v_g, v_h) to the logit: a table of the same kind, with mean 0 over
+    rows for each two values of its fields, so that neither a field nor a pair has any part of it.
+
     Examples
     --------
     >>> from minictr import datasets
@@ -176,23 +188,29 @@ def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0):
     ['user_segment', 'hour', 'device', 'ad_category']
     >>> train.planted_pairs.query("value > 0.5").values.tolist()
     [['user_segment', 'ad_category', 1.5], ['hour', 'device', 0.8]]
+    >>> deeper = datasets.make_clicks(1000, triples={("user_segment", "device", "position"): 1.0})
+    >>> deeper.planted_triples.query("value > 0").values.tolist()
+    [['user_segment', 'device', 'position', 1.0]]
     """
     if n_rows < 1:
         raise ValueError(f"n_rows must be at least 1, got {n_rows}")
+    triples = _in_field_order({} if triples is None else triples)
     # spawn_key keeps the two streams apart for every pair of seeds
     world_rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     rows_rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, rows_seed)))
 
     main, pair = _draw_effects(world_rng)
-    b = _intercept(_effect(_draw_rows(50_000, world_rng), main, pair), BASE_RATE)
+    triple = {names: _triple_table(names, size, seed) for names, size in triples.items()}
+    b = _intercept(_effect(_draw_rows(50_000, world_rng), main, pair, triple), BASE_RATE)
 
     rows = _draw_rows(n_rows, rows_rng)
-    logit = b + _effect(rows, main, pair)
+    logit = b + _effect(rows, main, pair, triple)
     probability = sigmoid(logit)
     y = (rows_rng.random(n_rows) < probability).astype(np.int64)
     X = pd.DataFrame({name: pd.Series(FIELDS[name].levels[rows[name]]).infer_objects()
                       for name in FIELDS})
-    return Clicks(X, y, logit, probability, _planted_pairs(), base_rate=float(y.mean()),
+    return Clicks(X, y, logit, probability, _planted_pairs(), _planted_triples(triples),
+                  base_rate=float(y.mean()),
                   best_auc=auc(y, probability) if 0 < y.sum() < n_rows else float("nan"),
                   best_log_loss=log_loss(y, probability))
 
@@ -221,16 +239,56 @@ def _pair_table(f, g, size, rng):
     return size * table / np.sqrt(f.shares @ table**2 @ g.shares)
 
 
+def _in_field_order(triples):
+    """Return the triples with the fields of each in the order of FIELDS; raise ValueError."""
+    if not isinstance(triples, dict):
+        raise ValueError(f"triples must be a dict of (field, field, field) to the size of their "
+                         f"effect; got {triples!r}")
+    ordered = {}
+    for names, size in triples.items():
+        if not (isinstance(names, tuple) and len(names) == len(set(names) & set(FIELDS)) == 3):
+            raise ValueError(f"a triple is a tuple of three different fields of "
+                             f"{', '.join(FIELDS)}; got {names!r}")
+        if not is_real(size, above=0):
+            raise ValueError(f"the effect of a triple is a standard deviation, a number above 0; "
+                             f"got {size!r} for {names!r}")
+        key = tuple(name for name in FIELDS if name in names)
+        if key in ordered:
+            raise ValueError(f"triples names {' x '.join(key)} more than once")
+        ordered[key] = size
+    return ordered
+
+
+def _triple_table(names, size, seed):
+    """Return a random (levels, levels, levels) table, mean 0 along each axis, of the deviation."""
+    # a stream of its own, for each triple: nothing else of the world depends on it
+    place = [list(FIELDS).index(name) for name in names]
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, *place)))
+    fields = [FIELDS[name] for name in names]
+    table = rng.standard_normal([field.design.shape[1] for field in fields])
+    for field in fields:                                     # the first axis goes, its levels come last
+        table = np.tensordot(table, field.design, (0, 1))
+    for axis, field in enumerate(fields):                    # as for pairs, the earlier ones stay
+        table = table - np.expand_dims(np.tensordot(field.shares, table, (0, axis)), axis)
+    variance = table**2
+    for field in fields:
+        variance = field.shares @ variance.reshape(len(field.shares), -1)
+    return size * table / np.sqrt(variance)
+
+
 def _draw_rows(n_rows, rng):
     """Return the level of each field in each row: {field: (n_rows,) int}."""
     return {name: rng.choice(len(field.levels), size=n_rows, p=field.shares)
             for name, field in FIELDS.items()}
 
 
-def _effect(rows, main, pair):
+def _effect(rows, main, pair, triple):
     """Return the logit of each row without its intercept."""
-    return (sum(table[rows[name]] for name, table in main.items())
-            + sum(table[rows[f], rows[g]] for (f, g), table in pair.items()))
+    effect = (sum(table[rows[name]] for name, table in main.items())
+              + sum(table[rows[f], rows[g]] for (f, g), table in pair.items()))
+    for (f, g, h), table in triple.items():
+        effect = effect + table[rows[f], rows[g], rows[h]]
+    return effect
 
 
 def _intercept(logit, rate):
@@ -250,6 +308,14 @@ def _planted_pairs():
     table["value"] = [PAIR_EFFECTS.get(pair, 0.0) for pair in combinations(FIELDS, 2)]
     table.attrs = {"quantity": "planted effect", "fields": list(FIELDS),
                    "unit": "standard deviation of the pair's effect (log-odds)"}
+    return table
+
+
+def _planted_triples(triples):
+    table = pd.DataFrame(combinations(FIELDS, 3), columns=["field_i", "field_j", "field_l"])
+    table["value"] = [float(triples.get(names, 0)) for names in combinations(FIELDS, 3)]
+    table.attrs = {"quantity": "planted effect", "fields": list(FIELDS),
+                   "unit": "standard deviation of the triple's effect (log-odds)"}
     return table
 
 
