@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 
 # Matplotlib 3.8 calls functions of pyparsing that warn from its version 3.3 on, and in tests warnings are errors.
 OLDEST=("numpy==1.26.*" "pandas==2.1.*" "matplotlib==3.8.*" "pyparsing<3.3")
-OPTIONAL=(".[test]" torch scikit-learn "dask[dataframe,distributed]" pyarrow)
+OPTIONAL=(".[test]" torch==2.13.0 scikit-learn "dask[dataframe,distributed]" pyarrow)
 NEEDED=(. pytest pytest-xdist hypothesis)
 
 python_of() {                                   # the path of this version's interpreter, if there is one that runs
