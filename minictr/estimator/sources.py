@@ -59,9 +59,9 @@ class InMemory(Source):
     @property
     def std(self):
         """The weighted standard deviation of the targets to train on."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):        # inf, and inf times a weight of 0
             squares = (self.y[self.train] - self.mean) ** 2
-        return np.sqrt(np.average(squares, weights=None if self.c is None else self.c[self.train]))
+            return np.sqrt(np.average(squares, weights=None if self.c is None else self.c[self.train]))
 
     def training_data(self, model):
         """Encode all rows, count what the tables will be looked up for, and cut windows."""
