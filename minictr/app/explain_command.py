@@ -32,9 +32,11 @@ def add_explain(commands):
         into a folder: index.html, a page to open in a browser, and beside it tables (.csv) and pictures (.png). What
         there is depends on the model:
 
-          attention      where the model looks, over all rows ({attention})
+          attention      where the model looks, over all rows
+                         ({attention})
           contributions  what each field, pair of fields or deep part adds to the prediction of one row, and what each
-                         pair does over all rows, where the model has terms of pairs ({terms})
+                         pair does over all rows, where the model has terms of pairs
+                         ({terms})
           of all models  the training curve and, with --target, scores and (for clicks) the calibration; on the page
                          also the model's fields and settings, and three predictions explained
 

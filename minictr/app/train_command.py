@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,11 @@ def add_train(commands):
 
 
 def model_lines():
-    """A line for each model: its name, equation and paper."""
+    """For each model its name, equation and paper, on as many lines as it takes."""
     width = max(map(len, MODELS))
-    return "\n".join(f"          {name:{width}}  {cls.equation}  ({cls.paper})" for name, cls in MODELS.items())
+    return "\n".join(textwrap.fill(
+        f"{name:{width}}  {cls.equation}  ({cls.paper})", 118, initial_indent=" " * 10,
+        subsequent_indent=" " * (12 + width), break_long_words=False) for name, cls in MODELS.items())
 
 
 def embedding_dims():
