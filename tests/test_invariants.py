@@ -25,6 +25,7 @@ from minictr.layers import (
     PairProduct,
     gradients,
     named_layers,
+    parameters,
     softmax,
     softmax_backward,
 )
@@ -232,7 +233,7 @@ def test_the_gradient_of_a_batch_is_the_sum_over_its_rows(case, seed):
     def backward(rows):
         layer.forward(rows_of(x, rows))
         dx = layer.backward(np.ascontiguousarray(dout[rows]))
-        return dx, {name: gradient.dense(N_VALUES) if hasattr(gradient, "dense") else gradient
+        return dx, {name: gradient.dense(len(parameters(layer)[name])) if hasattr(gradient, "dense") else gradient
                     for name, gradient in gradients(layer).items()}
 
     dx, whole = backward(slice(None))

@@ -691,8 +691,8 @@ def test_contributions_add_up_whatever_the_fields_and_shapes(name, dtype, chosen
     tolerance = 1e-4 if dtype == "float32" else 1e-11
     np.testing.assert_allclose(wide.sum(axis=1), model.decision_function(X), rtol=tolerance, atol=tolerance)
     np.testing.assert_array_equal(long["value"].to_numpy().reshape(n_rows, -1), wide.to_numpy())
-    assert [(term, i or None, j or None) for term, i, j in wide.columns] == [
-        tuple(line) for line in long[["term", "field_i", "field_j"]][:wide.shape[1]].to_numpy()]
+    assert [tuple(part or None for part in column) for column in wide.columns] == [
+        tuple(line) for line in long[list(wide.columns.names)][:wide.shape[1]].to_numpy()]
     assert wide.attrs == long.attrs
 
 
