@@ -125,6 +125,19 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
                         f"{models_with('terms')} have them. For what pairs of fields do in any model use "
                         "explain.interaction_effects, for where a model looks explain.attention")
 
+    def factors(self):
+        """The ``terms`` of pairs and triples of the latest forward pass as sums of products, one factor a field.
+
+        {"pairs": (a, b), "triples": (u, v, w)}: arrays (B, P, k) and (B, T, k), in the order of ``terms``. The term of
+        a pair is sum_f a_f b_f, a being made of the row's value of its first field alone, b of its second field's.
+
+        Raises: TypeError where a term depends on more of the row than its own fields, or is no such sum.
+        """
+        raise TypeError(f"the terms of {type(self).__name__} are not known to be products of one factor a field, which "
+                        "depends on this field's value alone (attention makes a pair's term depend on the whole row), "
+                        f"so that they cannot be purified; those of {models_with('factors')} can. What can be had of "
+                        "any model: explain.interaction_effects, which has no part of what a field says alone")
+
     def attention_weights(self):
         """Where the model looked in the latest forward pass: {name: weights}.
 

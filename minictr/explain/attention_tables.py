@@ -72,7 +72,7 @@ def attention(model, X, *, by=None, per_row=False, layers="all", heads="all"):
     if per_row:
         table = _every_row(model, X, what)
     else:
-        table = summary_table(model, X, what.values, what.lines, by)
+        table = summary_table(model, X, lambda plain, rows: what.values(plain), what.lines, by)
     table["uniform"] = np.tile(what.uniform, len(table) // len(what.lines))
     same = what.uniform.size and np.ptp(what.uniform) == 0
     table.attrs |= {"quantity": "attention", "uniform": float(what.uniform[0]) if same else None,

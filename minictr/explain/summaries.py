@@ -11,6 +11,7 @@ from ..fields.numerical import NumericalEncoder
 from ..layers import field_pairs, replica
 from ..slots import Slots
 from ..training import chunk_rows
+from ..training.chunked import CHUNK_NUMBERS
 from ..training.threads import one_blas_thread
 
 # Means are over all rows. An interval needs its values all at once, so it is taken over evenly spaced rows: at most
@@ -87,14 +88,15 @@ def pairs_of_fields(fields):
     return pd.DataFrame({"field_i": [fields[a] for a in i], "field_j": [fields[b] for b in j]})
 
 
-def summary_table(model, X, values_of, lines, by=None):
+def summary_table(model, X, values_of, lines, by=None, numbers=0):
     """Return a table of mean, 5th and 95th percentile, over rows, of what ``values_of`` reads from a replica's caches.
 
     Parameters
     ----------
-    values_of : function of a replica that returns (B, C) for the B rows of its latest forward pass.
+    values_of : function of a replica, and of the slice of X's rows that it has just gone forward over, that returns
+        (B, C), a number for each of these B rows and each line.
     lines : DataFrame that says what each of the C columns is.
-    by : None, or groups of rows: see ``groups_of``.
+    by : None, or groups of rows: see ``groups_of``.   numbers : see ``forward_chunks``.
 
     Returns: ``lines`` with value, low and high, once for each group; ``attrs`` with interval, fields, rows (over
     which the means are) and interval_rows (over which the intervals are: all groups together).
@@ -107,8 +109,8 @@ def summary_table(model, X, values_of, lines, by=None):
     G = len(groups.labels)
     sampled = groups.evenly_spaced(max(1, min(INTERVAL_ROWS, INTERVAL_NUMBERS // max(1, len(lines) * G))))
     total, sample = np.zeros((G, len(lines))), []
-    for first, _, plain in forward_chunks(model, X):
-        values = values_of(plain)                                              # (B, C)
+    for first, s, plain in forward_chunks(model, X, numbers):
+        values = values_of(plain, slice(first, first + len(s)))               # (B, C)
         here = slice(*np.searchsorted(groups.row, [first, first + len(values)]))
         row, group, chosen = groups.row[here] - first, groups.group[here], sampled[here]
         member = np.zeros((G, len(values)))
@@ -138,15 +140,17 @@ def after_one_row(model):
     return plain
 
 
-def forward_chunks(model, X):
+def forward_chunks(model, X, numbers=0):
     """Run a replica of the model over X chunk by chunk, so that its caches hold one chunk after the other.
 
     The model's own caches stay as they are, and are not read: another thread may explain with it at the same time.
+    ``numbers``: of a row, that are looked at beside what the model keeps; chunks are smaller where there are many.
 
     Yields: the number of the chunk's first row, its logits, and the replica.
     """
     slots = model.encoder_.encode(model.as_fields(X))
     plain, size = replica(model), chunk_rows(model, slots) if len(slots) else 1
+    size = min(size, max(1, CHUNK_NUMBERS // numbers)) if numbers else size
     for first in range(0, len(slots), size):
         # BLAS's own threads gain nothing on a chunk, and keep cores busy; what is not finite is reported
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):

@@ -4,7 +4,7 @@ import dataclasses
 
 from ..checks import COUNT, SHARE_DROPPED, WIDTHS
 from ..estimator import Model, Paper, WithMLP
-from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, inner_products
+from ..layers import MLP, Embedding, FactorSum, FMPooling, Linear, field_pairs, inner_products
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -81,3 +81,8 @@ class DeepFM(WithMLP, Model):
         return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
                 "pairs": inner_products(self.pooling.cache["E"]),  # (B, P)     <v_i, v_j> x_i x_j
                 "deep part": w_aL[:, None]}                       # (B, 1)
+
+    def factors(self):
+        E = self.pooling.cache["E"]                               # (B, M, k)  e_i = v_i x_i
+        i, j = field_pairs(E.shape[1])
+        return {"pairs": (E[:, i], E[:, j])}                      # (B, P, k)  <v_i, v_j> x_i x_j

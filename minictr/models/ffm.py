@@ -6,7 +6,7 @@ import numpy as np
 
 from ..checks import COUNT
 from ..estimator import Model, Paper
-from ..layers import Embedding, FieldAwareProducts, Linear
+from ..layers import Embedding, FieldAwareProducts, Linear, field_pairs
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -85,3 +85,8 @@ class FFM(Model):
     def terms(self):
         terms = {"fields": self.linear.field_terms()} if self.linear else {}  # (B, M)     w_i x_i
         return terms | {"pairs": self.products.cache["out"]}      # (B, P)
+
+    def factors(self):
+        E = self.products.cache["E"]                              # (B, M, M, k)
+        i, j = field_pairs(E.shape[1])
+        return {"pairs": (E[:, i, j], E[:, j, i])}                # (B, P, k)  <v_{i,f(j)}, v_{j,f(i)}> x_i x_j

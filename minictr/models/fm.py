@@ -4,7 +4,7 @@ import dataclasses
 
 from ..checks import COUNT, SHARE_DROPPED
 from ..estimator import Model, Paper
-from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, inner_products
+from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, field_pairs, inner_products
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -72,3 +72,8 @@ class FM(Model):
     def terms(self):
         return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
                 "pairs": inner_products(self.pooling.cache["E"])}  # (B, P)     <v_i, v_j> x_i x_j
+
+    def factors(self):
+        E = self.pooling.cache["E"]                               # (B, M, k)  e_i = v_i x_i
+        i, j = field_pairs(E.shape[1])
+        return {"pairs": (E[:, i], E[:, j])}                      # (B, P, k)  <v_i, v_j> x_i x_j

@@ -4,7 +4,7 @@ import dataclasses
 
 from ..checks import COUNT
 from ..estimator import Model, Paper
-from ..layers import Embedding, InnerProducts, Linear, Readout
+from ..layers import Embedding, InnerProducts, Linear, Readout, field_pairs
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -74,3 +74,8 @@ class FwFM(Model):
     def pair_strengths(self):
         """r_ij of every pair of fields, (P,): the same in every row."""
         return self.strength.params["r"]
+
+    def factors(self):
+        r, E = self.strength.params["r"], self.products.cache["E"]            # (B, M, k)  e_i = v_i x_i
+        i, j = field_pairs(E.shape[1])
+        return {"pairs": (r[:, None] * E[:, i], E[:, j])}         # (B, P, k)  r_ij <v_i, v_j> x_i x_j

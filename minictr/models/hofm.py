@@ -4,7 +4,8 @@ import dataclasses
 
 from ..checks import COUNT
 from ..estimator import Model, Paper
-from ..layers import Embedding, FactorSum, FMPooling, Linear, TriplePooling, inner_products, triple_products
+from ..layers import Embedding, FactorSum, FMPooling, Linear, TriplePooling, field_pairs, inner_products
+from ..layers.triples import field_triples, triple_products
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -74,3 +75,10 @@ class HOFM(Model):
         return {"fields": self.linear.field_terms(),              # (B, M)     w_i x_i
                 "pairs": inner_products(self.pooling.cache["E"]),             # (B, P)  <v_i, v_j> x_i x_j
                 "triples": triple_products(self.triple_pooling.cache["E"])}   # (B, T)  <u_i, u_j, u_l> x_i x_j x_l
+
+    def factors(self):
+        E, U = self.pooling.cache["E"], self.triple_pooling.cache["E"]        # (B, M, k)  e_i = v_i x_i, u_i x_i
+        i, j = field_pairs(E.shape[1])
+        a, b, c = field_triples(E.shape[1])
+        return {"pairs": (E[:, i], E[:, j]),                      # (B, P, k)  <v_i, v_j> x_i x_j
+                "triples": (U[:, a], U[:, b], U[:, c])}           # (B, T, k)  <u_i, u_j, u_l> x_i x_j x_l

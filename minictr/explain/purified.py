@@ -1,0 +1,92 @@
+"""Terms are purified: what a pair's term says of one field alone goes to that field, and the sum stays the logit."""
+
+import functools
+import itertools
+
+import numpy as np
+
+from ..checks import as_table
+from ..layers import field_pairs, field_triples
+from .summaries import after_one_row, forward_chunks
+
+BLOCKS = ("fields", "pairs", "triples")         # of terms with one, two and three fields
+
+
+class Purified:
+    """A model's terms, each with mean 0 over every one of its fields: the functional ANOVA of their sum.
+
+    With a pair's term <a, b>, a made of one field's value and b of the other's, and with their means A and B,
+
+        <a, b> = <a - A, b - B>  +  <a - A, B>  +  <A, b - B>  +  <A, B>
+
+    which are the parts of the pair, of its two fields, and of the bias; a triple's product comes apart into eight parts
+    alike, a field's term into two. Means are over a field's values as they occur in the background, each field by
+    itself: a combination of values weighs the product of the fields' marginals. What is no term of fields, pairs or
+    triples, such as a deep part, stays as it is.
+
+    Parameters
+    ----------
+    model : a fitted model with ``terms`` and, if these have pairs or triples, ``factors``.
+    background : table of at least one row.
+
+    ``constant`` is what the bias gets, ``blocks`` are the names of the purified terms.
+    Raises: TypeError for a model whose terms are no such products; ValueError for a background without rows.
+
+    Source: B. Lengerich et al., "Purifying interaction effects with the functional ANOVA", AISTATS 2020,
+    https://arxiv.org/abs/1911.04974, where it is done on tables; of products of factors the means are all it takes.
+    """
+
+    def __init__(self, model, background):
+        check_background(background)
+        M, one = len(model.feature_names_in_), factors_of(after_one_row(model))
+        self.fields_of = dict(zip(BLOCKS, ((np.arange(M),), field_pairs(M), field_triples(M)), strict=True))
+        self.pair_of = np.zeros((M, M), np.intp)                  # the number of the pair of two fields
+        self.pair_of[field_pairs(M)] = np.arange(M * (M - 1) // 2)
+        self.blocks = BLOCKS[:max([BLOCKS.index(block) + 1 for block in one], default=0)]
+        self.numbers = sum(factor.size for factors in one.values() for factor in factors)      # of a row's factors
+        sums = dict.fromkeys(one, 0.0)
+        for _, _, plain in forward_chunks(model, background, self.numbers):
+            for block, factors in factors_of(plain).items():
+                sums[block] += np.array([factor.sum(axis=0, dtype=np.float64) for factor in factors])
+        self.means = {block: total / len(as_table(background)) for block, total in sums.items()}
+        self.constant = sum(float(means.prod(axis=0).sum()) for means in self.means.values())
+
+    def terms(self, plain, rows):
+        """The purified terms of a replica's latest forward pass, over these rows (a slice), {block: (B, terms)}."""
+        raw, B = plain.terms(), rows.stop - rows.start
+        purified = {block: np.zeros((B, len(self.fields_of[block][0]))) for block in self.blocks}
+        for block, factors in factors_of(plain).items():
+            fields, means = self.fields_of[block], self.means[block]
+            departures = [factor - mean for factor, mean in zip(factors, means, strict=True)]  # (B, terms, k)  a - A
+            orders = range(len(fields))
+            for chosen in itertools.chain(*(itertools.combinations(orders, size + 1) for size in orders)):
+                part = functools.reduce(np.multiply, [departures[q] if q in chosen else means[q] for q in orders])
+                self._add(purified, part.sum(axis=2), [fields[q] for q in chosen])
+        return purified | {block: values for block, values in raw.items() if block not in BLOCKS}
+
+    def _add(self, purified, parts, fields):
+        """Add parts (B, terms) to the terms of the fields, pairs or triples (M, P or T of them) whose they are."""
+        if len(fields) == 1:
+            owner = fields[0]                                     # (terms,)
+        elif len(fields) == 2:
+            owner = self.pair_of[fields[0], fields[1]]
+        else:
+            owner = np.arange(parts.shape[1])
+        order = np.argsort(owner, kind="stable")
+        own, starts = np.unique(owner[order], return_index=True)
+        if len(own):                                              # two fields have no triples
+            purified[BLOCKS[len(fields) - 1]][:, own] += np.add.reduceat(parts[:, order], starts, axis=1)
+
+
+def factors_of(plain):
+    """The factors of a replica's latest forward pass, {block: arrays (B, ., k)}; a field's term is its only factor."""
+    terms = plain.terms()
+    factors = plain.factors() if any(block in terms for block in BLOCKS[1:]) else {}
+    return {"fields": (terms["fields"][:, :, None],)} | factors if "fields" in terms else factors
+
+
+def check_background(background):
+    """Raise ValueError for a background without rows."""
+    if not len(as_table(background)):
+        raise ValueError("the background has no rows, and terms are purified by their means over it; pass, for "
+                         "example, the training rows as background=")
