@@ -13,8 +13,9 @@ from .effects import interaction_effects, permutation_importance
 from .embedding_tables import embeddings
 from .prediction import OnePrediction, one_prediction
 from .strength_tables import pair_strengths
+from .value_tables import field_values, pair_values
 from .watching import AttentionOverEpochs
 
-__all__ = ["AttentionOverEpochs", "OnePrediction", "attention", "contributions", "embeddings", "interaction_effects",
-           "one_prediction", "pair_importance", "pair_quantities", "pair_removal", "pair_strengths",
-           "permutation_importance", "truthfulness"]
+__all__ = ["AttentionOverEpochs", "OnePrediction", "attention", "contributions", "embeddings", "field_values",
+           "interaction_effects", "one_prediction", "pair_importance", "pair_quantities", "pair_removal",
+           "pair_strengths", "pair_values", "permutation_importance", "truthfulness"]

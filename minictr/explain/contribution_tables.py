@@ -95,7 +95,7 @@ def pair_importance(model, X, *, by=None, purified=False, background=None):
     model.check_fitted()
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why
-    names = _names_of_terms(model)
+    names = names_of_terms(model)
     if not has_pairs(model):
         raise TypeError(f"{type(model).__name__} has no terms of pairs. For what pairs of fields do in any model use "
                         "explain.interaction_effects")
@@ -113,12 +113,12 @@ def pair_importance(model, X, *, by=None, purified=False, background=None):
 
 def has_pairs(model):
     """Return whether the terms of a fitted model have some for pairs of fields."""
-    return any(term == "pair" for term, *_ in _names_of_terms(model)) if offers(type(model), "terms") else False
+    return any(term == "pair" for term, *_ in names_of_terms(model)) if offers(type(model), "terms") else False
 
 
 def is_sum_of_fields_and_pairs(model):
     """Return whether a fitted model's logit is the sum of terms of single fields and of pairs, and of nothing else."""
-    return offers(type(model), "terms") and {term for term, *_ in _names_of_terms(model)} <= {"bias", "field", "pair"}
+    return offers(type(model), "terms") and {term for term, *_ in names_of_terms(model)} <= {"bias", "field", "pair"}
 
 
 class Terms:
@@ -140,8 +140,8 @@ def terms_reader(model, X, purified, background):
     return Purified(model, X if background is None else background) if purified else Terms()
 
 
-def _names_of_terms(model, reader=None):
-    """(term, field_i, field_j, field_l) of the bias and each of the terms, in order; None where there is no field."""
+def names_of_terms(model, reader=None):
+    """Return (term, field_i, field_j, field_l) of the bias and of each term, in order; None where there is none."""
     fields, names = list(model.feature_names_in_), [("bias", None, None, None)]
     for block, values in (reader or Terms()).terms(after_one_row(model), slice(0, 1)).items():
         if block == "fields":
@@ -165,7 +165,7 @@ def all_terms(model, X, purified=False, background=None):
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why
     reader = terms_reader(model, X, purified, background)
-    names = _names_of_terms(model, reader)
+    names = names_of_terms(model, reader)
     values = np.empty((len(as_table(X)), len(names)), model.task_.plus_centre(model.bias()).dtype)
     for first, s, plain in forward_chunks(model, X, reader.numbers):
         bias, rows = np.repeat(plain.bias(), len(s))[:, None], slice(first, first + len(s))

@@ -85,6 +85,32 @@ def factors_of(plain):
     return {"fields": (terms["fields"][:, :, None],)} | factors if "fields" in terms else factors
 
 
+def pair_factors(plain, i, j, pure=None):
+    """What the term of two fields is made of in a replica's latest forward pass: a and b, each (B, k), as <a, b>.
+
+    a depends on the value of field i alone, b on that of j. With ``pure``, a ``Purified``, it is the purified term: of
+    triples it has a part too, and k is larger then.
+    """
+    if j < i:
+        return pair_factors(plain, j, i, pure)[::-1]
+    found = factors_of(plain)
+    M = len(plain.feature_names_in_)
+    a, b = [], []
+    if "pairs" in found:
+        (p,) = np.flatnonzero((field_pairs(M)[0] == i) & (field_pairs(M)[1] == j))
+        means = pure.means["pairs"][:, p] if pure else (0, 0)
+        a.append(found["pairs"][0][:, p] - means[0])
+        b.append(found["pairs"][1][:, p] - means[1])
+    if pure and "triples" in found:
+        for t, triple in enumerate(zip(*field_triples(M), strict=True)):
+            if {i, j} <= set(triple):                             # (u - U) (v - V) W
+                of_i, of_j, other = triple.index(i), triple.index(j), triple.index(*set(triple) - {i, j})
+                u, v, w = (pure.means["triples"][:, t][q] for q in (of_i, of_j, other))
+                a.append(found["triples"][of_i][:, t] - u)
+                b.append((found["triples"][of_j][:, t] - v) * w)
+    return np.concatenate(a, axis=1, dtype=np.float64), np.concatenate(b, axis=1, dtype=np.float64)
+
+
 def check_background(background):
     """Raise ValueError for a background without rows."""
     if not len(as_table(background)):

@@ -148,7 +148,11 @@ def forward_chunks(model, X, numbers=0):
 
     Yields: the number of the chunk's first row, its logits, and the replica.
     """
-    slots = model.encoder_.encode(model.as_fields(X))
+    yield from forward_slots(model, model.encoder_.encode(model.as_fields(X)), numbers)
+
+
+def forward_slots(model, slots, numbers=0):
+    """Do the same over rows that are encoded."""
     plain, size = replica(model), chunk_rows(model, slots) if len(slots) else 1
     size = min(size, max(1, CHUNK_NUMBERS // numbers)) if numbers else size
     for first in range(0, len(slots), size):

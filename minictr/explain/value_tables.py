@@ -1,0 +1,271 @@
+"""Value by value: what each value of a field, and each two values of a pair of fields, add to the logit."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ..checks import is_whole
+from ..estimator import Model
+from ..estimator.registry import offers
+from ..layers import field_pairs
+from .contribution_tables import has_pairs, names_of_terms, terms_reader
+from .purified import pair_factors
+from .summaries import INTERVAL, forward_chunks, forward_slots, unit_of
+from .value_groups import FieldValues, check_field, entries_of_both
+
+BLOCK_ROWS = 65_536         # rows that are put together and scored at once
+
+
+def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=20, bins=10, background=200, seed=0):
+    """Return what each two values of a pair of fields add to the logit together, and how many rows hold both.
+
+    Parameters
+    ----------
+    model : a fitted model.
+    X : table of its fields, at least one row, such as the training rows: values weigh, and rows are counted, as in it.
+    field_i, field_j : names of two fields.
+    source : "terms": the model's own terms of the pair. "scores": centred partial dependence, for any model,
+
+            PD(u, v) = mean over rows c of f(u, v, rest of c),    less its means over u and over v
+
+        f being the logit (or the predicted number). None: the terms of a model whose logit is a sum of fields' and
+        pairs' terms (and triples'), such as FM; scores of any other, such as DeepFM, whose deep part has its say too.
+    purified : True: a term has mean 0 over the values of each of its two fields, see ``contributions``. False: terms as
+        the model has them. None: True where it can be. Partial dependence is centred in any case; for a model whose
+        terms can be purified the two are the same. AFM's terms depend on the whole row, by its attention: for AFM a
+        term is the mean over the rows that hold both values (NaN where none does), never purified.
+    top : values of a field with a line of their own, the most frequent; the others are put together as "(n others)".
+    bins : groups of about equally many rows that a field's numbers are cut into, unless there are fewer numbers.
+    background, seed : for scores, how many rows c of X to draw.
+
+    Returns
+    -------
+    One line for each two values, those that never meet included: value_i, value_j (text), term (log-odds, or units
+    of the target), low, high (5th and 95th percentile), rows (of X that hold both). A line of one value each has the
+    same term in every row, and low = high = term; bins of numbers, and the others, hold several values: term is then
+    the mean over the rows that hold both (where there are none, that of values drawn independently, and low and high
+    are NaN). For scores, the percentiles are over the rows c. A value of a multi-valued field counts as if it were
+    alone in its cell, and a row for each of its values. Numbers ascend; other values have the most frequent first.
+
+    ``attrs``: quantity, unit, fields, source (in words), purified, interval, n_rows, rows_i and rows_j ({value: rows}),
+    at_i and at_j ({value: number}, for numbers).
+
+    Raises: TypeError for what is no fitted model of minictr, for terms of a model that has none, and for terms that
+    cannot be purified; ValueError for unknown fields, the same field twice, an empty X.
+
+    >>> from minictr import FM, datasets
+    >>> clicks = datasets.make_clicks(5_000, seed=0)
+    >>> model = FM(epochs=5, learning_rate=0.01).fit(clicks.X, clicks.y)
+    >>> table = pair_values(model, clicks.X, "user_segment", "ad_category")
+    >>> len(table), table.columns.tolist()                        # 8 segments x 10 categories
+    (80, ['value_i', 'value_j', 'term', 'low', 'high', 'rows'])
+    >>> int(table["rows"].sum())
+    5000
+    """
+    _check(model, top, bins, background)
+    for field in (field_i, field_j):
+        check_field(model, X, field)
+    if field_i == field_j:
+        raise ValueError(f"a pair has two different fields, got {field_i!r} twice; for one field use "
+                         "explain.field_values")
+    X = model.as_fields(X)
+    source = source or ("terms" if _is_sum_of_terms(model) and has_pairs(model) else "scores")
+    purified = _purified(model, source, purified, offers(type(model), "factors"))
+    if source == "terms" and not has_pairs(model):
+        raise TypeError(f"{type(model).__name__} has no terms of pairs; leave source out for partial dependence")
+    one, other = (FieldValues(model, X, field, top, bins) for field in (field_i, field_j))
+    at_one, at_other = entries_of_both(one, other)
+    row, shape = one.row[at_one], (len(one.labels), len(other.labels))
+    cell = one.group[at_one] * shape[1] + other.group[at_other]
+    rows = np.bincount(np.unique(np.stack([cell, row]), axis=1)[0], minlength=shape[0] * shape[1])
+    if source == "scores":
+        term, low, high = _centred_dependence(model, X, [one, other], background, seed)
+    elif offers(type(model), "factors"):
+        a, b = _pair_factors(model, X, one, other, purified)      # (V_i, k), (V_j, k)
+        apart = one.means(a) @ other.means(b).T                   # of values drawn independently
+        terms = _products(a, one.value[at_one], b, other.value[at_other])
+        term, low, high = _summary(terms, cell, apart.ravel())
+    else:
+        pair = sorted([one.place, other.place])
+        terms = _terms_of_rows(model, X, pair)                    # (N,)
+        term, low, high = _summary(terms[row], cell, np.full(len(rows), np.nan))
+    table = pd.DataFrame([*itertools.product(one.labels, other.labels)], columns=["value_i", "value_j"])
+    table = table.assign(term=term.ravel(), low=low.ravel(), high=high.ravel(), rows=rows)
+    table.attrs = {"fields": (field_i, field_j), **_attrs(model, source, purified, len(X))}
+    for side, values in (("i", one), ("j", other)):
+        table.attrs |= {f"rows_{side}": dict(zip(values.labels, values.rows.tolist(), strict=True)),
+                        f"at_{side}": values.at}
+    return table
+
+
+def field_values(model, X, field, *, purified=None, source=None, top=20, bins=10, background=200, seed=0):
+    """Return what each value of a field adds to the logit, and how many rows hold it.
+
+    As ``pair_values``, for one field. The purified term of a field is what it adds on average over the values of all
+    other fields, less its own mean: its own weight, and all that its pairs say of it alone. The raw one is its weight.
+    If ``source`` is None: purified terms where they make up the logit, or else partial dependence.
+
+    Returns: one line a value: value (text), term, low, high, rows. ``attrs`` as there, with ``field`` and ``at``.
+    Raises: as ``pair_values``.
+
+    >>> from minictr import FM, datasets
+    >>> clicks = datasets.make_clicks(5_000, seed=0)
+    >>> model = FM(epochs=5, learning_rate=0.01).fit(clicks.X, clicks.y)
+    >>> table = field_values(model, clicks.X, "position")
+    >>> table["value"].tolist(), table["value"][table["term"].idxmax()]       # the first place gets most clicks
+    (['1', '2', '3', '4', '5'], '1')
+    """
+    _check(model, top, bins, background)
+    check_field(model, X, field)
+    X = model.as_fields(X)
+    can = _is_sum_of_terms(model) and (offers(type(model), "factors") or not has_pairs(model))
+    source = source or ("terms" if can else "scores")
+    purified = _purified(model, source, purified, offers(type(model), "factors") or not has_pairs(model))
+    values = FieldValues(model, X, field, top, bins)
+    if source == "scores":
+        term, low, high = _centred_dependence(model, X, [values], background, seed)
+    else:
+        terms = _field_terms(model, X, values, purified)          # (V,)
+        term, low, high = _summary(terms[values.value], values.group, np.zeros(len(values.labels)))
+    table = pd.DataFrame({"value": values.labels, "term": term, "low": low, "high": high, "rows": values.rows})
+    table.attrs = {"field": field, **_attrs(model, source, purified, len(X)), "at": values.at}
+    return table
+
+
+# ---- the model's own terms --------------------------------------------------------------------------------------
+
+
+def _pair_factors(model, X, one, other, purified):
+    """The factors of a pair's term at each value of its two fields, (V_i, k) and (V_j, k), in float64."""
+    reader = terms_reader(model, X, purified, None)
+    found = []
+    for side, values in enumerate((one, other)):
+        factors = [pair_factors(plain, one.place, other.place, reader if purified else None)[side]
+                   for plain, _ in _forward_values(model, X, values, reader.numbers)]
+        found.append(np.concatenate(factors))
+    return found
+
+
+def _products(a, at_a, b, at_b):
+    """<a, b> of each entry, (E,), from the rows of a and b that it has; in blocks, as there may be millions."""
+    terms = np.empty(len(at_a))
+    for first in range(0, len(terms), BLOCK_ROWS):
+        block = slice(first, first + BLOCK_ROWS)
+        terms[block] = (a[at_a[block]] * b[at_b[block]]).sum(axis=1)
+    return terms
+
+
+def _field_terms(model, X, values, purified):
+    """The term of a field at each of its values, (V,)."""
+    reader = terms_reader(model, X, purified, None)
+    terms = [reader.terms(plain, rows) for plain, rows in _forward_values(model, X, values, reader.numbers)]
+    if "fields" not in terms[0]:
+        raise TypeError(f"this {type(model).__name__} has no terms of single fields; purified=True gives what its "
+                        "pairs say of one")
+    return np.concatenate([part["fields"][:, values.place] for part in terms]).astype(np.float64)
+
+
+def _forward_values(model, X, values, numbers):
+    """A replica after going forward over rows that hold the values of a field one by one, and which these are."""
+    n = len(values.ids)
+    first = model.encoder_.encode(X.iloc[:1])[np.zeros(n, np.intp)]
+    for start, s, plain in forward_slots(model, values.put(first, np.arange(n)), numbers):
+        yield plain, slice(start, start + len(s))
+
+
+def _terms_of_rows(model, X, pair):
+    """The term of a pair in each row of X, (N,)."""
+    (p,) = np.flatnonzero((np.stack(field_pairs(len(model.feature_names_in_))) == np.array(pair)[:, None]).all(axis=0))
+    return np.concatenate([plain.terms()["pairs"][:, p].astype(np.float64) for _, _, plain in forward_chunks(model, X)])
+
+
+def _summary(terms, cell, otherwise):
+    """Mean, 5th and 95th percentile of the terms (E,) of each cell; ``otherwise`` (cells,) has means of empty ones."""
+    terms = terms[order := np.lexsort((terms, cell))]
+    count = np.bincount(cell, minlength=len(otherwise))
+    held = count > 0
+    start = (np.cumsum(count) - count)[held]
+    mean, low, high = otherwise.astype(np.float64), *np.full((2, len(otherwise)), np.nan)
+    for ends, share in ((low, 0.05), (high, 0.95)):
+        place = share * (count[held] - 1)                         # between two of the cell's terms, in order
+        below, part = start + place.astype(np.intp), place % 1
+        above = np.minimum(below + 1, start + count[held] - 1)
+        ends[held] = terms[below] + part * (terms[above] - terms[below])
+    mean[held] = np.bincount(cell[order], terms, len(otherwise))[held] / count[held]
+    alike = low == high                                           # one value: not the rounding of its mean
+    mean[alike] = low[alike]
+    return mean, low, high
+
+
+# ---- any model --------------------------------------------------------------------------------------------------
+
+
+def _centred_dependence(model, X, fields, background, seed):
+    """Mean, 5th and 95th percentile over background rows of the centred partial dependence: (G,) or (G_i, G_j) each."""
+    rng = np.random.default_rng(seed)
+    slots = model.encoder_.encode(X.iloc[rng.permutation(len(X))[:background]])
+    n, shape = len(slots), [len(values.labels) for values in fields]
+    drawn = [values.draw(n, rng) for values in fields]            # (G, n): a group's value that each row c takes
+    cells = np.array(list(np.ndindex(*shape)))                    # (cells, fields)
+    f, step = np.empty((len(cells), n)), max(1, BLOCK_ROWS // n)
+    for first in range(0, len(cells), step):
+        chosen = cells[first:first + step]
+        rows = slots[np.tile(np.arange(n), len(chosen))]
+        for values, draws, groups in zip(fields, drawn, chosen.T, strict=True):
+            rows = values.put(rows, draws[groups].ravel())
+        f[first:first + step] = model.predict_slots(rows).reshape(-1, n)
+    f = f.reshape(*shape, n)
+    for axis, values in enumerate(fields):                        # for each row c: 0 on average over either field
+        f = f - np.average(f, axis=axis, weights=values.weights(), keepdims=True)
+    return f.mean(axis=-1), *np.percentile(f, [5, 95], axis=-1)
+
+
+# ---- what is asked for ------------------------------------------------------------------------------------------
+
+
+def _check(model, top, bins, background):
+    if not isinstance(model, Model):
+        raise TypeError(f"expected a fitted model of minictr, got a {type(model).__name__}; for another function of a "
+                        "table use explain.interaction_effects")
+    for name, value, least in (("top", top, 1), ("bins", bins, 2), ("background", background, 1)):
+        if not is_whole(value, least=least):
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _is_sum_of_terms(model):
+    """Whether a logit is the sum of terms of fields, pairs and triples, and of nothing else."""
+    if not offers(type(model), "terms"):
+        return False
+    return {term for term, *_ in names_of_terms(model)} <= {"bias", "field", "pair", "triple"}
+
+
+def _purified(model, source, purified, can):
+    """Whether the terms are to be purified, if ``can`` they be; errors for what cannot be had."""
+    if source not in ("terms", "scores"):
+        raise ValueError(f'source must be None, "terms" or "scores", got {source!r}')
+    if purified is not None and not isinstance(purified, (bool, np.bool_)):
+        raise ValueError(f"purified must be None, True or False, got {purified!r}")
+    if source == "scores":
+        if purified is not None and not purified:
+            raise ValueError(f"these values of {type(model).__name__} are partial dependence, which is centred: leave "
+                             "purified out" + ', or set source="terms"' * offers(type(model), "terms"))
+        return True
+    if not offers(type(model), "terms"):
+        model.terms()                                             # raises, and says why
+    if purified and not can:
+        model.factors()                                           # raises, and says why
+    return can if purified is None else bool(purified)
+
+
+def _attrs(model, source, purified, n_rows):
+    words = "the model's own terms" + ", purified" * purified
+    if source == "scores":
+        words = "centred partial dependence"
+    elif has_pairs(model) and not offers(type(model), "factors"):
+        words += ", averaged over the rows that hold the values"
+    rest = [] if source == "scores" else [term for term, *_ in names_of_terms(model)
+                                          if term not in ("bias", "field", "pair", "triple")]
+    return {"quantity": "contribution", "unit": unit_of(model), "source": words, "purified": purified,
+            "interval": "5th to 95th percentile over background rows" if source == "scores" else INTERVAL,
+            "n_rows": n_rows, "note": f"without what the {rest[0]} makes of it" if rest else None}
