@@ -54,7 +54,7 @@ class FNN(WithMLP, StartsFromFM, Model):
     checks = {"embedding_dim": COUNT, "deep_layers": WIDTHS, "dropout": SHARE_DROPPED,
               "fm_epochs": (lambda value: is_whole(value, least=0), "a whole number of at least 0")}
     tiny = {"embedding_dim": 2, "deep_layers": (2,), "fm_epochs": 1}
-    variants = {"FNN": {"embedding_dim": 3, "deep_layers": (4, 3), "fm_epochs": 0},
+    variants = {"FNN": {"embedding_dim": 3, "deep_layers": (8, 4), "fm_epochs": 0},
                 "FNN-after-FM": {"embedding_dim": 3, "deep_layers": (4,), "fm_epochs": 1},
                 "FNN-bn": {"embedding_dim": 2, "deep_layers": (4,), "use_bn": True, "fm_epochs": 0}}
 

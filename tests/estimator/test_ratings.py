@@ -16,8 +16,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:two fields make one pair:UserWar
 every_model_and_side = pytest.mark.parametrize("side", ["ids alone", "with features"])
 
 
+# With 8 hidden units, what a network makes of the mean of all users' vectors can lie 0.8 from the mean of what it makes
+# of each, according to the seed; with 32 at most 0.3.
+WIDER = {"DCN-bn": {"deep_layers": (32,)}, "DeepCrossing": {"deep_layers": (32,)}}
+
+
 def make(which, **settings):
-    settings = {"learning_rate": 0.01, "epochs": 8, "batch_size": 100, **settings}
+    settings = {"learning_rate": 0.01, "epochs": 8, "batch_size": 100, **WIDER.get(which, {}), **settings}
     return sized(which, ["user_id", "item_id"], **settings)
 
 
@@ -146,8 +151,7 @@ def test_unknown_users_and_items_get_a_sensible_score(name, side, data, fitted):
         scores = model.batch_predict([(user, item)])
         if item is not None:
             scores = [*scores, model.predict(user_id=user, item_id=item)]
-        # far from 1 and 5; a network of an unknown user's vector is not the mean of its outputs for known ones
-        assert np.abs(np.array(scores) - mean).max() < 0.8
+        assert np.abs(np.array(scores) - mean).max() < 0.6
     known_item, known_user = int(data["train"]["movie_id"].iloc[0]), int(data["train"]["user_id"].iloc[0])
     assert 1 < model.predict("nobody", known_item) < 5 and 1 < model.predict(known_user, "nothing") < 5
     np.testing.assert_allclose(model.batch_predict([("nobody", known_item), (known_user, "nothing")]),

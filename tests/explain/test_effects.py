@@ -66,7 +66,7 @@ def test_with_all_partners_it_is_the_definition(name, fitted):
     expected = [friedman(model.decision_function, X, i, j) for i, j in PAIRS]
     assert list(zip(result["field_i"], result["field_j"], strict=True)) == PAIRS
     np.testing.assert_allclose(result[["value", "H"]], expected, rtol=1e-8, atol=1e-10)
-    assert (result["value"].max() > 0.01) == (name in BEYOND)
+    assert (result["value"].max() > 0.1) == (name in BEYOND)
 
 
 @every_model

@@ -360,15 +360,23 @@ def test_the_first_loss_of_a_regression_is_the_variance(name):
     assert model.train_step(X, y) == pytest.approx(y.var(), rel=0.02)
 
 
-@every_model
-def test_the_mean_prediction_is_the_base_rate_after_training(make):
+# In these, steps of all parameters still swing by 2.1 to 2.6 % around the base rate when the small ones end.
+SWINGING = ("NFM", "NFM-bn", "FNN-bn")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_mean_prediction_is_the_base_rate_after_training(name):
     """A sigmoid in the model as well as in the loss would move it far away (d2l-ai/d2l-en#1360)."""
     clicks = datasets.make_clicks(1_000, seed=2)
-    model = make(columns=clicks.X, learning_rate=0.02, epochs=30, batch_size=1_000).fit(clicks.X, clicks.y)
-    model.freeze = tuple(name for name, array in parameters(model).items() if array is not model.bias())
-    model.optimizer_.learning_rate = 0.01
-    for _ in range(120):
-        model.partial_fit(clicks.X, clicks.y)           # the bias alone, to end at its minimum rather than beside it
+    model = CASES[name](columns=clicks.X, learning_rate=0.02, epochs=30, batch_size=1_000).fit(clicks.X, clicks.y)
+    model.optimizer_.learning_rate = 0.001
+    for _ in range(40):
+        model.partial_fit(clicks.X, clicks.y)           # small steps, to end at a minimum rather than beside it
+    if name in SWINGING:                                # the bias alone is what makes the mean the base rate
+        model.freeze = tuple(other for other, array in parameters(model).items() if array is not model.bias())
+        model.optimizer_.learning_rate = 0.01
+        for _ in range(120):
+            model.partial_fit(clicks.X, clicks.y)
     p = model.predict_proba(clicks.X)[:, 1]
     assert p.mean() == pytest.approx(clicks.base_rate, rel=0.02)
     assert p.std() > 0.02                               # and it is not just the constant

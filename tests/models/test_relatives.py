@@ -311,7 +311,7 @@ def test_parameter_counts_of_the_afm_papers_table_2(model, millions):
 
 @pytest.mark.parametrize("name, count", [
     ("FFM", N_VALUES * (M * 3 + 1) + 1), ("FwFM", N_VALUES * 4 + 1 + 6), ("HOFM", N_VALUES * 7 + 1),
-    ("NFM", N_VALUES * 4 + 1 + (4 * 4 + 5 * 3 + 3)), ("FNN", N_VALUES * 4 + 1 + (18 * 4 + 5 * 3 + 4)),
+    ("NFM", N_VALUES * 4 + 1 + (4 * 4 + 5 * 3 + 3)), ("FNN", N_VALUES * 4 + 1 + (18 * 8 + 9 * 4 + 5)),
     ("PNN", N_VALUES * 3 + (19 * 8 + 9 * 4 + 5)), ("WideDeep", N_VALUES * 4 + 1 + 2 * 20 + (13 * 4 + 5 * 3 + 3)),
     ("DeepCrossing", N_VALUES * 3 + (2 * 12 * 4 + 4 + 12) + (2 * 12 * 2 + 2 + 12) + 13),
     ("DCN", N_VALUES * 3 + 2 * 2 * 12 + (13 * 4 + 5 * 3) + 12 + 3 + 1),
