@@ -112,6 +112,10 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
     def check_fields(self, M):
         """Raise ValueError, or warn, where the model makes no sense with M fields."""
 
+    def undrawn(self):
+        """How many parameters settings alone ask for that ``build`` does not draw: ``load`` counts them beforehand."""
+        return 0
+
     def terms(self):
         """What made up the logits of the latest forward pass, beside the bias: {name of a block: (B, terms)}.
 

@@ -205,10 +205,12 @@ def build(model, n, archive):
     """Build the layers, as long as they have no more parameters than there are in the file.
 
     What a layer's first values are is of no interest, but that each number of them is drawn, or lies beside numbers
-    that are: so that draws can be counted, with as much again for what a model draws besides.
+    that are, or is among those that the model calls undrawn: so that all can be counted, with as much again for what a
+    model draws besides.
     """
     arrays, size = archive.total("params/", "state/")
     rng = BoundedGenerator(2 * arrays + 16, 2 * size // np.dtype(model.dtype).itemsize + 1024)
+    rng.count(model.undrawn())
     model.build(n, len(model.encoder_.field_names), rng)
     rng.arrays = rng.numbers = math.inf                           # a layer may keep it to go on drawing
 

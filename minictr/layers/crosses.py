@@ -21,7 +21,7 @@ class Crosses(Linear):
 
     Parameters
     ----------
-    crosses : tuples of fields' numbers, e.g. ((0, 1), (0, 2)).   buckets : weights of each cross.
+    crosses : tuples of fields' numbers, e.g. ((0, 1), (0, 2)).   buckets : weights of each cross, 2^31 of all at most.
 
     Shapes: Slots of B rows in, (B,) out. All weights start at 0, and there is no bias.
 
@@ -35,6 +35,9 @@ class Crosses(Linear):
     tables = ()                                                   # the rows are not those of the fields' ids
 
     def __init__(self, crosses, buckets, dtype=np.float32):
+        if len(crosses) * buckets > 2 ** 31:
+            raise ValueError(f"{len(crosses)} crosses of {buckets} buckets each have more weights than the 2**31 that "
+                             f"ids can number; buckets, WideDeep's cross_buckets, is at most {2**31 // len(crosses)}")
         super().__init__(len(crosses) * buckets, bias=False, dtype=dtype)
         self.crosses, self.buckets = crosses, buckets
 

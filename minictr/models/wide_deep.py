@@ -15,8 +15,8 @@ def are_crosses(value):
     (True, False)
     """
     return isinstance(value, (list, tuple)) and all(
-        isinstance(cross, (list, tuple)) and len(set(cross)) == len(cross) > 1
-        and all(isinstance(name, str) for name in cross) for cross in value)
+        isinstance(cross, (list, tuple)) and all(isinstance(name, str) for name in cross)
+        and len(set(cross)) == len(cross) > 1 for cross in value)
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -31,7 +31,7 @@ class WideDeep(WithMLP, Model):
     Parameters
     ----------
     crosses : combinations of fields' names, e.g. [("user_segment", "ad_category")]; none by default.
-    cross_buckets : weights of each cross; combinations are hashed to one of so many.
+    cross_buckets : weights of each cross, to one of which a combination is hashed; for all crosses 2^31 at most.
     embedding_dim : k, the size of a value's vector, of the deep part alone.
     deep_layers : hidden units of each layer.   dropout : share of hidden units dropped while training.
     use_bn : batch norm before each ReLU; not in the paper.
@@ -105,6 +105,9 @@ class WideDeep(WithMLP, Model):
             self.crossed = Crosses(fields, self.cross_buckets, dtype=self.dtype)
         self.embedding = Embedding(n, k, rng, dtype=self.dtype)
         self.mlp = MLP(M * k, self.deep_layers, rng, self.dropout, self.use_bn, dtype=self.dtype, bias=False)
+
+    def undrawn(self):
+        return len(self.crosses) * self.cross_buckets
 
     def number_of(self, name):
         """Return which field has this name, from 0."""
