@@ -31,8 +31,8 @@ class XDeepFM(WithMLP, Model):
     Parameters to train: n (k + 1) + sum_l H_l (H_{l-1} M + 1) + 1 + sum_l (inputs_l + 1) units_l + units_L, for n ids
     of all M fields, H_0 = M.
 
-    Paper vs. code: the authors' program can split each layer in two, one half for the output and one for the next
-    layer, and puts a ReLU behind it; neither is in the equations, nor here.
+    Paper vs. code: the authors' program can, by settings, split each layer of the CIN but the last into a half for the
+    output and one for the next layer, and put an activation behind it; neither is in the equations, nor here.
 
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
