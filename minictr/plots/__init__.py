@@ -20,9 +20,11 @@ from .predictions import counterfactuals, one_prediction
 from .scatter import attention_vs_contribution, pair_groups
 from .trace_flow import flow
 from .training_curves import history
+from .values import field_values, pair_values
 from .watching import attention_animation, attention_over_epochs
 from .waterfalls import waterfall
 
 __all__ = ["attention_animation", "attention_grid", "attention_over_epochs", "attention_vs_contribution",
-           "calibration", "counterfactuals", "embeddings", "flow", "gradient_check", "history", "one_prediction",
-           "pair_groups", "pair_heatmap", "pair_ranking", "truth_vs_learned", "truthfulness", "waterfall"]
+           "calibration", "counterfactuals", "embeddings", "field_values", "flow", "gradient_check", "history",
+           "one_prediction", "pair_groups", "pair_heatmap", "pair_ranking", "pair_values", "truth_vs_learned",
+           "truthfulness", "waterfall"]

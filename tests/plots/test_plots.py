@@ -144,6 +144,29 @@ def change_table(count=6, task="binary", long=False):
     return table
 
 
+def value_pair_table(count=6, long=False):
+    """Return two fields' values; rows and terms differ from cell to cell, and some have no rows."""
+    rng = np.random.default_rng(0)
+    values = field_names(count, long)
+    table = pd.DataFrame(list(itertools.product(values, values)), columns=["value_i", "value_j"])
+    table["term"] = table["low"] = table["high"] = rng.normal(size=len(table))
+    table["rows"] = rng.integers(0, 150, len(table)) * (rng.random(len(table)) < 0.9)
+    table.attrs = {"quantity": "contribution", "unit": "log-odds", "fields": ("segment", "category"),
+                   "source": "the model's own terms, purified"}
+    return table
+
+
+def value_table(count=6, long=False, numbers=False):
+    """Return one field's values."""
+    rng = np.random.default_rng(0)
+    values = [*map(str, range(count))] if numbers else field_names(count, long)
+    term = rng.normal(size=count)
+    table = pd.DataFrame({"value": values, "term": term, "low": term - 0.1, "high": term + 0.2, "rows": range(count)})
+    table.attrs = {"quantity": "contribution", "unit": "log-odds", "field": "hour", "interval": "some percentiles",
+                   "at": {value: float(value) ** 2 for value in values[:-1]} if numbers else {}}
+    return table
+
+
 # name -> (function, its data, how many Axes it draws on)
 CASES = {
     "pair_heatmap": (plots.pair_heatmap, [pair_table()], 1),
@@ -164,6 +187,9 @@ CASES = {
     "attention_over_epochs": (plots.attention_over_epochs, [epoch_table()], 4),
     "embeddings": (plots.embeddings, [vector_table()], 1),
     "counterfactuals": (plots.counterfactuals, [change_table()], 1),
+    "pair_values": (plots.pair_values, [value_pair_table()], 1),
+    "field_values": (plots.field_values, [value_table()], 1),
+    "field_values of numbers": (plots.field_values, [value_table(numbers=True)], 1),
     "counterfactuals regression": (plots.counterfactuals, [change_table(task="regression")], 1),
 }
 all_plots = pytest.mark.parametrize(("function", "data", "count"), CASES.values(), ids=CASES)
@@ -256,7 +282,9 @@ def test_matplotlib_is_imported_late_and_pyplot_only_for_a_new_figure():
     lambda count, long: plots.pair_groups(group_table(count, long=long)),
     lambda count, long: plots.attention_over_epochs(epoch_table(count, 2, long))[0],
     lambda count, long: plots.counterfactuals(change_table(count, long=long)),
-], ids=["heatmap", "ranking", "waterfall", "grid", "truth", "groups", "epochs", "changes"])
+    lambda count, long: plots.pair_values(value_pair_table(count, long)),
+    lambda count, long: plots.field_values(value_table(count, long)),
+], ids=["heatmap", "ranking", "waterfall", "grid", "truth", "groups", "epochs", "changes", "values", "field values"])
 def test_names_neither_overlap_nor_leave_the_figure(draw, count, long):
     ax = draw(count, long)
     ax.figure.draw_without_rendering()
@@ -290,6 +318,7 @@ def test_small_axes_name_only_as_many_fields_as_can_be_read():
     (plots.pair_heatmap, "explain.pair_importance"), (plots.pair_ranking, "explain.attention"),
     (plots.attention_grid, "explain.attention"), (plots.waterfall, "explain.contributions"),
     (plots.history, "model.history_"), (plots.pair_groups, "by=..."), (plots.embeddings, "explain.embeddings"),
+    (plots.pair_values, "explain.pair_values"), (plots.field_values, "explain.field_values"),
     (plots.attention_over_epochs, "AttentionOverEpochs"), (plots.counterfactuals, "explain.one_prediction"),
     (lambda table: plots.truth_vs_learned(pair_table(), table), "explain.pair_importance"),
 ])
@@ -312,8 +341,8 @@ def test_an_empty_table_is_refused(function, data, count):
 def test_values_that_are_infinite_or_all_missing_are_refused(function, data, count):
     if function is plots.calibration:
         return
-    column = {plots.history: "train_loss", plots.embeddings: "v1", plots.counterfactuals: "prediction"}.get(
-        function, "value")
+    column = {plots.history: "train_loss", plots.embeddings: "v1", plots.counterfactuals: "prediction",
+              plots.pair_values: "term", plots.field_values: "term"}.get(function, "value")
     one_infinite = data[0].copy()
     one_infinite.loc[2, column] = np.inf
     with pytest.raises(ValueError, match=r"entry 2 .*finite"):
