@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..checks import as_table
 from ..estimator.registry import offers
+from .jointly_purified import JointlyPurified
 from .purified import Purified
 from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_table, unit_of
 
@@ -24,7 +25,9 @@ def contributions(model, X, *, wide=False, purified=False, background=None):
     purified : True for terms of which none carries what a smaller one could: over the values of each of its fields, a
         term has mean 0, and so says nothing of a field alone that is a pair's (functional ANOVA, Lengerich et al. 2020,
         https://arxiv.org/abs/1911.04974). What is taken from a pair goes to its fields and to the bias; the sum is the
-        same logit. The fields' values weigh what they weigh in ``background``, each field by itself.
+        same logit. The fields' values weigh what they weigh in ``background``, each field by itself. "joint": two (or
+        three) values together weigh what they weigh there; a term has mean 0 over the rows that agree in all but one
+        of its fields. It takes a table of values for each term, and so has its limits.
     background : table of rows that ``purified`` takes its means over, such as the training rows; X if None.
 
     The sum is exact. As the model has its terms, how it is shared out is not unique: a pair's term can carry what one
@@ -43,7 +46,8 @@ def contributions(model, X, *, wide=False, purified=False, background=None):
 
     Raises: TypeError for a model whose logit is no such sum; ValueError where the terms that a model gives do
     not add up to its logit. ``purified``: TypeError where a pair's term depends on more of the row than the values of
-    its two fields (AFM, by its attention); ValueError where there are no rows to take means over.
+    its two fields (AFM, by its attention); ValueError where there are no rows to take means over, or the tables of
+    "joint" were too large.
 
     >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
@@ -133,11 +137,14 @@ class Terms:
 
 def terms_reader(model, X, purified, background):
     """Return what reads the terms of the rows of X from a replica: ``Terms``, or a kind of ``Purified``."""
-    if not isinstance(purified, (bool, np.bool_)):
-        raise ValueError(f"purified must be True or False, got {purified!r}")
+    if not isinstance(purified, (bool, np.bool_)) and purified != "joint":
+        raise ValueError(f'purified must be True, False or "joint", got {purified!r}')
     if not purified and background is not None:
         raise ValueError("background= is what purified terms are taken from: set purified=True, or leave it out")
-    return Purified(model, X if background is None else background) if purified else Terms()
+    background = X if background is None else background
+    if isinstance(purified, str):
+        return JointlyPurified(model, X, background)
+    return Purified(model, background) if purified else Terms()
 
 
 def names_of_terms(model, reader=None):
