@@ -7,6 +7,7 @@ variable MINICTR_DATA names, then in a cache folder, and then asks the publisher
 """
 
 from . import criteo, frappe, ml_1m, ml_100k
-from .synthetic import Clicks, make_clicks, make_ratings
+from .planted import Clicks
+from .synthetic import make_clicks, make_ratings
 
 __all__ = ["Clicks", "criteo", "frappe", "make_clicks", "make_ratings", "ml_1m", "ml_100k"]

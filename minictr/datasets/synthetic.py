@@ -1,6 +1,5 @@
 """Impressions with clicks, and movie ratings, are drawn on the spot from a known truth."""
 
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -9,102 +8,9 @@ import pandas as pd
 from ..checks import is_real
 from ..layers.functions import sigmoid
 from ..metrics import auc, log_loss
+from .planted import BASE_RATE, FIELDS, MAIN_EFFECTS, PAIR_EFFECTS, Clicks, PlantedField
 
 # ----------------------------------------------------------------------------------------- clicks
-
-
-@dataclass(repr=False)
-class Clicks:
-    """`make_clicks` returns a table, its labels, and the truth behind them.
-
-    Attributes
-    ----------
-    X : DataFrame, one row an impression, one column a field
-    y : (n_rows,) int array, 1 = clicked
-    logit : (n_rows,) float array, the true log-odds of a click
-    probability : (n_rows,) float array, sigmoid(logit)
-    planted_pairs : DataFrame, all pairs of fields: field_i, field_j, value = the standard deviation
-        of the pair's effect on the logit over the rows of this world; 0 = nothing planted.
-        ``.attrs``: quantity, unit, fields.
-    planted_triples : DataFrame, all triples of fields: field_i, field_j, field_l, value, in the
-        same sense; 0 throughout unless `make_clicks` was given triples.
-    base_rate : float, the share of clicks in y
-    best_auc : float, the AUC of the true probability on these rows; NaN if y has one class only
-    best_log_loss : float, the log loss of the true probability on these rows. On other rows a model
-        can be lucky, but on average none does better than the truth.
-    """
-
-    X: pd.DataFrame
-    y: np.ndarray
-    logit: np.ndarray
-    probability: np.ndarray
-    planted_pairs: pd.DataFrame
-    planted_triples: pd.DataFrame
-    base_rate: float
-    best_auc: float
-    best_log_loss: float
-
-    def __repr__(self):
-        """Summarise: the whole table would fill the screen."""
-        return (f"Clicks({len(self.y):,} rows, {self.X.shape[1]} fields, "
-                f"base rate {self.base_rate:.3f}, best possible AUC {self.best_auc:.3f}, "
-                f"best possible log loss {self.best_log_loss:.3f})")
-
-
-class _Field:
-    """A field as a list of levels, the values that a row can have.
-
-    levels : array of values.
-    shares : how often each level occurs; sums to 1.
-    design : (levels, parameters), turns random parameters into an effect for each level: the
-        identity gives every level an effect of its own.
-    ascending : True (or False) sorts the main effects upwards (or downwards) along the levels.
-    """
-
-    def __init__(self, levels, shares=None, design=None, ascending=None):
-        self.levels = np.fromiter(levels, dtype=object, count=len(levels))
-        shares = np.ones(len(levels)) if shares is None else np.asarray(shares, dtype=float)
-        self.shares = shares / shares.sum()
-        self.design = np.eye(len(levels)) if design is None else design
-        self.ascending = ascending
-
-
-def _interests():
-    """All sets of one to three interests; their effect is the mean of the single ones' effects."""
-    names = ["cars", "cooking", "fashion", "music", "science", "series", "sport", "travel"]
-    levels = [subset for size in (1, 2, 3) for subset in combinations(names, size)]
-    sizes = np.array([len(subset) for subset in levels])
-    member = np.array([[name in subset for name in names] for subset in levels])
-    share_of_size = np.array([0, 0.4, 0.35, 0.25]) / np.maximum(np.bincount(sizes), 1)
-    return _Field(levels, share_of_size[sizes], member / sizes[:, None])
-
-
-def _discount():
-    """Thirteen discounts; their effect is a straight line, as befits a number."""
-    levels = np.arange(13) * 5 / 100
-    return _Field(levels.tolist(), design=(levels - levels.mean())[:, None], ascending=True)
-
-
-HOURS = np.arange(24)
-FIELDS = {
-    "user_segment": _Field(["student", "parent", "commuter", "gamer", "traveller", "bargain_hunter",
-                            "sports_fan", "retired"], [25, 20, 15, 12, 10, 8, 6, 4]),
-    "hour": _Field(HOURS.tolist(), 1.2 + np.cos(2 * np.pi * (HOURS - 16) / 24)),
-    "device": _Field(["phone", "desktop", "tablet", "tv"], [50, 30, 15, 5]),
-    "ad_category": _Field(["games", "travel", "fashion", "food", "finance", "sport", "toys", "cars",
-                           "education", "electronics"]),
-    "position": _Field([1, 2, 3, 4, 5], [35, 25, 18, 13, 9], ascending=False),
-    "advertiser": _Field([f"brand_{rank:02d}" for rank in range(1, 61)], 1 / np.arange(1, 61)),
-    "discount": _discount(),
-    "interests": _interests(),
-}
-# Standard deviation over rows of each planted effect, in log-odds.
-MAIN_EFFECTS = {"user_segment": 0.3, "hour": 0.2, "device": 0.3, "ad_category": 0.3,
-                "position": 0.4, "advertiser": 0.4, "discount": 0.3, "interests": 0.2}
-PAIR_EFFECTS = {("user_segment", "ad_category"): 1.5, ("hour", "device"): 0.8,
-                ("device", "position"): 0.4, ("user_segment", "discount"): 0.3,
-                ("ad_category", "interests"): 0.3}
-BASE_RATE = 0.22
 
 
 def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0, triples=None):
@@ -124,7 +30,7 @@ def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0, triples=None):
     -------
     Clicks
         X, y, logit, probability, planted_pairs, planted_triples, base_rate, best_auc,
-        best_log_loss.
+        best_log_loss, effects; and what is planted value by value, `field_values` and `pair_values`.
 
     Raises
     ------
@@ -212,7 +118,8 @@ def make_clicks(n_rows=20_000, *, seed=0, rows_seed=0, triples=None):
     return Clicks(X, y, logit, probability, _planted_pairs(), _planted_triples(triples),
                   base_rate=float(y.mean()),
                   best_auc=auc(y, probability) if 0 < y.sum() < n_rows else float("nan"),
-                  best_log_loss=log_loss(y, probability))
+                  best_log_loss=log_loss(y, probability),
+                  effects={(name,): table for name, table in main.items()} | pair | triple)
 
 
 def _draw_effects(rng):
@@ -321,9 +228,9 @@ def _planted_triples(triples):
 
 # ---------------------------------------------------------------------------------------- ratings
 
-GENDERS = _Field(["F", "M"], [28, 72])
-AGES = _Field([1, 18, 25, 35, 45, 50, 56], [4, 18, 35, 20, 9, 8, 6])
-GENRES = _Field(["Action", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+GENDERS = PlantedField(["F", "M"], [28, 72])
+AGES = PlantedField([1, 18, 25, 35, 45, 50, 56], [4, 18, 35, 20, 9, 8, 6])
+GENRES = PlantedField(["Action", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
                  "Horror", "Romance", "Thriller"])
 
 
