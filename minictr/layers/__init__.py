@@ -5,9 +5,10 @@ from .base import Layer, check_layers, gradients, matches, named_layers, paramet
 from .cin import CIN
 from .concatenate import Concatenate
 from .cross_network import CrossNetwork
-from .crosses import Crosses, FirstOrderTerms
+from .crosses import Crosses
 from .dense import MLP, BatchNorm, Dense, Dropout, LayerNorm, Readout, ReLU
 from .embedding import Embedding, Linear, RowGradient
+from .first_order import FirstOrderTerms
 from .functions import sigmoid, softmax, softmax_backward, sum_last
 from .pairs import FactorSum, FMPooling, PairProduct, field_pairs, inner_products
 from .products import FieldAwareProducts, InnerProducts, OuterProduct

@@ -24,7 +24,7 @@ class CIN(Layer):
     ----------
     M : fields.   widths : H_1, H_2, ..., vectors of each layer.   rng : numpy Generator for the start of W.
 
-    Shapes: E (B, M, k) in, (B, H_1 + H_2 + ...) out. Parameters W_1, W_2, ...: (H_l, H_{l-1}, M), H_0 = M.
+    Shapes: E (B, M, k) in, (B, H) out, H = H_1 + H_2 + ... Parameters W_1, W_2, ...: (H_l, H_{l-1}, M), H_0 = M.
 
     >>> CIN(3, [4, 2], np.random.default_rng(0)).forward(np.ones((5, 3, 8), np.float32)).shape
     (5, 6)
@@ -48,7 +48,8 @@ class CIN(Layer):
             for j in range(E.shape[1]):
                 X += (W[:, :, j] @ X_before) * E[:, j, None]      # (B, H_l, k)   sum_i W_hij X^{l-1}_i, times X^0_j
             self.cache[f"X_{l}"] = X
-        return np.concatenate([self.cache[f"X_{l}"].sum(axis=2) for l in range(1, len(self.widths) + 1)], axis=1)
+        return np.concatenate(                                    # (B, H)         [sum_f X^1_f; sum_f X^2_f; ...]
+            [self.cache[f"X_{l}"].sum(axis=2) for l in range(1, len(self.widths) + 1)], axis=1)
 
     def backward(self, dout):
         E = self.cache["X_0"]                                     # (B, M, k)

@@ -16,7 +16,8 @@ class CrossNetwork(Layer):
 
         dc_l = x_0 . dx_{l+1}
         dw_l = sum_b dc_l x_l      db_l = sum_b dx_{l+1}      dx_l = dx_{l+1} + dc_l w_l
-        dx_0 = dx_0 as the first layer's x_l + sum_l c_l dx_{l+1}
+
+    x_0 stands in every layer, and is the first one's x_l: its gradient is sum_l c_l dx_{l+1}, plus the dx_l of l = 0.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""First-order terms that are no plain weight of a value: crosses of several fields, and the terms one by one."""
+"""Crosses of several fields: a weight for each combination of their values."""
 
 import numpy as np
 
 from ..slots import Slots
-from .embedding import Linear, RowGradient, repeat_over_slots
+from .embedding import Linear
 
 MULTIPLIER = 2_654_435_761          # near 2^32 / golden ratio, and odd: spreads ids that follow one another
 
@@ -42,7 +42,7 @@ class Crosses(Linear):
         self.crosses, self.buckets = crosses, buckets
 
     def forward(self, slots):
-        return super().forward(self.crossed(slots))
+        return super().forward(self.crossed(slots))               # (B,)       sum_c w_{h(c)} prod_{i in c} x_i
 
     def crossed(self, slots):
         """Slots that have crosses for fields: the weight of each combination of values, and the product of their x."""
@@ -72,31 +72,3 @@ def hashed(bucket, ids):
     """A bucket and an id, mixed into one whole number of 0 to 2^63 - 1, in the same way on every machine."""
     mixed = bucket * MULTIPLIER + ids
     return mixed ^ (mixed >> 29)
-
-
-class FirstOrderTerms(Linear):
-    """The bias and the first-order term of each field, one by one, as inputs of what comes next.
-
-        out = [w_0; w_1 x_1; ...; w_M x_M]         (FNN, Zhang et al. 2016, beside the vectors)
-
-    Backward:  dw_0 = sum_b dout_b0,   dw[id_s] += x_s dout_i, row-sparse.
-
-    Shapes: Slots of B rows and M fields in, (B, 1 + M) out. All parameters start at 0.
-
-    >>> from minictr.slots import Slots
-    >>> FirstOrderTerms(5).forward(Slots([[0, 2], [1, 4]], None, starts=[0, 1])).shape
-    (2, 3)
-    """
-
-    def forward(self, slots):
-        super().forward(slots)
-        w0 = np.repeat(self.params["w0"], len(slots))[:, None]    # (B, 1)     w_0
-        return np.concatenate([w0, self.field_terms()], axis=1)   # (B, 1 + M) [w_0; w_1 x_1; ...]
-
-    def backward(self, dout):
-        slots = self.cache["slots"]
-        self.grads["w0"] = dout[:, 0].sum(keepdims=True)          # (1,)       out_0 = w_0
-        dw = repeat_over_slots(dout[:, 1:], slots)                # (B, S)     out_i = sum_s w_s x_s
-        if slots.x is not None:
-            dw = dw * slots.x                                     # (B, S)     the same, with respect to w_s
-        self.grads["w"] = RowGradient(slots, dw.reshape(-1))      # (B * S,)   one value a slot

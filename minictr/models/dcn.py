@@ -75,10 +75,10 @@ class DCN(WithMLP, Model):
 
     def backward(self, ds):
         dxL, *daL = self.towers.backward(self.readout.backward(ds))   # (B, M k)   s = w . [x_L; a^L] + b
-        dx0 = self.cross.backward(dxL)                            # (B, M k)
+        dx0 = self.cross.backward(dxL)                            # (B, M k)   x_{l+1} = x_0 (w_l . x_l) + b_l + x_l
         if self.mlp:
             dx0 = dx0 + self.mlp.backward(*daL)                   # x_0 feeds two towers: add
-        self.embedding.backward(dx0.reshape(len(dx0), -1, self.embedding_dim))    # (B, M, k)
+        self.embedding.backward(dx0.reshape(len(dx0), -1, self.embedding_dim))    # (B, M, k)  x_0 = [e_1; ...; e_M]
 
     def bias(self):
         return self.readout.params["b"]

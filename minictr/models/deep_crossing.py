@@ -62,16 +62,16 @@ class DeepCrossing(Model):
 
     def forward(self, slots):
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
-        x = E.reshape(len(E), -1)                                 # (B, M k)   x^0
+        x = E.reshape(len(E), -1)                                 # (B, M k)   x^0 = [e_1; ...; e_M]
         for unit in self.units:
-            x = unit.forward(x)                                   # (B, M k)   x^{l+1}
+            x = unit.forward(x)                       # (B, M k)   x^{l+1} = relu(x^l + relu(x^l W_1 + b_1) W_2 + b_2)
         return self.readout.forward(x)                            # (B,)       w . x^L + b
 
     def backward(self, ds):
         dx = self.readout.backward(ds)                            # (B, M k)   s = w . x^L + b
         for unit in reversed(self.units):
-            dx = unit.backward(dx)                                # (B, M k)   x^{l+1} = ...
-        self.embedding.backward(dx.reshape(len(dx), -1, self.embedding_dim))      # (B, M, k)
+            dx = unit.backward(dx)                    # (B, M k)   x^{l+1} = relu(x^l + relu(x^l W_1 + b_1) W_2 + b_2)
+        self.embedding.backward(dx.reshape(len(dx), -1, self.embedding_dim))      # (B, M, k)  x^0 = [e_1; ...; e_M]
 
     def bias(self):
         return self.readout.params["b"]

@@ -13,7 +13,7 @@ from .fm import FM
 class FNN(WithMLP, StartsFromFM, Model):
     """FNN is an MLP on the weights and vectors of a trained FM, which are then trained on with it.
 
-        z = [w_0; w_1 x_1; v_1 x_1; ...; w_M x_M; v_M x_M]
+        z = [w_0; w_1 x_1; ...; w_M x_M; e_1; ...; e_M],   e_i = v_i x_i
         s = w . a^L + b,   a^0 = z,   a^{l+1} = relu(a^l W^l + b^l)
 
     s is the logit of a click, or the predicted number. The start from an FM is what makes it an FNN: ``fit`` trains one
@@ -33,8 +33,8 @@ class FNN(WithMLP, StartsFromFM, Model):
     has 1 + M (k + 1) inputs.
 
     Paper vs. code: the paper has tanh, and its authors' program leaves w_0 as it is; here the units are ReLUs as in
-    every MLP, and w_0 is trained on. In z all w_i x_i come before the vectors, not each beside its own,
-    and w_0 is what the FM's bias was beyond the base rate (or the targets' mean), at which b starts.
+    every MLP, and w_0 is trained on. In the paper's z each w_i x_i stands beside its own vector;
+    w_0 is what the FM's bias was beyond the base rate (or the targets' mean), at which b starts.
 
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
@@ -50,7 +50,7 @@ class FNN(WithMLP, StartsFromFM, Model):
     fm_epochs: int = 3
 
     paper = Paper("Zhang et al.", 2016, "ECIR", "https://arxiv.org/abs/1601.02376")
-    equation = "s = MLP([w_0; w_1 x_1; e_1; ...; w_M x_M; e_M]), started from a fitted FM"
+    equation = "s = MLP([w_0; w_1 x_1; ...; w_M x_M; e_1; ...; e_M]), started from a fitted FM"
     checks = {"embedding_dim": COUNT, "deep_layers": WIDTHS, "dropout": SHARE_DROPPED,
               "fm_epochs": (lambda value: is_whole(value, least=0), "a whole number of at least 0")}
     tiny = {"embedding_dim": 2, "deep_layers": (2,), "fm_epochs": 1}
@@ -91,16 +91,16 @@ class FNN(WithMLP, StartsFromFM, Model):
         self.mlp = MLP(1 + M * (k + 1), self.deep_layers, rng, self.dropout, self.use_bn, dtype=self.dtype)
 
     def forward(self, slots):
-        first_order = self.linear.forward(slots)                  # (B, 1 + M) [w_0; w_1 x_1; ...]
+        first_order = self.linear.forward(slots)                  # (B, 1 + M) [w_0; w_1 x_1; ...; w_M x_M]
         E = self.embedding.forward(slots)                         # (B, M, k)  e_i = v_i x_i
-        z = self.inputs.forward(first_order, E)                   # (B, 1 + M (k + 1))
-        return self.mlp.forward(z)                                # (B,)
+        z = self.inputs.forward(first_order, E)                   # (B, 1 + M (k + 1))     [w_0; w_1 x_1; ...; e_1; ...]
+        return self.mlp.forward(z)                                # (B,)       MLP(z)
 
     def backward(self, ds):
-        dz = self.mlp.backward(ds)                                # (B, 1 + M (k + 1))
-        dfirst_order, dE = self.inputs.backward(dz)               # z = [first_order; E]
-        self.embedding.backward(dE)
-        self.linear.backward(dfirst_order)
+        dz = self.mlp.backward(ds)                                # (B, 1 + M (k + 1))     s = MLP(z)
+        dfirst_order, dE = self.inputs.backward(dz)               # z = [w_0; w_1 x_1; ...; e_1; ...]
+        self.embedding.backward(dE)                               # e_i = v_i x_i
+        self.linear.backward(dfirst_order)                        # first_order = [w_0; w_1 x_1; ...]
 
     def bias(self):
         return self.mlp.out.params["b"]

@@ -63,9 +63,11 @@ class HOFM(Model):
 
     def backward(self, ds):
         dpooled = self.triple_factor_sum.backward(ds)             # (B, k)     s = ... + third_order
-        self.triple_embedding.backward(self.triple_pooling.backward(dpooled))
+        dU = self.triple_pooling.backward(dpooled)                # (B, M, k)  pooled = sum_{i<j<l} u_i * u_j * u_l
+        self.triple_embedding.backward(dU)
         dpooled = self.factor_sum.backward(ds)                    # (B, k)     s = ... + second_order + ...
-        self.embedding.backward(self.pooling.backward(dpooled))
+        dE = self.pooling.backward(dpooled)                       # (B, M, k)  pooled = sum_{i<j} e_i * e_j
+        self.embedding.backward(dE)
         self.linear.backward(ds)                                  # s = first_order + ...
 
     def bias(self):

@@ -29,7 +29,7 @@ class NFM(WithMLP, Model):
     two more for each number that is normalised.
 
     Paper vs. code: h is the w of the MLP's readout here, which has no b of its own, as w_0 does its work. The paper
-    trains with batch norm; here it is off unless asked for. It has an FM's vectors as an alternative start.
+    trains with batch norm, which is off here unless asked for, and also starts from a trained FM's vectors.
 
     >>> from minictr import datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)

@@ -128,8 +128,8 @@ class WideDeep(WithMLP, Model):
         da0 = self.mlp.backward(ds)                               # (B, M k)   s = wide + deep
         self.embedding.backward(da0.reshape(len(da0), -1, self.embedding_dim))    # (B, M, k)  a^0 = [e_1; ...; e_M]
         if self.crossed:
-            self.crossed.backward(ds)                             # wide = ... + crosses
-        self.linear.backward(ds)
+            self.crossed.backward(ds)                             # wide = w_0 + sum_i w_i x_i + sum_c w_c(x)
+        self.linear.backward(ds)                                  # the same, with respect to w_0 and w
 
     def bias(self):
         return self.linear.params["w0"]

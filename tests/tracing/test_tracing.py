@@ -375,7 +375,7 @@ def dimensions(name, step, rows):
     elif kind == "CrossNetwork":
         found["n_in"] = len(params["w_0"])
     elif kind == "CIN":
-        return [found | {"H_l": W.shape[0], "H_{l-1}": W.shape[1]} for W in params.values()]
+        return [found | {"H_l": W.shape[0], "H_{l-1}": W.shape[1], "H": sum(layer.widths)} for W in params.values()]
     elif kind == "Crosses":                                       # a cross grows field by field
         found["S"], widths = layer.crossed(slots).n_slots, np.diff([*slots.starts, slots.n_slots])
         return [found | {"combinations": widths[list(cross[:size])].prod()}
