@@ -83,25 +83,17 @@ def fit(model, ddf, target, *, sample_weight=None, validation=None, encoder=None
     with model.unfitted_on_error():
         model.forget()
         check_settings(model)
-        source = DaskSource(client, X, y, c, validation, encoder)
-        seeds = model.start(source)
-        trainer = DaskTrainer(model, seeds["dropout"], client, X, shards)
-        if trainer.bounds[-1] != len(y):
-            raise ValueError(f"ddf had {len(y)} rows when first computed, then {trainer.bounds[-1]}; it must stay the "
-                             "same")
-        try:
-            model.history_ = training.fit(model, source.training_data(model), seeds, trainer)
-        finally:
-            client.run(lambda run, dask_worker: vars(dask_worker).pop(run, None), trainer.run, on_error="ignore")
+        source = DaskSource(client, X, y, c, validation, encoder, shards)
+        model.history_ = source.fit(model, model.start(source))
     return model
 
 
 class DaskSource(Source):
     """The rows are on the workers; the driver has their targets, weights and numbers, and reads them once."""
 
-    def __init__(self, client, X, y, c, validation, encoder):
+    def __init__(self, client, X, y, c, validation, encoder, shards):
         self.client, self.X, self.distinct, self.c = client, X, y, c
-        self.validation, self.encoder = validation, encoder
+        self.validation, self.encoder, self.shards = validation, encoder, shards
         self.mean = np.average(y, weights=c)
         self.std = np.sqrt(np.average((y - self.mean) ** 2, weights=c))
 
@@ -121,6 +113,17 @@ class DaskSource(Source):
         rows = _column(np.arange(len(self.distinct))), *model.as_dtype(self.distinct, self.c)
         targets = self.distinct - model.task_.centre, self.c
         return TrainingData(windows(model, rows), len(self.distinct), targets, validation)
+
+    def fit(self, model, seeds):
+        """Train on the workers, and take the replicas off them in the end."""
+        trainer, n_rows = DaskTrainer(model, seeds["dropout"], self.client, self.X, self.shards), len(self.distinct)
+        if trainer.bounds[-1] != n_rows:
+            raise ValueError(f"ddf had {n_rows} rows when first computed, then {trainer.bounds[-1]}; it must stay the "
+                             "same")
+        try:
+            return training.fit(model, self.training_data(model), seeds, trainer)
+        finally:
+            self.client.run(lambda run, dask_worker: vars(dask_worker).pop(run, None), trainer.run, on_error="ignore")
 
 
 class DaskTrainer(training.ChunkedTrainer):

@@ -1,13 +1,14 @@
 """Where training data come from: a table in memory, a table in pieces, or ratings. ``fit`` asks them the same things.
 
 ``learn(model, seed)`` learns the fields and looks at the targets, which are then in ``distinct``, ``mean`` and ``std``;
-``training_data(model)`` gives encoded rows, once the model has its layers.
+``training_data(model)`` gives encoded rows, once the model has its layers; ``fit(model, seeds)`` trains it on them.
 """
 
 import numpy as np
 
 from ..checks import as_table, check_rows, check_validation, is_share, split_rows
 from ..fields.windows import cut_windows, take
+from ..training import fit
 from ..training.data import TrainingData, count_rows
 from .labels import learn_classes
 from .task import Task
@@ -27,6 +28,10 @@ class Source:
     ratings = False
     rating_data = None
     classes = None
+
+    def fit(self, model, seeds):
+        """Train a model that ``start`` has made ready, where the rows are; returns its history."""
+        return fit(model, self.training_data(model), seeds)
 
     def identity(self, data):
         """Arrays by which a checkpoint knows the rows to train on again, and their order; after ``training_data``."""

@@ -5,7 +5,7 @@ import dataclasses
 from ..checks import COUNT, SHARE_DROPPED, WIDTHS, is_whole
 from ..estimator import Model, Paper, StartsFromFM, WithMLP
 from ..layers import MLP, Concatenate, Embedding, FirstOrderTerms
-from ..training import TrainingDiverged, fit
+from ..training import TrainingDiverged
 from .fm import FM
 
 
@@ -66,7 +66,7 @@ class FNN(WithMLP, StartsFromFM, Model):
                             "reg": 0.0, "freeze": (), "lr_multipliers": None})
         seeds = fm.start(source)
         try:
-            history = fit(fm, source.training_data(fm), seeds)
+            history = source.fit(fm, seeds)
         except TrainingDiverged as error:
             raise TrainingDiverged(f"{error} (FNN was training its FM)") from None
         if history.attrs["interrupted"]:

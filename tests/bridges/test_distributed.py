@@ -116,6 +116,19 @@ def test_training_is_that_of_one_machine(ddf, name):
     np.testing.assert_allclose(model.predict_proba(X), alone.predict_proba(X), rtol=1e-9)
 
 
+def test_what_a_model_trains_before_itself_is_trained_on_the_workers_too(ddf, client):
+    """FNN's FM; the numbers of rows, by which the driver knows them, are no ids."""
+    settings = {"fm_epochs": 2, "epochs": 1, "embedding_dim": 3, "deep_layers": (4,)}
+    alone = make("FNN", **settings).fit(X, Y, sample_weight=WEIGHTS)
+    model = minictr_distributed.fit(make("FNN", **settings), ddf, "click", sample_weight="weight")
+    assert_close(model, alone, 1e-10)
+    np.testing.assert_array_equal(model.row_counts_, alone.row_counts_)
+    assert np.abs(parameters(model)["linear.w"]).max() > 0.05     # the FM learned something
+    assert model.init_from is None
+    left = client.run(lambda dask_worker: [name for name in vars(dask_worker) if name.startswith("minictr_")])
+    assert not any(left.values())
+
+
 def test_float32_too(ddf):
     settings = {"dtype": "float32", "learning_rate": 0.005}
     model = minictr_distributed.fit(make("DeepFM", **settings), ddf.drop(columns="weight"), "click")
