@@ -1,6 +1,7 @@
 """How time and memory grow with ids, rows and fields: ``python -m benchmarks.growth``.
 
     python -m benchmarks.growth --quick --out .
+    python -m benchmarks.growth --models FwFM FFM DCN --out relatives
 
 Four curves, drawn to growth.png, numbers in growth.json (both in ``--out``, ``benchmarks/`` if not given):
 
@@ -12,8 +13,8 @@ rows    microseconds a row of a training epoch of FM, on encoded rows through ``
 memory  peak memory of that training, above what the process held before there was any data, beside what must be
         there: the encoded rows, and the parameters with their two moments. Each point is a process of its own.
         (Linux only.)
-fields  ms of a training step of all models, 1024 rows, 1,000 ids a field; with the power p of the number of fields M
-        that the larger half of the points follows (ms ~ M^p).
+fields  ms of a training step of FM, AFM, DeepFM and AutoInt, or of the models that are named, 1024 rows, 1,000 ids a
+        field; with the power p of the number of fields M that the larger half of the points follows (ms ~ M^p).
 
 A line DISTURBED at the end says that other processes used the cores meanwhile: then measure again.
 """
@@ -34,13 +35,14 @@ from minictr.training.data import TrainingData
 from minictr.training.loop import trainer_on_threads
 
 from .quality import forget_peak_memory, in_new_process, machine, peak_memory
-from .shapes import MODELS, Shape, built, drawn_slots, new_model
+from .shapes import MODELS, RELATIVES, Shape, built, drawn_slots, new_model
 from .timing import DISTURBED, disturbance, timed
 
 DIFFERENT_IDS = 1_000   # of each field, in the curve where their number stays the same
 MEMORY_GOAL = 200       # MB above data and parameters
 BATCHES = 8             # different ones, used in turn by the steps
 GUIDES = {"linear": 1, "square": 2}
+SQUARE = {"FFM", "FwFM", "AFM", "PNN", "XDeepFM", "AutoInt"}      # take pairs one by one; all others grow as M
 
 
 # ---- the measurements ------------------------------------------------------------------------------------
@@ -91,8 +93,13 @@ def power(x, y):
     return float(np.polyfit(np.log(x[half:]), np.log(y[half:]), 1)[0])
 
 
-def measure(quick):
-    """All curves, each point printed as soon as it is there; a dict."""
+def power_of(name):
+    """The power of the number of fields with which a model's work grows."""
+    return 2 if name in SQUARE else 1
+
+
+def measure(quick, names):
+    """All curves, the last of the models with these names, each point printed as soon as it is there; a dict."""
     seconds = 0.1 if quick else 2
     found = {"ids": [], "rows": [], "memory": [], "fields": []}
 
@@ -126,7 +133,7 @@ def measure(quick):
         for n, N in ((10 ** 5, 10 ** 5), (10 ** 6, 10 ** 5)) if quick else (
                 (10 ** 5, 10 ** 5), (10 ** 5, 10 ** 6), (10 ** 5, 10 ** 7), (10 ** 6, 10 ** 6), (10 ** 7, 10 ** 6)):
             add("memory", functools.partial(in_new_process, memory_of_training, Shape(10, n, 4096), N))
-    for name in MODELS:
+    for name in names:
         for M in (5, 10, 20) if quick else (5, 10, 20, 40, 70, 100):
             add("fields", functools.partial(fields_point, name, M))
     return found
@@ -143,10 +150,10 @@ def conclusions(found):
     if found["memory"]:
         lines.append(f"memory: at most {max(p['rest'] for p in found['memory']):.0f} MB above data and parameters "
                      f"(goal: {MEMORY_GOAL})")
-    for name in MODELS:
+    for name in dict.fromkeys(point["model"] for point in found["fields"]):
         points = [p for p in found["fields"] if p["model"] == name]
         p = power([point["fields"] for point in points], [point["ms"] for point in points])
-        lines.append(f"fields: {name} grows as M^{p:.2f} (goal: {1 if name in ('FM', 'DeepFM') else 2})")
+        lines.append(f"fields: {name} grows as M^{p:.2f} (goal: {power_of(name)})")
     others = max(point["cores used by others"] or 0 for points in found.values() for point in points)
     if others > DISTURBED:
         lines.append(f"DISTURBED: other processes kept up to {others:.1f} cores busy; measure again")
@@ -202,7 +209,7 @@ def plot(found, file):
 
 def fields_plot(axis, points):
     """The curve of every model over the number of fields, on guide lines of powers 1 and 2."""
-    for name in MODELS:
+    for name in dict.fromkeys(point["model"] for point in points):
         mine = [point for point in points if point["model"] == name]
         axis.plot([point["fields"] for point in mine], [point["ms"] for point in mine], "o-", label=name)
     M = np.array(sorted({point["fields"] for point in points}))
@@ -210,7 +217,7 @@ def fields_plot(axis, points):
     for what, exponent in GUIDES.items():
         axis.plot(M, middle * (M / M[0]) ** exponent, "--" if exponent == 1 else ":", color="grey", label=what)
     axis.set(xscale="log", yscale="log", xlabel="fields M", ylabel="ms a training step of 1024 rows",
-             title="Fields: all models, k = 16")
+             title="Fields: training steps, k = 16 (FFM: 4)")
     axis.set_xticks(M, labels=[str(m) for m in M])
     axis.minorticks_off()
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -222,11 +229,13 @@ def main(arguments=None):
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="half a minute: fewer and smaller points")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for growth.png, growth.json")
+    parser.add_argument("--models", nargs="+", choices=[*MODELS, *RELATIVES], default=list(MODELS),
+                        help="whose steps to measure over the number of fields")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     about = machine(("numpy", "pandas"))
     print(", ".join(f"{what} {value}" for what, value in about.items()))
-    found = measure(options.quick)
+    found = measure(options.quick, options.models)
     lines = conclusions(found)
     print("\n" + "\n".join(lines))
     plot(found, options.out / "growth.png")
