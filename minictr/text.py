@@ -33,6 +33,15 @@ def text_table(rows):
                      for row in rows)
 
 
+def rows_text(count):
+    """A number of rows as text, or nothing where there is none.
+
+    >>> rows_text(1), rows_text(1200), rows_text(None)
+    ('1 row', '1,200 rows', '')
+    """
+    return "" if pd.isna(count) else f"{int(count):,} row{'s' * (int(count) != 1)}"
+
+
 def as_text(value):
     """One cell of a table as a person writes it, on one line (see ``printable``).
 

@@ -220,8 +220,9 @@ def draw_pictures(task, models, out):
     p = models["AFM"].predict_proba(X)[:, 1]
     row = int(np.argmin(np.abs(p - 0.9)))       # a clear case, but not one at the far end
     axes = blank_axes(1, 1, 7.5, 6)
-    draw_waterfall(explain.contributions(models["AFM"], X.iloc[[row]]).assign(row=row), X.iloc[row], axes[0, 0])
+    bill = explain.contributions(models["AFM"], X.iloc[[row]], support=task.train[0]).assign(row=row)
+    draw_waterfall(bill, X.iloc[row], axes[0, 0])
     truth = f" The truth for this row is {task.truth.probability[row]:.3f}." if task.truth else ""
     yield save(axes, out / "one_prediction.png"), (
         f"How the AFM comes to {p[row]:.3f} for test row {row}: read from the top, each bar starts where the one above "
-        f"ended, and at the bottom stands the logit.{truth}")
+        f"ended, and at the bottom stands the logit; rows: of the training table, with these values.{truth}")

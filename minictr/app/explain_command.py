@@ -154,9 +154,9 @@ def write_pairs(table, out):
 
 
 def write_contributions(model, X, row, out):
-    """Write and draw what each term adds to the prediction of one row; returns the names of the files."""
+    """Write and draw what each term adds to the prediction of one row, and how many rows of X support it."""
     name = f"contributions_of_row_{row}"
-    table = explain.contributions(model, X.iloc[[row]]).assign(row=row)
+    table = explain.contributions(model, X.iloc[[row]], support=X).assign(row=row)
     table.to_csv(out / f"{name}.csv", index=False, errors="backslashreplace")
     axes = blank_axes(1, 1, 7.5, 6)
     draw_waterfall(table, X.iloc[row], axes[0, 0])

@@ -10,9 +10,10 @@ from ..estimator.registry import offers
 from .jointly_purified import JointlyPurified
 from .purified import Purified
 from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_table, unit_of
+from .support import with_support
 
 
-def contributions(model, X, *, wide=False, purified=False, background=None):
+def contributions(model, X, *, wide=False, purified=False, background=None, support=None):
     """Return what the bias, each field and each pair of fields adds to the logit of each row: an exact sum.
 
         s = bias + sum of the fields' terms + sum of the pairs' terms  (+ triples, crosses, a deep part, if there)
@@ -29,6 +30,8 @@ def contributions(model, X, *, wide=False, purified=False, background=None):
         three) values together weigh what they weigh there; a term has mean 0 over the rows that agree in all but one
         of its fields. It takes a table of values for each term, and so has its limits.
     background : table of rows that ``purified`` takes its means over, such as the training rows; X if None.
+    support : table of rows, such as the training rows, in which to count those that hold the values of a term: a column
+        ``rows`` says on how much data the term rests. For a few rows of X: it goes over all of the table for each.
 
     The sum is exact. As the model has its terms, how it is shared out is not unique: a pair's term can carry what one
     of its fields could say alone, and another model may share the same prediction out differently. Purified terms are
@@ -40,9 +43,10 @@ def contributions(model, X, *, wide=False, purified=False, background=None):
     -------
     One line for each term of each row: row (position in X), term ("bias", "field", "pair", "triple", "deep part", or
     what else the model calls it), field_i, field_j (None where there is none; of a model with triples field_l too),
-    value (log-odds; for regression the target's unit). Summing value by row gives ``model.decision_function(X)``. If
-    ``wide``, columns (term, field_i, field_j) of as many levels, "" where there is no field; ``.sum(axis=1)`` gives the
-    same.
+    value (log-odds; for regression the target's unit). Summing value by row gives ``model.decision_function(X)``. With
+    ``support`` also rows, missing for a term that names no field: a number is the same if it lies in the same tenth of
+    the table, a cell of several values if the other holds all of them. If ``wide``, columns (term, field_i, field_j) of
+    as many levels, "" where there is no field; ``.sum(axis=1)`` gives the same.
 
     Raises: TypeError for a model whose logit is no such sum; ValueError where the terms that a model gives do
     not add up to its logit. ``purified``: TypeError where a pair's term depends on more of the row than the values of
@@ -60,6 +64,8 @@ def contributions(model, X, *, wide=False, purified=False, background=None):
     """
     terms, values = all_terms(model, X, purified, background)
     N = len(values)
+    if wide and support is not None:
+        raise ValueError("support= makes a column of a table that has one line for each term: leave wide out")
     if wide:
         table = pd.DataFrame(values, columns=pd.MultiIndex.from_frame(terms.fillna("")))
     else:
@@ -69,7 +75,7 @@ def contributions(model, X, *, wide=False, purified=False, background=None):
         table["value"] = values.ravel()
     table.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(model.feature_names_in_),
                    "task": model.task_, "purified": purified}
-    return table
+    return table if support is None else with_support(table, model, X, support, terms)
 
 
 def pair_importance(model, X, *, by=None, purified=False, background=None):

@@ -10,10 +10,11 @@ from ..fields.multi_valued import MultiValuedEncoder, as_list
 from ..fields.numerical import NumericalEncoder
 from ..layers import sigmoid
 from ..slots import Slots
-from ..text import as_text, text_table
+from ..text import as_text, rows_text, text_table
 from .attention_tables import attention, looks_at_pairs
 from .contribution_tables import all_terms
 from .summaries import unit_of
+from .support import with_support
 
 BACKGROUND_ROWS = 10_000    # of the background, evenly spaced, for averages and for the values that occur
 REPLACED_ROWS = 1_000       # of them, to replace a field's value by, where terms are not exact
@@ -29,9 +30,10 @@ class OnePrediction:
     prediction, average : the predicted probability (or number) of the row, and the mean over the background.
     unit : of predictions: "probability", or "units of the target".   task : the model's.
     values : the row's values as text, by field.
-    terms : table row, term, field_i, field_j, value, in log-odds (or units of the target). From the term "average",
-        the mean logit of the background, each term adds what the row's differs by from its background mean; together
-        they make the row's logit. ``terms.attrs["exact"]``: True if these are the model's own terms (see
+    terms : table row, term, field_i, field_j, value, in log-odds (or units of the target), and rows, how many of the
+        background hold the values that the term is about (see the ``support`` of ``contributions``). From the term
+        "average", the mean logit of the background, each term adds what the row's differs by from its background mean;
+        together they make the row's logit. ``terms.attrs["exact"]``: True if these are the model's own terms (see
         ``contributions``). Else a field's term is the mean change of the logit when only this field takes the
         background's values instead, and "together" is what that leaves over: what fields do jointly.
     counterfactuals : table field, now, instead, share, prediction, change, crosses: one line for each other value of
@@ -61,14 +63,16 @@ class OnePrediction:
         terms = self.terms.iloc[1:]
         ranked = terms.iloc[np.argsort(-terms["value"].abs().to_numpy(), kind="stable")]
         average, total = self.terms["value"].iloc[0], self.terms["value"].sum()
-        lines = [["  average", f"{average:.3f}"]]
-        lines += [[f"  {self._name(term)}", f"{term.value:+.3f}"] for term in ranked[:top].itertuples()]
+        lines = [["  average", f"{average:.3f}", ""]]
+        lines += [[f"  {self._name(term)}", f"{term.value:+.3f}", rows_text(term.rows)]
+                  for term in ranked[:top].itertuples()]
         if len(ranked) > top:
-            lines.append([f"  others ({len(ranked) - top})", f"{ranked['value'][top:].sum():+.3f}"])
-        lines.append(["  logit" if self.task == "binary" else "  prediction", f"{total:.3f}"])
+            lines.append([f"  others ({len(ranked) - top})", f"{ranked['value'][top:].sum():+.3f}", ""])
+        lines.append(["  logit" if self.task == "binary" else "  prediction", f"{total:.3f}", ""])
         how = ("the model's own terms, less their background averages: an exact sum" if self.terms.attrs["exact"] else
                "a field's term is the mean change if it alone were as in the background; \"together\" is the rest")
-        return f"How it adds up, in {self.terms.attrs['unit']} ({how}):\n{text_table(lines)}"
+        held = f"and how many of the background's {self.terms.attrs['n_rows']:,} rows hold the values"
+        return f"How it adds up, in {self.terms.attrs['unit']} ({how}),\n{held}:\n{text_table(lines)}"
 
     def _name(self, term):
         if term.field_i is None:
@@ -115,7 +119,8 @@ def one_prediction(model, X, *, background, threshold=0.5):
     Parameters
     ----------
     model : a fitted model.   X : table of exactly one row, e.g. X[3:4].
-    background : table of rows to compare with, such as the training rows; at most 10,000 evenly spaced ones are used.
+    background : table of rows to compare with, such as the training rows; at most 10,000 evenly spaced ones are used,
+        but for counting on how many rows a term rests: there all are.
         The values tried instead are its 100 most common ones of each field; of a number, quantiles; of a binned number,
         the bins.
     threshold : a probability; counterfactuals say which values move the prediction to its other side.
@@ -141,7 +146,7 @@ def one_prediction(model, X, *, background, threshold=0.5):
         raise ValueError(f"X has {len(X)} rows, and one prediction is explained: pass one, e.g. X[3:4]")
     if not len(background):
         raise ValueError("background has no rows: there is nothing to compare with; pass e.g. the training rows")
-    background = background.iloc[::-(-len(background) // BACKGROUND_ROWS)]
+    every, background = background, background.iloc[::-(-len(background) // BACKGROUND_ROWS)]
     (prediction,) = _predictions(model, model.decision_function(X))
     average = _predictions(model, model.decision_function(background)).mean(dtype=np.float64)
     values = {name: _text(X[name].iloc[0]) for name in model.feature_names_in_}
@@ -149,6 +154,7 @@ def one_prediction(model, X, *, background, threshold=0.5):
     terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background)
     terms.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(values), "task": model.task_,
                    "exact": exact, "values": values}
+    terms = with_support(terms, model, X, every, terms)
     looks = None
     if offers(type(model), "attention_weights"):
         looks = attention(model, X, per_row=True, layers="all" if looks_at_pairs(model) else "rollout")

@@ -57,9 +57,7 @@ class FieldValues:
 
     def _group_numbers(self, numbers, bins):
         present = numbers[~np.isnan(numbers)]
-        starts = np.unique(present)
-        if len(starts) > bins:                                    # bins of about equally many rows
-            starts = np.unique([starts[0], *np.quantile(present, np.arange(1, bins) / bins, method="higher")])
+        starts = bin_starts(present, bins)
         group = np.where(np.isnan(numbers), len(starts), np.searchsorted(starts, numbers, side="right") - 1)
         ends = pd.Series(numbers).groupby(group).agg(["min", "max", "mean"]).iloc[:len(starts)]
         self.labels = range_texts(ends["min"], ends["max"])
@@ -115,6 +113,18 @@ class FieldValues:
             x[:, start] = self.x[values]
             x[:, start + 1:stop] = 0
         return Slots(ids, x, slots.starts)
+
+
+def bin_starts(numbers, bins):
+    """Where bins of numbers start, ascending: of each different number, or of about equally many if there are more.
+
+    >>> bin_starts(np.array([3.0, 1.0, 3.0]), 5), bin_starts(np.arange(10.0), 2)
+    (array([1., 3.]), array([0., 5.]))
+    """
+    starts = np.unique(numbers)
+    if len(starts) <= bins:
+        return starts
+    return np.unique([starts[0], *np.quantile(numbers, np.arange(1, bins) / bins, method="higher")])
 
 
 def numbers_of(column):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..text import rows_text
 from .shared import (
     BLUE,
     GREY,
@@ -28,7 +29,8 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
     """Draw how one prediction adds up: bias, then fields, then pairs, and at the bottom the logit.
 
     Each bar starts where the one above ended. The `top` largest fields and pairs get a bar each,
-    the rest are summed as "others". For clicks the upper axis reads as probabilities.
+    the rest are summed as "others". For clicks the upper axis reads as probabilities. Where the table says how many
+    rows support a term (see ``explain.contributions(support=)``), its name does.
 
     Parameters
     ----------
@@ -115,8 +117,9 @@ def _term_names(terms):
     names = short_names(dict.fromkeys(field for fields in fields_of for field in fields))
     if (held := terms.attrs.get("values")) is not None:
         names = {field: with_value(name, held[field]) for field, name in names.items()}
-    return [" × ".join(names[field] for field in fields) if fields else term
-            for term, fields in zip(terms["term"], fields_of, strict=True)]
+    (rows,) = as_numbers(terms, ["rows"])
+    return [" × ".join(names[field] for field in fields) + f" ({rows_text(count)})" * bool(np.isfinite(count))
+            if fields else term for term, fields, count in zip(terms["term"], fields_of, rows, strict=True)]
 
 
 def _probability(logit):

@@ -654,6 +654,9 @@ def test_explain_takes_one_prediction_apart_exactly(trained, explained):
     assert terms["row"].unique().tolist() == [3]
     logit = AFM.load(trained / "afm.npz").decision_function(clicks_table())[3]
     assert terms["value"].sum() == pytest.approx(logit, abs=1e-5)
+    X = clicks_table()
+    of_device = terms[(terms["term"] == "field") & (terms["field_i"] == "device")]
+    assert of_device["rows"].item() == (X["device"] == X["device"][3]).sum()
 
 
 def test_explain_prints_the_highest_pairs_of_its_tables(explained):

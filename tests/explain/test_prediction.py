@@ -1,5 +1,7 @@
 """One prediction explained: its terms, what would change it, its attention, and the text, against brute force."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,7 +46,7 @@ def test_terms_lead_from_the_average_to_the_prediction(name, task):
     explanation, X, one = explained(model)
     terms = explanation.terms
     more = ["field_l"] if "triples" in blocks(name) else []
-    assert terms.columns.tolist() == ["row", "term", "field_i", "field_j", *more, "value"]
+    assert terms.columns.tolist() == ["row", "term", "field_i", "field_j", *more, "value", "rows"]
     assert terms["value"].sum() == pytest.approx(model.decision_function(one)[0])
     assert terms["term"].iloc[0] == "average"
     assert terms["value"].iloc[0] == pytest.approx(model.decision_function(X).mean())
@@ -209,8 +211,8 @@ def test_the_text_says_what_the_tables_hold(name):
 
 def test_the_numbers_in_the_text_add_up():
     explanation, _, _ = explained(shaken("FM"))
-    block = explanation.text(top=3).split("exact sum):\n")[1].split("\n\n")[0].splitlines()
-    *terms, total = [float(line.split()[-1]) for line in block]
+    block = explanation.text(top=3).split("rows hold the values:\n")[1].split("\n\n")[0].splitlines()
+    *terms, total = [float(re.split(r"  +", re.sub(r" +[\d,]+ rows?$", "", line))[-1]) for line in block]
     assert sum(terms) == pytest.approx(total, abs=0.004) and len(terms) == 5
 
 
