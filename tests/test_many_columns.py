@@ -103,6 +103,6 @@ def test_the_names_of_all_pairs_are_gone_through_once(M):
         X, _, _ = wide_table(n)
         pairs = [(i, j) for place, i in enumerate(X.columns) for j in X.columns[place + 1:]]
         with Work():
-            explain.effects._chosen_pairs(list(X.columns), pairs)
+            explain.effects.chosen_pairs(list(X.columns), pairs)
         done.append(Work.done / len(pairs))
     assert done[1] < 1.2 * done[0], done

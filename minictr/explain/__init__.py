@@ -8,6 +8,7 @@ against a noise floor.
 
 from .agreement import pair_quantities, pair_removal, truthfulness
 from .attention_tables import attention
+from .between_rows import mixed_differences
 from .contribution_tables import contributions, pair_importance
 from .effects import interaction_effects, permutation_importance
 from .embedding_tables import embeddings
@@ -17,5 +18,5 @@ from .value_tables import field_values, pair_values
 from .watching import AttentionOverEpochs
 
 __all__ = ["AttentionOverEpochs", "OnePrediction", "attention", "contributions", "embeddings", "field_values",
-           "interaction_effects", "one_prediction", "pair_importance", "pair_quantities", "pair_removal",
-           "pair_strengths", "pair_values", "permutation_importance", "truthfulness"]
+           "interaction_effects", "mixed_differences", "one_prediction", "pair_importance", "pair_quantities",
+           "pair_removal", "pair_strengths", "pair_values", "permutation_importance", "truthfulness"]

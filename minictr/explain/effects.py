@@ -15,17 +15,26 @@ from ..layers import field_pairs
 from ..losses import LogLoss, SquaredLoss
 from ..slots import Slots
 from ..training import duration
+from .averages import AVERAGES
 
 LOSSES = {loss.name: loss for loss in (LogLoss, SquaredLoss)}
 # Rows that are put together and scored at once: with 40 fields some 10 MB.
 BLOCK_ROWS = 65_536
 
 
-def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, partners=8, seed=0, verbose=False):
+def interaction_effects(model, X, *, fields=None, pairs=None, average="partial dependence", background=2_000,
+                        partners=8, seed=0, verbose=False):
     """Measure how far scores depart from additivity in two fields: Friedman's H, and the same without its division.
 
-    The partial dependence of the score f on the fields i and j is the mean score if these two had the values u and v
-    in every background row c, all else being left as it is:
+    All of it is made of mixed differences of the score f: how much more (or less) the fields i and j change it together
+    than one by one, when a row c takes the values u and v that another row r has in them,
+
+        D(r, c) = f(u, v, rest of c) - f(u, rest of c) - f(v, rest of c) + f(c)
+
+    which is 0 for every r and c if i and j do not interact. What is made of them is chosen by ``average``:
+
+    **"partial dependence"** averages them over c first, and squares that. The partial dependence of f on i and j is the
+    mean score if these two had the values u and v in every background row c, all else being left as it is:
 
         PD_ij(u, v) = mean over c of f(u, v, rest of c),          PD_i(u), PD_j(v) alike
 
@@ -36,7 +45,18 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
 
     ``value`` has the unit of the score and is 0 where the two fields add up. H is the share of the two fields' joint
     effect that is due to their interaction: it can be near 1 for a pair that hardly matters, and is noise where
-    the joint effect is near 0. Rank by ``value``.
+    the joint effect is near 0. Rank by ``value``. An interaction that needs a third field and goes either way with it
+    is averaged away: of x8 x9 x10, with means of 0, no pair has any such effect.
+
+    **"mean square"** squares each and averages then, over rows r and c that differ:
+
+        value^2 = mean over r, c of D(r, c)^2 / 4
+        share   = value^2 / mean over r, c of (f(u, v, rest of c) - f(c))^2 / 2
+
+    If the fields are independent, value^2 is the variance of all that i and j do together, be it with others, and share
+    its part in the variance of all that either of them does (superset importance: Liu & Owen 2006, theorem 1; total
+    interaction index: Fruth et al. 2014). Nothing cancels, so it finds pairs within larger sets; what a model has
+    learned of mere noise does not cancel either.
 
     Parameters
     ----------
@@ -46,6 +66,7 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
     X : table with a column for each field, at least 2 rows.
     fields : names of the fields to look at; all of the model's, or all columns, if None.
     pairs : list of pairs of names, to look at these alone; all pairs of the fields if None.
+    average : "partial dependence" or "mean square", see above.
     background : how many rows of X to draw (fewer if there are fewer).
     partners : how many of the drawn rows c to put each drawn row r's values into, at least 2. The definition takes
         all of them (``partners=background``), which is 4 million scores a pair for 2,000 rows; fewer, drawn at
@@ -55,17 +76,15 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
     Returns
     -------
     One row a pair: field_i, field_j, value, low, high (an approximate 95 % interval of what drawing other background
-    rows would give), H. ``attrs`` names the quantity, unit, interval, fields and background.
+    rows would give), H (or share). ``attrs`` names the quantity, unit, interval, fields, average and background.
 
     Notes
     -----
-    PD_ij - PD_i - PD_j is, but for a constant, the mean over c of the mixed difference
+    PD_ij - PD_i - PD_j is, but for a constant, the mean of D over c. So drawing few rows makes an effect inexact, but
+    makes none up. Of the square of the mean of K of the n differences, (1/K - 1/n) times their variance is taken off:
+    what the drawing adds to it on average. The mean of squares needs nothing of the kind.
 
-        f(u, v, rest of c) - f(u, rest of c) - f(v, rest of c) + f(c)
-
-    which is 0 for every single c if i and j do not interact. So drawing few rows makes an effect inexact, but makes
-    none up. Of the square of the mean of K of the n differences, (1/K - 1/n) times their variance is taken off: what
-    the drawing adds to it on average.
+    Where f is to be explained between one given row and another, there is ``mixed_differences``.
 
     It takes (pairs + fields) x background x partners scores. In memory are two numbers for each pair and background
     row, and some 65,000 rows of the table at a time (``partners``, if that is more).
@@ -77,7 +96,9 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
     TypeError for a model that is neither a model of this package nor a function.
 
     Source: J. H. Friedman, B. E. Popescu, "Predictive learning via rule ensembles", Annals of Applied Statistics 2(3),
-    2008, section 8.1, https://arxiv.org/abs/0811.1679.
+    2008, section 8.1, https://arxiv.org/abs/0811.1679. R. Liu, A. B. Owen, "Estimating Mean Dimensionality of Analysis
+    of Variance Decompositions", JASA 101(474), 2006. J. Fruth, O. Roustant, S. Kuhnt, "Total interaction index",
+    Journal of Statistical Planning and Inference 147, 2014.
 
     >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(5_000, seed=0)
@@ -89,20 +110,22 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
     for name, value in (("background", background), ("partners", partners)):
         if not is_whole(value, least=2):
             raise ValueError(f"{name} must be a whole number of at least 2, got {value!r}")
+    if average not in AVERAGES:
+        raise ValueError(f"average must be one of {list(AVERAGES)}, got {average!r}")
     X = as_table(X)
     if len(X) < 2:
         raise ValueError(f"X has {len(X)} rows; the background needs at least 2, to exchange their values")
-    fields, pairs = _chosen_pairs(_field_names(model, X, fields), pairs)
+    fields, pairs = chosen_pairs(field_names(model, X, fields), pairs)
     rng = np.random.default_rng(seed)
     drawn = rng.permutation(len(X))[:background]
-    n, K = len(drawn), min(partners, len(drawn))
-    rows = _rows_of(model, X.iloc[drawn])
-    shifts = rng.permutation(n)[:K]         # the rows are in random order: those so far ahead are random partners
-    unexplained = 1 / K - 1 / n
-
-    departure = np.empty((len(pairs), n))                         # mean over partners of the mixed difference
-    noise = np.empty((len(pairs), n))                             # what drawing K partners adds to its square
-    joint_sums = np.zeros((len(pairs), 3))                        # PD_ij: sum, sum of squares, the squares' noise
+    n = len(drawn)
+    rows = rows_of(model, X.iloc[drawn])
+    # The rows are in random order: those so far ahead are random partners. A mean of squares leaves out the row itself,
+    # whose 0 would make it too small.
+    first = 0 if average == "partial dependence" else 1
+    shifts = first + rng.permutation(n - first)[:partners]
+    K = len(shifts)
+    effect = AVERAGES[average](len(pairs), n, K)
     alone = rows.scores(np.arange(n))                             # (n,)       f(c)
     step = max(1, BLOCK_ROWS // K)
     progress = Progress(verbose, "interaction effects", -(-n // step) * len(pairs))
@@ -114,27 +137,18 @@ def interaction_effects(model, X, *, fields=None, pairs=None, background=2_000, 
         single = {i: rows.scores(other, own, [i]) - f_c for i in {name for pair in pairs for name in pair}}
         for p, (i, j) in enumerate(pairs):
             f_ij = rows.scores(other, own, [i, j]) - f_c          # (b K,)     f(u, v, rest of c) - f(c)
-            mixed = (f_ij - single[i] - single[j]).reshape(-1, K)
-            joint = (f_ij + f_c).reshape(-1, K)
-            departure[p, block] = mixed.mean(axis=1)
-            noise[p, block] = unexplained * mixed.var(axis=1, ddof=1)
-            means = joint.mean(axis=1)
-            joint_sums[p] += means.sum(), means @ means, unexplained * joint.var(axis=1, ddof=1).sum()
+            effect.add(p, block, other, f_ij - single[i] - single[j], f_ij, f_c)
             progress.step()
     progress.end()
 
-    squares = (departure - departure.mean(axis=1, keepdims=True)) ** 2 - noise       # (P, n)
-    effect, error = squares.mean(axis=1), 1.96 * squares.std(axis=1, ddof=1) / np.sqrt(n)
-    total, total_squares, total_noise = joint_sums.T / n
-    joint_effect = total_squares - total ** 2 - total_noise
-    value, low, high = (np.sqrt(np.maximum(part, 0)) for part in (effect, effect - error, effect + error))
-    H = np.full(len(pairs), np.nan)                               # no joint effect, no share of it
-    np.divide(value, np.sqrt(np.maximum(joint_effect, 0)), out=H, where=joint_effect > 0)
-    table = _table_of_pairs(pairs, value=value, low=low, high=high, H=H)
-    unit = _unit_of(model)
+    square, error, joint_effect = effect.squares().mean(axis=1), 1.96 * effect.deviation() / np.sqrt(n), effect.joint()
+    value, low, high = (np.sqrt(np.maximum(part, 0)) for part in (square, square - error, square + error))
+    part = np.full(len(pairs), np.nan)                            # no joint effect, no share of it
+    np.divide(np.maximum(square, 0), joint_effect, out=part, where=joint_effect > 0)
+    table = table_of_pairs(pairs, value=value, low=low, high=high, **effect.named(part))
     table.attrs = {
-        "quantity": "interaction effect", "unit": f"departure from additivity ({unit})", "fields": fields,
-        "interval": "95 % interval of drawing the background",
+        "quantity": "interaction effect", "unit": f"departure from additivity ({unit_of(model)})", "fields": fields,
+        "interval": "95 % interval of drawing the background", "average": average,
         "background": f"{n:,} of {len(X):,} rows, {K:,} partners each, seed {seed}"}
     return table
 
@@ -188,12 +202,12 @@ def permutation_importance(model, X, y, *, fields=None, pairs=False, repeats=5, 
         X, targets = model.as_fields(X), model.task_.targets
     X, y, c = check_rows(X, y, sample_weight, targets)
     loss = _loss_of(model, y, loss)
-    names = _field_names(model, X, fields)
+    names = field_names(model, X, fields)
     wanted = []
     if pairs is not False:
-        names, wanted = _chosen_pairs(names, None if pairs is True else pairs)
+        names, wanted = chosen_pairs(names, None if pairs is True else pairs)
     groups = [(name,) for name in names] + wanted
-    rows = _rows_of(model, X)
+    rows = rows_of(model, X)
     rng = np.random.default_rng(seed)
     progress = Progress(verbose, "permutation importance", repeats * len(groups))
 
@@ -217,7 +231,7 @@ def permutation_importance(model, X, y, *, fields=None, pairs=False, repeats=5, 
                "high": increase.max(axis=0)}
     if wanted:
         of_field = dict(zip(names, summary["value"], strict=False))
-        table = _table_of_pairs(wanted, **{name: values[len(names):] for name, values in summary.items()})
+        table = table_of_pairs(wanted, **{name: values[len(names):] for name, values in summary.items()})
         table["shared"] = [of_field[i] + of_field[j] for i, j in wanted] - table["value"]
     else:
         table = pd.DataFrame({"field": names, **summary})
@@ -229,7 +243,8 @@ def permutation_importance(model, X, y, *, fields=None, pairs=False, repeats=5, 
 # ---- rows that take some fields from other rows ---------------------------------------------------------
 
 
-def _rows_of(model, X):
+def rows_of(model, X):
+    """The rows of X, to be scored by the model or function with some fields from other rows: see ``scores``."""
     return EncodedRows(model, X) if isinstance(model, Model) else TableRows(model, X)
 
 
@@ -286,7 +301,7 @@ def _checked_scores(scores, n_rows, source):
 # ---- fields, pairs, units -------------------------------------------------------------------------------
 
 
-def _field_names(model, X, fields):
+def field_names(model, X, fields):
     """The names to look at, in the model's or table's order, all known."""
     if isinstance(model, Model):
         model.check_fitted()
@@ -307,7 +322,7 @@ def _field_names(model, X, fields):
     return [name for name in known if name in chosen]
 
 
-def _chosen_pairs(names, pairs):
+def chosen_pairs(names, pairs):
     """The fields that take part, and the pairs, both in field order."""
     if pairs is None:
         if len(names) < 2:
@@ -326,11 +341,13 @@ def _chosen_pairs(names, pairs):
     return [name for name in names if name in used], sorted(chosen, key=lambda pair: (place[pair[0]], place[pair[1]]))
 
 
-def _table_of_pairs(pairs, **columns):
+def table_of_pairs(pairs, **columns):
+    """One row a pair: field_i, field_j and the columns."""
     return pd.DataFrame({"field_i": [i for i, _ in pairs], "field_j": [j for _, j in pairs], **columns})
 
 
-def _unit_of(model):
+def unit_of(model):
+    """The unit of a model's or function's scores, in words."""
     if not isinstance(model, Model):
         return "unit of the scores"
     return "log-odds" if model.task_ == "binary" else "units of the target"

@@ -1,0 +1,72 @@
+"""Interactions between one given row and one given baseline, as ArchDetect finds them."""
+
+import numpy as np
+import pandas as pd
+
+from ..checks import as_table
+from ..estimator import Model
+from .effects import chosen_pairs, field_names, rows_of, table_of_pairs, unit_of
+
+
+def mixed_differences(model, row, baseline, *, fields=None, pairs=None):
+    """How much more (or less) two fields change the score together than one by one, from a baseline to a given row.
+
+    With the row x, the baseline b and f_b(i) the score of b if it had x's value in field i, f_x(i) that of x with b's,
+
+        at_baseline = f_b(i, j) - f_b(i) - f_b(j) + f(b)
+        at_row      = f_x(i, j) - f_x(i) - f_x(j) + f(x)
+        value^2     = (at_baseline^2 + at_row^2) / 2
+
+    ``value^2`` is ArchDetect's strength of a pair. No other rows are drawn. So it finds an AND of many fields, which
+    random rows almost never meet; but it misses an interaction that shows in neither of the two places, and says
+    nothing of the rest of a table: for that there is ``interaction_effects``.
+
+    Parameters
+    ----------
+    model : a fitted model, or any function that takes a table and returns one score a row: see ``interaction_effects``.
+    row, baseline : tables of one row each, such as ``X.iloc[[3]]``, with a column for each field. A baseline is what
+        the row is compared with: all values missing, those of an average row, or another row.
+    fields, pairs : names to look at, as for ``interaction_effects``.
+
+    Returns: one row a pair: field_i, field_j, value, at_baseline, at_row, all in the score's unit. ``attrs`` names the
+    quantity, unit and fields. It takes 2 (pairs + fields + 1) scores.
+    Raises: ValueError for tables of more or fewer rows, unknown names, scores that are not finite; TypeError for a
+    model that is neither a model of this package nor a function.
+
+    Source: M. Tsang, S. Rambhatla, Y. Liu, "How does This Interaction Affect Me? Interpretable Attribution for Feature
+    Interactions", NeurIPS 2020, https://arxiv.org/abs/2006.10965.
+
+    >>> import pandas as pd
+    >>> row, baseline = pd.DataFrame({"a": [1], "b": [1], "c": [1]}), pd.DataFrame({"a": [0], "b": [0], "c": [0]})
+    >>> mixed_differences(lambda X: X["a"] * X["b"] + X["c"], row, baseline)["value"].tolist()
+    [1.0, 0.0, 0.0]
+    """
+    both = _stacked(*(model.as_fields(table) if isinstance(model, Model) else as_table(table)
+                      for table in (row, baseline)))
+    fields, pairs = chosen_pairs(field_names(model, both, fields), pairs)
+    rows, place, donor = rows_of(model, both), np.array([0, 1]), np.array([1, 0])
+    unchanged = rows.scores(place)                                # (2,)   f(x), f(b)
+    single = {name: rows.scores(place, donor, [name]) for name in fields}
+    mixed = np.array([rows.scores(place, donor, pair) - single[pair[0]] - single[pair[1]] + unchanged
+                      for pair in pairs])                         # (P, 2)
+    table = table_of_pairs(pairs, value=np.sqrt((mixed ** 2).mean(axis=1)), at_baseline=mixed[:, 1],
+                           at_row=mixed[:, 0])
+    table.attrs = {"quantity": "mixed difference", "fields": fields,
+                   "unit": f"departure from additivity between two rows ({unit_of(model)})"}
+    return table
+
+
+def _stacked(row, baseline):
+    """A table of two rows: x, then b."""
+    for name, table in (("row", row), ("baseline", baseline)):
+        if len(table) != 1:
+            raise ValueError(f"{name} has {len(table)} rows; expected a table of one, such as X.iloc[[3]]")
+    if odd := set(row.columns) ^ set(baseline.columns):
+        raise ValueError(f"column {min(odd, key=str)!r} is in one of row and baseline alone; both must have the same")
+    columns = {}
+    for name in row:
+        parts = [row[name], baseline[name]]
+        if parts[0].dtype != parts[1].dtype:                      # such as numbers, and None for "missing"
+            parts = [part.astype(object) for part in parts]
+        columns[name] = pd.concat(parts, ignore_index=True).infer_objects()
+    return pd.DataFrame(columns)
