@@ -192,7 +192,7 @@ def truthfulness(model, train, test, *, truth=None, seeds=3, validation=None, to
     tables, losses = {"labels": [], "shuffled": []}, {"labels": [], "shuffled": []}
     for run in range(seeds):
         rng = np.random.default_rng([first_seed, run])
-        fitted, y_test_run = model if run == 0 else _refit(model, first_seed + run, X, y, validation), y_test
+        fitted, y_test_run = model if run == 0 else refit(model, first_seed + run, X, y, validation), y_test
         for labels in tables:
             if labels == "shuffled":
                 y_run, y_test_run = rng.permutation(y), rng.permutation(y_test)
@@ -367,11 +367,11 @@ def _rows(model, data, name):
     return X, model.task_.labels(y)
 
 
-def _refit(model, seed, X, y, validation):
+def refit(model, seed, X, y, validation):
     """The same model with another seed and these labels, and so too the FM that an AFM starts from."""
     again = model.clone().set_params(seed=seed, verbose=False)
     if getattr(again, "init_from", None) is not None:
-        again.init_from = _refit(again.init_from, seed, X, y, validation)
+        again.init_from = refit(again.init_from, seed, X, y, validation)
     return again.fit(X, y, validation=validation)
 
 
