@@ -71,6 +71,20 @@ class Slots:
         slots.ids, slots.x, slots.starts, slots.weighted = ids, x, starts, weighted
         return slots
 
+    def without_padding(self):
+        """Return the same rows without slots that have the weight 0 in all of them; each field keeps its first slot.
+
+        >>> Slots([[0, 3, 4], [1, 4, 4]], [[1, 1, 0], [1, 1, 0]], starts=[0, 1]).without_padding().ids.tolist()
+        [[0, 3], [1, 4]]
+        """
+        if self.n_slots == self.n_fields or self.x is None:
+            return self
+        used = (self.x != 0).any(axis=0)
+        used[self.starts] = True
+        if used.all():
+            return self
+        return Slots(self.ids[:, used], self.x[:, used], used.cumsum()[self.starts] - 1)
+
     def check_ids(self, n):
         """Raise IndexError unless every id is in 0..n-1, naming the first that is not.
 

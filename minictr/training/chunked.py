@@ -13,6 +13,7 @@ import itertools
 import numpy as np
 
 from ..layers import RowGradient, gradients, matches, named_layers, parameters, replica
+from ..slots import Slots
 from .fast_layers import with_fast_layers
 from .fast_rows import FastRowGradient, Places, join_slots
 from .fast_updates import update_in_parts
@@ -52,17 +53,22 @@ def numbers_per_row(model, slots):
     after an activation); or twice the largest array, which has a companion while it is worked on (its gradient, say).
     """
     if not hasattr(model, "numbers_per_row_"):
-        plain, rows = replica(model), slots[:MEASURED_ROWS]
-        with np.errstate(all="ignore"):
-            plain.forward(rows)
-        kept, largest = {}, 0
-        for name, layer in named_layers(plain):
-            arrays = {id(array): array for array in layer.cache.values() if isinstance(array, np.ndarray)}
-            widest = name.partition(".")[0]
-            kept[widest] = kept.get(widest, 0) + sum(array.size for array in arrays.values())
-            largest = max(largest, *(array.size for array in arrays.values()), 0)
-        model.numbers_per_row_ = max(1, 2 * largest, 3 * max(kept.values(), default=0) // 4) // max(1, len(rows)) or 1
+        model.numbers_per_row_ = measured_numbers(model, slots[:MEASURED_ROWS])
     return model.numbers_per_row_
+
+
+def measured_numbers(model, rows):
+    """What ``numbers_per_row`` says, measured on these rows."""
+    plain = replica(model)
+    with np.errstate(all="ignore"):
+        plain.forward(rows)
+    kept, largest = {}, 0
+    for name, layer in named_layers(plain):
+        arrays = {id(array): array for array in layer.cache.values() if isinstance(array, np.ndarray)}
+        widest = name.partition(".")[0]
+        kept[widest] = kept.get(widest, 0) + sum(array.size for array in arrays.values())
+        largest = max(largest, *(array.size for array in arrays.values()), 0)
+    return max(1, 2 * largest, 3 * max(kept.values(), default=0) // 4) // max(1, len(rows)) or 1
 
 
 def chunk_slices(n_rows, chunk_rows):
@@ -222,20 +228,37 @@ def add_up(parts, chunks, places):
 
 
 def predict_logits(model, slots):
-    """The model's output for every row, in chunks on threads: (N,)."""
-    logits = np.empty(len(slots), model.dtype)
-    chunks = chunk_slices(len(slots), chunk_rows(model, slots)) if len(slots) else []
-    n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(chunks), 1))
+    """The model's output for every row, in blocks on threads: (N,).
+
+    Blocks are cut from the first row on, all of one length but the last, and rows of a block are computed by
+    themselves, less what only fills up multi-valued fields there. So a table cut at multiples of ``block_rows`` has the
+    outputs, bit for bit, of the whole table.
+    """
+    logits, n = np.empty(len(slots), model.dtype), block_rows(model)
+    starts = range(0, len(slots), n)
+    n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(starts), 1))
     idle = [replica(model) for _ in range(n_threads)]
     if not model.plain:
         idle = [with_fast_layers(one) for one in idle]
 
-    def run(chunk):
-        one = idle.pop()
-        with np.errstate(over="ignore", invalid="ignore"):
-            logits[chunk] = one.forward(slots[chunk])
+    def run(start):
+        one, block = idle.pop(), slots[start:start + n].without_padding()
+        size = max(8, n * block.n_fields // block.n_slots)        # rows of many slots take more of the cache
+        for first in range(0, len(block), size):
+            part = block[first:first + size]
+            with np.errstate(over="ignore", invalid="ignore"):
+                logits[start + first:start + first + len(part)] = one.forward(part)
         idle.append(one)
 
     with one_blas_thread(), Threads(n_threads) as threads:
-        threads.map(run, chunks)
+        threads.map(run, starts)
     return logits
+
+
+def block_rows(model):
+    """How many rows ``predict_logits`` computes at once: from the model alone, measured with one slot a field."""
+    if not hasattr(model, "block_rows_"):
+        M = len(model.encoder_.field_names)
+        rows = Slots(np.zeros((MEASURED_ROWS, M), np.int32), np.ones((MEASURED_ROWS, M)), np.arange(M))
+        model.block_rows_ = max(8, CHUNK_NUMBERS // measured_numbers(model, rows))
+    return model.block_rows_

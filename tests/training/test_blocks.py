@@ -1,0 +1,51 @@
+"""Predicting in blocks: a table cut at multiples of them has the outputs of the whole one, bit for bit."""
+
+import numpy as np
+import pytest
+from models import KINDS, small
+
+from minictr import FM, Model, datasets, training
+from minictr.slots import Slots
+from minictr.training import chunked
+
+CLICKS = datasets.make_clicks(700, seed=0)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_pieces_have_the_bits_of_the_whole(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 5_000)
+    model = small(name, list(CLICKS.X), epochs=1, learning_rate=0.1).fit(CLICKS.X[:200], CLICKS.y[:200])
+    rows, whole = training.block_rows(model), model.decision_function(CLICKS.X)
+    assert 8 <= rows < 700 and whole.std() > 0
+    for size in (rows, 3 * rows):
+        parts = [model.decision_function(CLICKS.X[start:start + size]) for start in range(0, 700, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    model.save(tmp_path / "model.npz")
+    loaded = Model.load(tmp_path / "model.npz")
+    first = loaded.decision_function(CLICKS.X[:3])                # few rows, from which nothing is to be measured
+    np.testing.assert_array_equal(loaded.decision_function(CLICKS.X), whole)
+    np.testing.assert_allclose(first, whole[:3], rtol=1e-4, atol=1e-6)
+
+
+def test_a_long_cell_changes_no_other_row(monkeypatch):
+    """Its padding is not added up in other blocks, where it would change the order of sums."""
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 20_000)
+    X = CLICKS.X.copy()
+    model = FM(epochs=1).fit(X, CLICKS.y)
+    rows = training.block_rows(model)
+    before = model.decision_function(X)
+    X["interests"] = [["sport"] * 900 if row == 0 else cell for row, cell in enumerate(X["interests"])]
+    after = model.decision_function(X)
+    np.testing.assert_array_equal(after[rows:], before[rows:])
+    np.testing.assert_allclose(after[1:rows], before[1:rows], rtol=1e-4, atol=1e-6)
+
+
+def test_padding_is_what_weighs_nothing_in_all_rows():
+    slots = Slots([[0, 5, 6, 7, 9], [1, 5, 7, 7, 9]], [[0, 0.5, 0.5, 0, 2], [1, 1, 0, 0, 0]], starts=[0, 1, 4])
+    bare = slots.without_padding()
+    assert bare.ids.tolist() == [[0, 5, 6, 9], [1, 5, 7, 9]] and bare.starts.tolist() == [0, 1, 3]
+    assert bare.x.tolist() == [[0, 0.5, 0.5, 2], [1, 1, 0, 0]]
+    assert bare.without_padding() is bare
+    assert slots[1:].without_padding().x.tolist() == [[1, 1, 0]]       # a field keeps a slot of weight 0
+    plain = Slots([[0, 1]], None, starts=[0])
+    assert plain.without_padding() is plain
