@@ -1,4 +1,4 @@
-"""The command line: ``minictr demo``, ``minictr train``, ``minictr explain`` and ``minictr trace``.
+"""The command line: ``minictr demo``, ``train``, ``predict``, ``explain`` and ``trace``.
 
 Errors of which a user can do something end in one line on stderr and exit code 1 (2 for a wrong command); anything
 else is a defect of minictr and shows its traceback.
@@ -11,11 +11,14 @@ import signal
 import sys
 import warnings
 
+from pandas.errors import ParserWarning
+
 from .. import __version__
 from ..start import end_quietly
 from ..training import TrainingDiverged
 from .demo_command import add_demo
 from .explain_command import add_explain
+from .predict_command import add_predict
 from .terminal import Terminal, in_words
 from .trace_command import add_trace
 from .train_command import add_train
@@ -38,6 +41,7 @@ def main(argv=None):
                     parser.print_help(sys.stderr)
                     return 2
                 warnings.showwarning = warn
+                warnings.simplefilter("error", ParserWarning)     # pandas only warns that it drops cells
                 code = args.run(args)
                 sys.stdout.flush()                                # what cannot be written, is said here
                 return code
@@ -97,6 +101,7 @@ def build_parser():
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_demo(commands)
     add_train(commands)
+    add_predict(commands)
     add_explain(commands)
     add_trace(commands)
     return parser

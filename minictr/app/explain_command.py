@@ -5,14 +5,13 @@ from pathlib import Path
 
 from .. import explain, plots
 from ..estimator.registry import models_with, offers
-from ..fields import Numerical
 from ..models import Model
 from ..text import as_text, printable, text_table
+from .model_tables import read_for, say_unknown
 from .options import add_command, add_separator, at_least
 from .pictures import blank_axes, draw_waterfall, save, triangle_inches
 from .report import write_report
 from .scores import predictions, score_table
-from .table_files import check_columns, read_numbers, read_table, read_target, refuse_text
 from .terminal import Refused, in_words
 from .whole import whole_folder
 
@@ -58,18 +57,7 @@ def add_explain(commands):
 def run_explain(args):
     """Write and print what a saved model learned."""
     model = Model.load(args.model)
-    encoders = model.encoder_.encoders
-    numbers = [name for name, encoder in encoders.items() if isinstance(encoder.spec, Numerical)]
-    X = read_table(args.table, sep=args.sep, numbers=[*numbers, args.target],
-                   as_text=[name for name in encoders if getattr(encoders[name], "kind", "") == "str"])
-    check_columns(X, [*encoders, *([args.target] if args.target else [])], args.table)
-    for name in numbers:
-        read_numbers(X, name, args.table)
-    for name, encoder in encoders.items():
-        if getattr(encoder, "kind", "") == "int":
-            refuse_text(X, name, args.table, "{value} is text, and the model was trained on whole numbers here")
-    y = read_target(X, args.target, model.task_, args.table, model.task_.classes) if args.target else None
-    X.attrs.clear()                                               # pandas copies them with each column that is taken
+    X, y = read_for(model, args.table, args.sep, args.target)
     row = args.row or 0
     if row >= len(X):
         raise Refused(f"--row {row}: {args.table} has {len(X):,} rows, counted from 0")
@@ -86,10 +74,7 @@ def explain_into(out, args, model, X, y, row, prediction):
     labels = None if y is None else model.task_.labels(y)
     print(f"{args.model}: {type(model).__name__} ({model.task_}) of {len(model.feature_names_in_)} fields; "
           f"{args.table}: {len(X):,} rows")
-    for name, rate in model.encoder_.unknown_rate(X).items():
-        if rate:
-            print(f"  {printable(name)}: {rate:.1%} of the values are unknown to the model, which takes an average for "
-                  "them")
+    say_unknown(model.encoder_.unknown_rate(X))
     if y is not None:
         print(f"\n{score_table(model, X, y, y.mean(), 'mean of this table')}\n"
               "(flattering where the model was trained on these rows)")

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import gzip
-import warnings
 import zlib
 
 import numpy as np
@@ -17,6 +16,14 @@ PIECE = 100_000         # rows at a time, where cells are looked at as text
 LONGEST_CELL = 2**31 - 1
 
 
+def ending_of(path, what="a table is"):
+    """The ending of a file's name that says how it is written, ".csv", ".csv.gz", ..., in small letters; or Refused."""
+    ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
+    if ending not in (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet"):
+        raise Refused(f"{path}: {what} a file that ends in .csv, .csv.gz, .tsv, .tsv.gz or .parquet")
+    return ending
+
+
 def read_table(path, as_text=(), numbers=(), sep=None):
     """A table from a file, by its ending.
 
@@ -25,28 +32,59 @@ def read_table(path, as_text=(), numbers=(), sep=None):
     numbers : columns that are, whatever zeros they begin with.
     sep : what separates the cells of a CSV file; by default a tab in a .tsv, else a comma.
     """
-    ending = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
-    if ending in (".csv", ".csv.gz", ".tsv", ".tsv.gz"):
-        table = read_csv(path, as_text, numbers, sep)
-    elif ending == ".parquet":
-        if sep is not None:
-            raise Refused(f"{path}: a .parquet file has no separators; leave --sep out")
-        try:
-            table = pd.read_parquet(path)
-        except ImportError:
-            raise Refused(f"{path}: pandas reads .parquet only where pyarrow is installed (pip install pyarrow); "
-                             "a .csv needs nothing more") from None
+    if ending_of(path) == ".parquet":
+        with reading_parquet(path, sep):
+            table = pd.read_parquet(path, dtype_backend="numpy_nullable")
     else:
-        raise Refused(f"{path}: a table is a file that ends in .csv, .csv.gz, .tsv, .tsv.gz or .parquet")
+        table = read_csv(path, as_text, numbers, sep)
     if not len(table):
-        raise Refused(f"{path} has a header, but no rows")
+        raise no_rows(path)
     return table
+
+
+def no_rows(path):
+    """The error of a table without rows."""
+    return Refused(f"{path} has a header, but no rows")
+
+
+@contextlib.contextmanager
+def reading_parquet(path, sep):
+    """Raise Refused where a .parquet file cannot be read, and for a separator, which it does not have."""
+    if sep is not None:
+        raise Refused(f"{path}: a .parquet file has no separators; leave --sep out")
+    try:
+        yield
+    except ImportError:
+        raise Refused(f"{path}: pandas reads .parquet only where pyarrow is installed (pip install pyarrow); "
+                      "a .csv needs nothing more") from None
+    except (ValueError, OSError) as error:
+        if isinstance(error, (Refused, FileNotFoundError, IsADirectoryError, PermissionError)):
+            raise
+        raise Refused(f"{path} cannot be read: {error!s:.200}") from None
 
 
 def read_csv(path, as_text, numbers, sep):
     """A CSV file; missing numbers do not turn a column of whole numbers into one of floats."""
+    layout, in_file = columns_of_csv(path, sep)
+    with reading_csv(path, layout):
+        options = {"index_col": False, "low_memory": False, **layout}
+        table = pd.read_csv(path, dtype={in_file[name]: str for name in as_text if name in in_file},
+                            dtype_backend="numpy_nullable", **options)
+        codes = columns_of_codes(path, table, [in_file[name] for name in numbers if name in in_file], options)
+        if codes:
+            table[codes] = pd.read_csv(path, usecols=codes, dtype=str, **options)[codes]
+    table.columns = list(in_file)
+    table.attrs["layout"] = layout                                # for line_of_row
+    return table
+
+
+def columns_of_csv(path, sep):
+    """How the cells of a CSV file are separated, as arguments of its readers, and {column: its name in the file}.
+
+    Columns are called without the blanks around their names.
+    """
     layout = {"delimiter": sep or ("\t" if ".tsv" in path.name.lower() else ",")}
-    try:
+    with reading_csv(path, layout):
         header = header_of(path, layout)
         names = [name.strip() for name in header]
         for name in filter(None, names):
@@ -54,15 +92,16 @@ def read_csv(path, as_text, numbers, sep):
                 raise Refused(f"{path}: {names.count(name)} columns are called {name!r:.80}; give each its own name")
         if sep is None and len(names) == 1:
             refuse_other_separator(path, names[0], layout["delimiter"])
-        in_file = dict(zip(names, header, strict=True))
-        options = {"index_col": False, "low_memory": False, **layout}
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)     # said where cells would be dropped
-            table = pd.read_csv(path, dtype={in_file[name]: str for name in as_text if name in in_file},
-                                dtype_backend="numpy_nullable", **options)
-        codes = columns_of_codes(path, table, [in_file[name] for name in numbers if name in in_file], options)
-        if codes:
-            table[codes] = pd.read_csv(path, usecols=codes, dtype=str, **options)[codes]
+        # pandas' own names, as it calls those that are empty
+        found = pd.read_csv(path, index_col=False, nrows=0, **layout).columns
+    return layout, {name.strip() or name: name for name in found}
+
+
+@contextlib.contextmanager
+def reading_csv(path, layout):
+    """Raise Refused, with what is wrong and in which line, where a CSV file cannot be read."""
+    try:
+        yield
     except UnicodeDecodeError:
         with open_table(path, "rb") as lines:
             number = next(number for number, line in enumerate(lines, start=1) if not is_utf8(line))
@@ -77,9 +116,6 @@ def read_csv(path, as_text, numbers, sep):
                              "text") from None
         reason = str(error).removeprefix("Error tokenizing data. C error: ")
         raise Refused(f"{path} cannot be read: {reason}") from None
-    table.columns = [name.strip() or name for name in table.columns]
-    table.attrs["layout"] = layout                                # for line_of_row
-    return table
 
 
 def header_of(path, layout):
@@ -158,12 +194,13 @@ def is_utf8(line):
     return True
 
 
-def check_columns(table, wanted, path):
+def check_columns(columns, wanted, path):
     """Raise Refused unless the table has all these columns."""
+    columns = list(columns)
     for name in wanted:
-        if name not in table:
-            there = [f"{column!s:.60}" for column in table.columns[:100]]
-            more = f" and {len(table.columns) - 100:,} more" if len(table.columns) > 100 else ""
+        if name not in columns:
+            there = [f"{column!s:.60}" for column in columns[:100]]
+            more = f" and {len(columns) - 100:,} more" if len(columns) > 100 else ""
             raise Refused(f"{path} has no column {name!r}; it has {', '.join(there)}{more}")
 
 
@@ -211,11 +248,15 @@ def refuse_text(table, name, path, problem):
 
 
 def refuse(bad, table, name, path, problem):
-    """Raise Refused with the place and the "{value}" of the first bad row, if there is one."""
+    """Raise Refused with the place and the "{value}" of the first bad row, if there is one.
+
+    ``table.attrs["first_row"]`` is the row of the file that a piece of it begins with.
+    """
     if bad.any():
-        row = int(np.argmax(bad))
+        place = int(np.argmax(bad))
+        row = table.attrs.get("first_row", 0) + place
         line = "" if path.suffix == ".parquet" else f"line {line_of_row(path, row, **table.attrs['layout'])}, "
-        problem = problem.format(value=f"{table[name].iloc[row]!s:.60}")
+        problem = problem.format(value=f"{table[name].iloc[place]!s:.60}")
         raise Refused(f"{path}, {line}column {name!r}, row {row} counted from 0: {problem}")
 
 

@@ -54,6 +54,25 @@ class Terminal:
         return getattr(self.stream, name)
 
 
+IN_PIECE = re.compile(r"in the piece that begins with row ([\d,]+) \(its own rows count from 0\): ")
+
+
+def rows_of_the_file(text):
+    """A message about a piece of a table with the rows as the whole table counts them.
+
+    >>> rows_of_the_file("in the piece that begins with row 2,000 (its own rows count from 0): row 7 holds 'row 1'")
+    "row 2007 holds 'row 1'"
+    """
+    found = IN_PIECE.match(text)
+    if not found:
+        return text
+    first, text = int(found[1].replace(",", "")), text[found.end():]
+    bare = QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
+    for row in reversed(list(re.finditer(r"(?<=\brow )\d+", bare))):
+        text = text[:row.start()] + str(first + int(row[0])) + text[row.end():]
+    return text
+
+
 def in_words(message):
     """A message of the library as the command line says it: its advice for Python translated, or else left out.
 
@@ -65,6 +84,7 @@ def in_words(message):
     text = " ".join(str(message).split())
     if isinstance(message, Refused):
         return text
+    text = rows_of_the_file(text)
     for pattern, words in PHRASES:
         text = pattern.sub(words, text)
     bare = QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)

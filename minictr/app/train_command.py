@@ -161,7 +161,7 @@ def run_train(args):
     table = read_table(args.table, sep=args.sep,
                        as_text=[name for name, field in columns.items() if isinstance(field, Categorical)],
                        numbers=[args.target, *(name for name in columns if isinstance(columns[name], Numerical))])
-    check_columns(table, [args.target, *columns], args.table)
+    check_columns(table.columns, [args.target, *columns], args.table)
     classes = classes_of_target(table, args.target, args.task)
     y = read_target(table, args.target, args.task, args.table, classes)
     labels = y if classes.dtype != object else classes[y.astype(int)]         # what the model is to predict

@@ -124,7 +124,7 @@ def test_python_m_minictr_says_its_version():
     assert (done.returncode, done.stdout) == (0, f"minictr {minictr.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["explain"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["predict"], ["explain"]])
 def test_help_shows_examples(command):
     result = run(*command, "--help")
     assert result.code == 0
@@ -396,10 +396,10 @@ def test_train_reads_by_the_ending(folder, ending):
 
 
 def test_train_reads_parquet_where_pandas_can(folder, monkeypatch):
-    def read_parquet(path):
+    def read_parquet(path, **options):
         return pd.read_csv("clicks.csv")
 
-    def no_pyarrow(path):
+    def no_pyarrow(path, **options):
         raise ImportError("no engine")
 
     command = ["train", "clicks.parquet", "--target", "click", "--model", "fm", "--epochs", 1, "--save", "m.npz"]

@@ -226,7 +226,7 @@ def test_what_the_command_line_says_itself_stays():
 
 
 def parquet(monkeypatch, columns):
-    monkeypatch.setattr(pd, "read_parquet", lambda path: pd.DataFrame(columns))
+    monkeypatch.setattr(pd, "read_parquet", lambda path, **options: pd.DataFrame(columns))
     return "t.parquet"
 
 

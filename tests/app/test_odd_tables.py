@@ -159,5 +159,5 @@ def test_too_many_cells_are_said_without_the_parsers_words():
 
 
 def test_a_parquet_file_has_no_separator(monkeypatch):
-    monkeypatch.setattr(pd, "read_parquet", lambda path: pd.DataFrame({"id": ["a"], "click": [1]}))
+    monkeypatch.setattr(pd, "read_parquet", lambda path, **options: pd.DataFrame({"id": ["a"], "click": [1]}))
     assert_one_line_of(run("train", "t.parquet", *TRAIN, "--sep", ";"), "no separators")
