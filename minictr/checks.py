@@ -154,12 +154,17 @@ def numbers(values, what):
 
 def split_rows(n_rows, share, seed):
     """Two sorted index arrays: the rows to train on, and a random share of all rows that is held out."""
-    if not 0 < share < 1 or not 0 < round(n_rows * share) < n_rows:
-        raise ValueError(f"validation={share} of {n_rows} rows leaves nothing to train or to validate on; "
-                         "give a share between 0 and 1, or a pair (X, y)")
+    check_share(n_rows, share)
     order = np.random.default_rng(seed).permutation(n_rows)
     n_held_out = round(n_rows * share)
     return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+
+
+def check_share(n_rows, share):
+    """Raise ValueError where a share of the rows leaves nothing to train or to validate on."""
+    if not 0 < share < 1 or not 0 < round(n_rows * share) < n_rows:
+        raise ValueError(f"validation={share} of {n_rows} rows leaves nothing to train or to validate on; "
+                         "give a share between 0 and 1, or a pair (X, y)")
 
 
 def is_share(validation):

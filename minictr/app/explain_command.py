@@ -76,7 +76,7 @@ def explain_into(out, args, model, X, y, row, prediction):
           f"{args.table}: {len(X):,} rows")
     say_unknown(model.encoder_.unknown_rate(X))
     if y is not None:
-        print(f"\n{score_table(model, X, y, y.mean(), 'mean of this table')}\n"
+        print(f"\n{score_table(model, y, prediction, y.mean(), 'mean of this table')}\n"
               "(flattering where the model was trained on these rows)")
     written = []
     # The rows are encoded by now, so that a TypeError says that the model has no such quantity.

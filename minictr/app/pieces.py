@@ -9,7 +9,7 @@ import pandas as pd
 from .table_files import PIECE, columns_of_csv, ending_of, no_rows, reading_csv, reading_parquet
 
 
-def open_pieces(path, sep=None, *, rows=PIECE, dtypes=None, codes=(), keep=()):
+def open_pieces(path, sep=None, *, rows=None, dtypes=None, codes=(), keep=()):
     """The table in a file, to be gone through as often as one likes, a piece of ``rows`` rows at a time.
 
     Attributes are ``columns``, the names, and ``share``, how much of the file has been read so far (0 to 1). Each pass
@@ -18,7 +18,7 @@ def open_pieces(path, sep=None, *, rows=PIECE, dtypes=None, codes=(), keep=()):
     Parameters
     ----------
     path, sep : as in ``read_table``.
-    rows : of a piece; the last one has what is left.
+    rows : of a piece, 100,000 if None; the last one has what is left.
     dtypes : {column: dtype} of a CSV file; what is not named is inferred in each piece. A .parquet file says its own.
     codes : of those inferred, columns in which a number with zeros before it, such as 007, is no number: the column
         of that piece is text then.
@@ -28,7 +28,7 @@ def open_pieces(path, sep=None, *, rows=PIECE, dtypes=None, codes=(), keep=()):
     Raises: Refused where the file is no table.
     """
     cls = ParquetPieces if ending_of(path) == ".parquet" else CSVPieces
-    return cls(path, sep, rows, dtypes or {}, list(codes), list(keep))
+    return cls(path, sep, rows or PIECE, dtypes or {}, list(codes), list(keep))
 
 
 class CSVPieces:

@@ -2,16 +2,15 @@
 
 import contextlib
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 
 from ..models import Model
 from ..text import as_text, printable
-from ..training import duration
 from .model_tables import Scored, say_unknown
 from .options import add_command, add_separator, names
+from .progress import Progress
 from .score_files import check_output, score_file
 from .terminal import Refused
 
@@ -69,12 +68,12 @@ def predict(args, stdout):
     if column in args.keep:
         raise Refused(f"--keep {column}: the column of the predictions is called so too; rename that of {args.table}")
     print(f"{args.model}: {type(model).__name__} ({model.task_}) of {len(model.feature_names_in_)} fields")
-    progress = Progress(scores)
+    progress = Progress()
     with score_file(args.out, stdout, scores.pieces.types()) as write:
         for kept, _, values in scores:
             table = pd.DataFrame({column: values})
             write(table if kept is None else pd.concat([kept, table], axis=1))
-            progress.show()
+            progress.show(scores.n_rows, scores.pieces.share)
         progress.end()
     print(f"Written to {'the standard output' if str(args.out) == '-' else args.out}: {scores.n_rows:,} rows, column "
           f"{printable(column)}")
@@ -89,26 +88,3 @@ def score_column(model):
     classes = model.classes_.tolist()
     return "probability" if classes == [0, 1] and not isinstance(classes[1], bool) else (
         f"probability_of_{as_text(classes[1])}")
-
-
-class Progress:
-    """One line in a terminal, updated while a table is scored."""
-
-    def __init__(self, scores):
-        self.scores, self.start, self.shown = scores, time.monotonic(), 0.0
-        self.terminal, self.line = sys.stdout.isatty(), ""
-
-    def show(self):
-        """Say how far it is."""
-        now, share = time.monotonic(), self.scores.pieces.share
-        if self.terminal and now - self.shown > 0.2 and share:
-            self.shown = now
-            left = duration((now - self.start) * (1 / share - 1))
-            text = f"{self.scores.n_rows:,} rows  {share:.0%}  about {left} left"
-            print(f"\r{text:{len(self.line)}}", end="", flush=True)
-            self.line = text
-
-    def end(self):
-        """Remove the line."""
-        if self.line:
-            print(f"\r{'':{len(self.line)}}\r", end="", flush=True)

@@ -18,12 +18,12 @@ def predictions(model, X):
     return model.predict_proba(X)[:, 1] if model.task_ == "binary" else model.predict(X)
 
 
-def score_table(model, X, y, mean, mean_name):
-    """A table of the model's scores beside those of always predicting ``mean``."""
+def score_table(model, y, prediction, mean, mean_name):
+    """A table of the scores of a model's predictions beside those of always predicting ``mean``."""
     binary = model.task_ == "binary"
     lines = [["", "AUC", "log loss"] if binary else ["", "RMSE"]]
-    for name, prediction in ((mean_name, np.full(len(y), mean)), (type(model).__name__, predictions(model, X))):
-        lines.append([name, *(score_cells(y, prediction) if binary else [f"{metrics.rmse(y, prediction):.4f}"])])
+    for name, scored in ((mean_name, np.full(len(y), mean)), (type(model).__name__, prediction)):
+        lines.append([name, *(score_cells(y, scored) if binary else [f"{metrics.rmse(y, scored):.4f}"])])
     return text_table(lines)
 
 

@@ -9,19 +9,22 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from ..checks import check_settings, split_rows
-from ..fields import Categorical, MultiValued, Numerical, TableEncoder, infer_field
+from ..checks import check_settings
+from ..fields import Categorical, Numerical
 from ..models import Model
-from ..text import printable
+from .model_tables import Scored, say_unknown
 from .options import MODELS, add_command, add_separator, at_least, multi_valued, names, positive, setting, share
-from .scores import score_table
-from .table_files import check_columns, classes_of_target, read_numbers, read_table, read_target
+from .pieces import open_pieces
+from .progress import Progress
+from .scores import predictions, score_table
+from .table_files import check_columns, ending_of
 from .terminal import Refused, in_words
+from .train_tables import StreamedTable, WholeTable
 
 JSON = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null",
         tuple: "a list such as [64,32]", list: "a list", dict: 'an object such as {"embedding":10}'}
+MEAN_NAME = "mean of the training rows"
 OWN_OPTIONS = ("epochs", "batch_size", "learning_rate", "embedding_dim", "seed", "task")
 
 
@@ -64,6 +67,13 @@ def add_train(commands):
     train.add_argument("--validation", type=share, default=0.1, metavar="SHARE",
                        help="share of rows, drawn at random, to measure on and to stop training by (default 0.1); 0: "
                             "train on all rows, measure nothing")
+    train.add_argument("--test", type=Path, metavar="FILE",
+                       help="another table with the same columns, such as a later day's: how the saved model scores on "
+                            "it is printed at the end; it may be larger than memory")
+    train.add_argument("--stream", action="store_true",
+                       help="read the table a piece at a time, for one larger than memory: twice to see what it holds, "
+                            "once to learn the fields and once for each epoch. Rows are shuffled among 250,000 "
+                            "neighbours (--set shuffle_window=N), and at most 200,000 are held out to validate on")
     add_separator(train)
     columns = train.add_argument_group("columns")
     columns.add_argument("--categorical", type=names, default=[], metavar="A,B", help="columns that hold categories")
@@ -158,47 +168,64 @@ def run_train(args):
         raise Refused(f"--save {args.save}: " + ("this is a folder; name a file" if args.save.is_dir() else
                                                     f"there is no folder {args.save.parent}; make it first"))
     check_checkpoint_option(args)
-    table = read_table(args.table, sep=args.sep,
-                       as_text=[name for name, field in columns.items() if isinstance(field, Categorical)],
-                       numbers=[args.target, *(name for name in columns if isinstance(columns[name], Numerical))])
-    check_columns(table.columns, [args.target, *columns], args.table)
-    classes = classes_of_target(table, args.target, args.task)
-    y = read_target(table, args.target, args.task, args.table, classes)
-    labels = y if classes.dtype != object else classes[y.astype(int)]         # what the model is to predict
-    X = table.drop(columns=[args.target, *(name for name, field in columns.items() if field is None)])
-    if not len(X.columns):
-        raise Refused(f"{args.table}: no column is left to predict {args.target!r} from")
-    fields = [columns.get(name) or infer_field(name, X[name]) for name in X]
-    for field in fields:
-        if isinstance(field, Numerical):
-            read_numbers(X, field.name, args.table)
-    X.attrs.clear()                                               # pandas copies them with each column that is taken
-    of = f"with mean {y.mean():.4g}"
-    if labels is not y:
-        of = f"is {classes[1]!r} in {y.mean():.1%} of them, else {classes[0]!r}"
-    print(f"{args.table}: {len(X):,} rows, target {args.target!r} {of}; the fields are")
-    model = MODELS[args.model](fields=fields, verbose=True, **settings)
-    check_memory(model, print_fields(X, fields, columns).n_ids)
+    check_test_option(args)
+    table = (StreamedTable if args.stream else WholeTable)(args, columns)
+    model = MODELS[args.model](fields=table.fields, verbose=True, **settings)
+    check_memory(model, table.n_ids)
+    if args.test:
+        check_columns(open_pieces(args.test, args.sep).columns,
+                      [args.target, *(field.name for field in table.fields)], args.test)
     print()
-
-    if args.validation:
-        train, held_out = split_rows(len(y), args.validation, args.seed)
-        model.fit(X.iloc[train], labels[train], validation=(X.iloc[held_out], labels[held_out]),
-                  checkpoint=args.checkpoint, resume=args.resume)
-    else:
-        model.fit(X, labels, checkpoint=args.checkpoint, resume=args.resume)
+    table.fit(model, checkpoint=args.checkpoint, resume=args.resume)
     interrupted = model.history_.attrs["interrupted"]
     if interrupted and not len(model.history_):
         print("minictr: interrupted before the first epoch was over: nothing is saved", file=sys.stderr)
         return 130
-    if args.validation:
-        print(f"\nOn the {len(held_out):,} validation rows, which also chose the best epoch:")
-        print(score_table(model, X.iloc[held_out], y[held_out], y[train].mean(), "mean of the training rows"))
+    if table.held_out:
+        X, y = table.held_out
+        print(f"\nOn the {len(y):,} validation rows, which also chose the best epoch:")
+        print(score_table(model, y, predictions(model, X), table.train_mean, MEAN_NAME))
     model.save(args.save)
-    command = ["minictr", "explain", str(args.save), str(args.table), "--target", args.target, "--out", "pics"]
-    command += [] if args.sep is None else ["--sep", "tab" if args.sep == "\t" else args.sep]
-    print(f"\nSaved to {args.save}. To look into it:\n  {shlex.join(command)}")
+    print(f"\nSaved to {args.save}.")
+    if args.test:
+        print_test(model, args, table.train_mean)
+    print_what_next(args)
     return 130 if interrupted else 0
+
+
+def print_test(model, args, mean):
+    """Print the scores of a file of other rows, which is read in pieces."""
+    scored, truth, prediction = Scored(model, args.test, args.sep, args.target), [], []
+    progress = Progress("testing: ")
+    for _, y, values in scored:
+        truth.append(y)
+        prediction.append(values)
+        progress.show(scored.n_rows, scored.pieces.share)
+    progress.end()
+    print(f"\nOn the {scored.n_rows:,} rows of {args.test}:")
+    print(score_table(model, np.concatenate(truth), np.concatenate(prediction), mean, MEAN_NAME))
+    say_unknown({name: count / scored.n_rows for name, count in scored.unknown.items()})
+
+
+def print_what_next(args):
+    """Print the commands that go on with the model."""
+    sep = [] if args.sep is None else ["--sep", "tab" if args.sep == "\t" else args.sep]
+    table = str(args.test or args.table)
+    explain = ["minictr", "explain", str(args.save), table, "--target", args.target, "--out", "pics", *sep]
+    predict = ["minictr", "predict", str(args.save), table, "--out", "scores.csv", *sep]
+    memory = " (a table that fits into memory)" * args.stream
+    print(f"\nTo look into it{memory}:\n  {shlex.join(explain)}\nTo predict with it:\n  {shlex.join(predict)}")
+
+
+def check_test_option(args):
+    """Refuse, before the table is read, a file to test on that is none, or that was trained on."""
+    if args.test is None:
+        return
+    if ending_of(args.test) == ".parquet" and ending_of(args.table) != ".parquet" and args.sep is not None:
+        raise Refused(f"--test {args.test}: a .parquet file has no separators, and --sep holds for both tables")
+    if args.test.exists() and args.table.exists() and os.path.samefile(args.test, args.table):
+        raise Refused(f"--test {args.test}: this is the table to train on, which says nothing of other rows; leave "
+                      "--test out, as some of its rows are held out and measured on")
 
 
 def check_checkpoint_option(args):
@@ -212,29 +239,6 @@ def check_checkpoint_option(args):
     if args.checkpoint.exists() and not args.resume:
         raise Refused(f"--checkpoint {args.checkpoint}: the file is there already. Add --resume to go on from it, or "
                       "remove it to start afresh")
-
-
-def print_fields(X, fields, columns):
-    """Say what each column was taken for, with advice where that was a guess (not in ``columns``).
-
-    Returns: the TableEncoder that learned them.
-    """
-    encoder_of_all = TableEncoder(fields).fit(X)
-    encoders = encoder_of_all.encoders
-    width = max(len(printable(name)) for name in encoders)
-    for name, encoder in encoders.items():
-        if isinstance(encoder.spec, Numerical):
-            text = f"numerical, from {float(X[name].min()):g} to {float(X[name].max()):g}, standardised"
-        else:
-            text = f"{encoder.text}, {encoder.n_values:,} values"
-        if isinstance(encoder.spec, MultiValued):
-            text += f", separated by {encoder.spec.sep!r}"
-        if encoder.missing:
-            text += f", missing in {encoder.missing:.1%} of rows"
-        if name not in columns:
-            text += advice(name, X[name], encoder)
-        print(f"  {printable(name):{width}}  {text}")
-    return encoder_of_all
 
 
 def check_memory(model, n):
@@ -253,24 +257,3 @@ def memory():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):                 # not on Windows
         return np.inf
-
-
-def advice(name, column, encoder):
-    """What to do if the guess was wrong: "" where there is no sign of that."""
-    if type(encoder.spec) is not Categorical:
-        return ""
-    if encoder.kind == "str":
-        number = pd.to_numeric(column, errors="coerce").notna() | column.isna()
-        if number.all():
-            return f" (zeros before a number make it a code; if these are quantities: --numerical {shlex.quote(name)})"
-        if number.mean() > 0.9:
-            row = int(np.argmin(number.to_numpy()))
-            return (f" (text because of cells like row {row}'s {column.iloc[row]!r}; correct those, then --numerical "
-                    f"{shlex.quote(name)}?)")
-    if encoder.n_values > len(column) / 2:
-        return f" (hardly two rows share one: --ignore {shlex.quote(name)}?)"
-    if encoder.kind == "int":
-        return f" (whole numbers; if their size means something: --numerical {shlex.quote(name)})"
-    if encoder.kind == "str" and column.str.contains("|", regex=False, na=False).any():
-        return f" (some hold '|': --multi-valued {shlex.quote(name + ':|')}?)"
-    return ""

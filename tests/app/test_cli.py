@@ -36,7 +36,7 @@ from minictr import (
     metrics,
     training,
 )
-from minictr.app import demo, table_files, train_command
+from minictr.app import demo, table_files, train_tables
 from minictr.app.cli import main
 from minictr.app.options import MODELS
 from minictr.checks import split_rows
@@ -147,7 +147,7 @@ def test_what_nobody_expects_keeps_its_traceback(folder, monkeypatch):
     def broken(*arguments, **options):
         raise KeyError("a defect")
 
-    monkeypatch.setattr(train_command, "read_table", broken)
+    monkeypatch.setattr(train_tables, "read_table", broken)
     with pytest.raises(KeyError, match="a defect"):
         run("train", "clicks.csv", "--target", "click", "--model", "fm", "--save", "m.npz")
 

@@ -198,7 +198,7 @@ def test_odd_names_and_values_can_be_drawn_and_are_shown_on_the_page(model, monk
     rows = [[f"{value}{ODD}"] * 3 for value in "abcd"] * 10
     X = pd.DataFrame(rows, columns=pd.Index(names, dtype=object), dtype=object)
     model.clone().fit(X, [0, 1] * 20).save("odd.npz")
-    monkeypatch.setattr("minictr.app.explain_command.read_table", lambda *arguments, **options: X)
+    monkeypatch.setattr("minictr.app.model_tables.read_table", lambda *arguments, **options: X)
     result = run("explain", "odd.npz", "odd.csv", "--out", "pics")
     assert result.code == 0, result.err
     text = Path("pics/index.html").read_bytes().decode()
