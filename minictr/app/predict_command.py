@@ -28,8 +28,8 @@ def add_predict(commands):
           probability_of_yes   of the later in the alphabet, where the target was one of two texts such as no and yes
           prediction           the predicted number, where the model was trained with --task regression
 
-        Values that training never saw are no error: the model takes an average for them, and the command says how many
-        there were. A cell that cannot be right, such as text among numbers, is one: nothing is written then.
+        Values that training never saw are scored as an average value would be; the command says how many there were.
+        Where a cell is wrong, such as text among numbers, it says in which line, and writes nothing.
 
         examples:
           minictr predict m.npz clicks.csv --out scores.csv

@@ -17,7 +17,27 @@ PHRASES = [(re.compile(pattern), words) for pattern, words in [
     (r"is MultiValued: a row holds (.*?) or a list,", r"is multi-valued: a row holds \1,"),
     (r"store them as text: \.astype\(str\)", "store them as text"),
     (r"say so: fields=.*", "say so with --categorical"),
-    (r"[Ll]ower learning_rate", "Lower --learning-rate"),
+    (r"([Ll])ower learning_rate", r"\1ower --learning-rate"),
+    (r"; set reg=0", "; leave --set reg out"),
+    (r"give the largest fields buckets= or .*", "leave the largest out with --ignore"),
+    (r", or give fewer rows at a time \(fit and partial_fit take a table in pieces\)", ""),
+    (r", or give the field another transform or bins", ""),
+    (r", or give the field bins, or the transform log_squared", ""),
+    (r" \(None or NaN\)", ""),
+    (r"as fit found it", "as training found it"),
+    (r"^FFM\(first_order=False\) has no w_0", "FFM without its first-order terms has no w_0"),
+    (r"\. Set first_order=True", "; leave --set first_order out"),
+    (r" \(n_features = 1\); use LR, or add fields", "; use --model lr, or a table with more columns"),
+    (r"; pass more fields, or user_features= and item_features= with ratings", "; give it more columns"),
+    (r"\by or the weights are too large for (\w+); change their unit",
+     r"the target is too large for \1; change its unit"),
+    (r"\. Where settings were changed since fit, .*", ""),
+    (r"^X gave ([\d,]+) rows in the first pass, but ([\d,]+) in a later one; .*",
+     r"the table had \1 rows to train on when it was first read, and \2 later; leave it as it is during the training"),
+    (r"X must give the same rows each time", "leave the table as it is during the training"),
+    (r"^checkpoint (?=\S+: )", "--checkpoint "),
+    (r"\[\(\"user\", \"ad\"\)\]", '[["user","ad"]]'),
+    (r"a dict from names to numbers", 'an object from names to numbers, such as {"embedding":10}'),
     (r", or scale large numerical fields \(transform=\"standard\"\)", ""),
     (r"\bvalidation=(?=[\d.])", "--validation "),
     (r"give a share between 0 and 1, or a pair \(X, y\)", "give another share, or 0 to train on all rows"),
@@ -63,14 +83,15 @@ def rows_of_the_file(text):
     >>> rows_of_the_file("in the piece that begins with row 2,000 (its own rows count from 0): row 7 holds 'row 1'")
     "row 2007 holds 'row 1'"
     """
-    found = IN_PIECE.match(text)
+    found = IN_PIECE.search(text)
     if not found:
         return text
-    first, text = int(found[1].replace(",", "")), text[found.end():]
+    before, first, text = text[:found.start()], int(found[1].replace(",", "")), text[found.end():]
     bare = QUOTED.sub(lambda quoted: "-" * len(quoted[0]), text)
-    for row in reversed(list(re.finditer(r"(?<=\brow )\d+", bare))):
+    rows = list(re.finditer(r"(?<=\brow )\d+", bare))
+    for row in reversed(rows):
         text = text[:row.start()] + str(first + int(row[0])) + text[row.end():]
-    return text
+    return before + text if rows else f"{before}in row {first} or one of those after it: {text}"
 
 
 def in_words(message):

@@ -1,8 +1,10 @@
 """``minictr train``: a model from a table, saved."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -49,6 +51,7 @@ def add_train(commands):
           minictr train clicks.csv --target click --model deepfm --save m.npz \\
               --set deep_layers=[64,32] --set dropout=0.2
           minictr train ratings.csv --target rating --task regression --model fm --save m.npz
+          minictr train monday.csv.gz --target click --model fm --save m.npz --stream --test tuesday.csv.gz
         """)
     train.add_argument("table", type=Path, metavar="TABLE", help="the file with the training data")
     train.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
@@ -176,7 +179,8 @@ def run_train(args):
         check_columns(open_pieces(args.test, args.sep).columns,
                       [args.target, *(field.name for field in table.fields)], args.test)
     print()
-    table.fit(model, checkpoint=args.checkpoint, resume=args.resume)
+    with rows_left(args.validation):
+        table.fit(model, checkpoint=args.checkpoint, resume=args.resume)
     interrupted = model.history_.attrs["interrupted"]
     if interrupted and not len(model.history_):
         print("minictr: interrupted before the first epoch was over: nothing is saved", file=sys.stderr)
@@ -191,6 +195,17 @@ def run_train(args):
         print_test(model, args, table.train_mean)
     print_what_next(args)
     return 130 if interrupted else 0
+
+
+@contextlib.contextmanager
+def rows_left(held_out):
+    """Let errors of ``fit`` say how they count rows: it sees those alone that are not held out."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if held_out and re.search(r"\brow \d", str(error)):
+            raise ValueError(f"among the rows that are not held out, counted from 0: {error}") from error
+        raise
 
 
 def print_test(model, args, mean):
