@@ -222,3 +222,17 @@ def test_rows_do_not_come_back_in_another_order():
     Path("t.csv").write_text("\n".join(["id,price,click", *rows, ""]))
     result = train("--stream", "--set", "shuffle_window=31", table="t.csv", common=TRAIN[:6])
     assert result.code == 0 and Model.load("m.npz").row_counts_.sum() == 2 * 180
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_whole_numbers_with_missing_ones_are_categories_in_parquet_as_in_csv(stream):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame({"age": pd.array([3, None, 4, 5] * 20, dtype="Int64"), "click": [0, 1] * 40})
+    table.to_parquet("t.parquet")
+    table.to_csv("t.csv", index=False)
+    models = []
+    for name in ("t.parquet", "t.csv"):
+        result = train(*stream, table=name, common=[*TRAIN[:3], "lr", *TRAIN[4:6]])
+        assert result.code == 0 and "categorical, 3 values, missing in 25.0% of rows" in line_of(result.out, "  age")
+        models.append(Model.load("m.npz"))
+    assert_same(*models)
