@@ -3,7 +3,7 @@
 Three quantities are never mixed: *attention* is where a model looks (a share, not an effect); a *contribution*
 is what a field or a pair of fields adds to one logit, exact for each model whose logit is such a sum of ``terms``; an
 *interaction effect* is how far a prediction departs from additivity, for any model. ``truthfulness`` compares them,
-against a noise floor.
+against a noise floor. ``pair_values`` and ``field_values`` say what single values add, and on how many rows that rests.
 """
 
 from .agreement import pair_quantities, pair_removal, truthfulness

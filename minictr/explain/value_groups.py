@@ -22,7 +22,7 @@ class FieldValues:
     labels : text of the G groups. Numbers, and bins of them, ascend; of other values the most frequent are first.
     at : {label: number} of groups that are a number or a bin (of a bin, the mean of its rows).
     row, value, group, weight : of the E entries, ascending by row: the row, the number of the value, the group, and the
-        share that the entry has of its row, 1 unless the row has several.
+        share that the entry has of its row, 1 unless the row has several, as the model weighs it.
     ids, x : of the V different values: the id within all fields, and its weight. A value of a multi-valued field has
         weight 1, as if it were alone in its cell.
     rows : how many rows have an entry in each group (G,).
@@ -34,16 +34,18 @@ class FieldValues:
         kind, slots = encoder.encoders[field], encoder.encode(X, [field])
         self.at = {}
         if isinstance(kind, NumericalEncoder):
-            self.row, times = np.arange(len(X)), np.ones(len(X))
+            self.row, self.weight = np.arange(len(X)), np.ones(len(X))
             held, self.value = np.unique(np.column_stack([slots.ids, slots.x]), axis=0, return_inverse=True)
             self.ids, self.x = held[:, 0].astype(np.int32), held[:, 1].astype(np.float32)
             self._group_numbers(numbers_of(X[field]), bins)
         else:
             self.row, slot = np.nonzero(np.ones(slots.ids.shape, bool) if slots.x is None else slots.x)
-            times = np.ones(len(self.row))
+            self.weight = np.ones(len(self.row))
             self.ids, self.value = np.unique(slots.ids[self.row, slot], return_inverse=True)
             if isinstance(kind, MultiValuedEncoder):              # a value that a cell holds twice is one entry
-                (self.row, self.value), times = np.unique(np.stack([self.row, self.value]), axis=1, return_counts=True)
+                held, entry = np.unique(np.stack([self.row, self.value.ravel()]), axis=1, return_inverse=True)
+                self.weight = np.bincount(entry.ravel(), slots.x[self.row, slot])
+                self.row, self.value = held
             self.x = np.ones(len(self.ids), np.float32)
             texts, places = kind.labels(), self.ids - encoder.offset_of[field]
             ordered = isinstance(kind, BinnedEncoder) or kind.kind in ("int", "uint", "float")
@@ -52,7 +54,6 @@ class FieldValues:
                 means = pd.Series(numbers_of(X[field])).groupby(self.group).mean()
                 self.at = {self.labels[group]: mean for group, mean in means.items() if not np.isnan(mean)}
         self.value = self.value.ravel()                           # NumPy 2.0.0 kept the two dimensions
-        self.weight = times / np.bincount(self.row, times)[self.row]
         self.rows = np.bincount(np.unique(np.stack([self.group, self.row]), axis=1)[0], minlength=len(self.labels))
 
     def _group_numbers(self, numbers, bins):
@@ -84,6 +85,10 @@ class FieldValues:
         """The mean over a group's entries of a table of the values: (V, k) -> (G, k)."""
         sums = [np.bincount(self.group, self.weight * column[self.value]) for column in table.T]
         return np.stack(sums, axis=1) / self.weights()[:, None]
+
+    def mean(self, table):
+        """The mean over the rows of a table of the values: (V, k) -> (k,)."""
+        return np.bincount(self.value, self.weight, len(self.ids)) @ table / self.n_rows
 
     def weights(self):
         """What each group weighs: (G,), the rows of the table together."""

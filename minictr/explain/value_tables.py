@@ -10,8 +10,8 @@ from ..estimator import Model
 from ..estimator.registry import offers
 from ..layers import field_pairs
 from .contribution_tables import has_pairs, names_of_terms, terms_reader
-from .purified import pair_factors
-from .summaries import INTERVAL, forward_chunks, forward_slots, unit_of
+from .purified import Purified, factors_of, pair_factors
+from .summaries import INTERVAL, after_one_row, forward_chunks, forward_slots, unit_of
 from .value_groups import FieldValues, check_field, entries_of_both
 
 BLOCK_ROWS = 65_536         # rows that are put together and scored at once
@@ -92,7 +92,8 @@ def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=2
         term, low, high = _summary(terms[row], cell, np.full(len(rows), np.nan))
     table = pd.DataFrame([*itertools.product(one.labels, other.labels)], columns=["value_i", "value_j"])
     table = table.assign(term=term.ravel(), low=low.ravel(), high=high.ravel(), rows=rows)
-    table.attrs = {"fields": (field_i, field_j), **_attrs(model, source, purified, len(X))}
+    table.attrs = {"fields": (field_i, field_j),
+                   **_attrs(model, source, purified, len(X), averaged=not offers(type(model), "factors"))}
     for side, values in (("i", one), ("j", other)):
         table.attrs |= {f"rows_{side}": dict(zip(values.labels, values.rows.tolist(), strict=True)),
                         f"at_{side}": values.at}
@@ -138,12 +139,13 @@ def field_values(model, X, field, *, purified=None, source=None, top=20, bins=10
 
 def _pair_factors(model, X, one, other, purified):
     """The factors of a pair's term at each value of its two fields, (V_i, k) and (V_j, k), in float64."""
-    reader = terms_reader(model, X, purified, None)
+    triples = any(term == "triple" for term, *_ in names_of_terms(model))
+    pure = Purified(model, X) if purified and triples else None   # their means are over other fields too
     found = []
     for side, values in enumerate((one, other)):
-        factors = [pair_factors(plain, one.place, other.place, reader if purified else None)[side]
-                   for plain, _ in _forward_values(model, X, values, reader.numbers)]
-        found.append(np.concatenate(factors))
+        factors = np.concatenate([pair_factors(plain, one.place, other.place, pure)[side]
+                                  for plain, _ in _forward_values(model, X, values)])
+        found.append(factors - values.mean(factors) if purified and not triples else factors)
     return found
 
 
@@ -159,17 +161,20 @@ def _products(a, at_a, b, at_b):
 def _field_terms(model, X, values, purified):
     """The term of a field at each of its values, (V,)."""
     reader = terms_reader(model, X, purified, None)
-    terms = [reader.terms(plain, rows) for plain, rows in _forward_values(model, X, values, reader.numbers)]
+    terms = [reader.terms(plain, rows) for plain, rows in _forward_values(model, X, values)]
     if "fields" not in terms[0]:
         raise TypeError(f"this {type(model).__name__} has no terms of single fields; purified=True gives what its "
                         "pairs say of one")
     return np.concatenate([part["fields"][:, values.place] for part in terms]).astype(np.float64)
 
 
-def _forward_values(model, X, values, numbers):
+def _forward_values(model, X, values):
     """A replica after going forward over rows that hold the values of a field one by one, and which these are."""
     n = len(values.ids)
     first = model.encoder_.encode(X.iloc[:1])[np.zeros(n, np.intp)]
+    numbers = 0                                                   # of a row's factors, where they are looked at
+    if offers(type(model), "factors"):
+        numbers = sum(factor.size for factors in factors_of(after_one_row(model)).values() for factor in factors)
     for start, s, plain in forward_slots(model, values.put(first, np.arange(n)), numbers):
         yield plain, slice(start, start + len(s))
 
@@ -258,11 +263,11 @@ def _purified(model, source, purified, can):
     return can if purified is None else bool(purified)
 
 
-def _attrs(model, source, purified, n_rows):
+def _attrs(model, source, purified, n_rows, averaged=False):
     words = "the model's own terms" + ", purified" * purified
     if source == "scores":
         words = "centred partial dependence"
-    elif has_pairs(model) and not offers(type(model), "factors"):
+    elif averaged:
         words += ", averaged over the rows that hold the values"
     rest = [] if source == "scores" else [term for term, *_ in names_of_terms(model)
                                           if term not in ("bias", "field", "pair", "triple")]

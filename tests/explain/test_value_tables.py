@@ -178,6 +178,9 @@ def test_afm_s_term_is_its_mean_over_the_rows_that_hold_the_values():
     centred = explain.pair_values(model, some, "user", "hour", source="scores").set_index(["value_i", "value_j"])
     assert centred["term"].notna().all()
     assert explain.field_values(model, X, "user").attrs["source"] == "centred partial dependence"
+    weights = explain.field_values(model, X, "user", source="terms")
+    groups = pd.Series(terms_of_rows(model, X, "user")).groupby(X["user"]).mean()
+    np.testing.assert_allclose(weights["term"], groups.loc[weights["value"]], atol=1e-12)
 
 
 # ---- any model ------------------------------------------------------------------------------------------
