@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..checks import as_table
 from ..estimator import Model
-from .effects import chosen_pairs, field_names, rows_of, table_of_pairs, unit_of
+from .effects import BLOCK_ROWS, checked_scores, chosen_pairs, field_names, table_of_pairs, unit_of
 
 
 def mixed_differences(model, row, baseline, *, fields=None, pairs=None):
@@ -44,11 +44,10 @@ def mixed_differences(model, row, baseline, *, fields=None, pairs=None):
     both = _stacked(*(model.as_fields(table) if isinstance(model, Model) else as_table(table)
                       for table in (row, baseline)))
     fields, pairs = chosen_pairs(field_names(model, both, fields), pairs)
-    rows, place, donor = rows_of(model, both), np.array([0, 1]), np.array([1, 0])
-    unchanged = rows.scores(place)                                # (2,)   f(x), f(b)
-    single = {name: rows.scores(place, donor, [name]) for name in fields}
-    mixed = np.array([rows.scores(place, donor, pair) - single[pair[0]] - single[pair[1]] + unchanged
-                      for pair in pairs])                         # (P, 2)
+    scores = _scores_with(model, both, [(), *((name,) for name in fields), *pairs])
+    single = dict(zip(fields, scores[1:], strict=False))
+    mixed = np.array([f_ij - single[i] - single[j] + scores[0]
+                      for (i, j), f_ij in zip(pairs, scores[1 + len(fields):], strict=True)])         # (P, 2)
     table = table_of_pairs(pairs, value=np.sqrt((mixed ** 2).mean(axis=1)), at_baseline=mixed[:, 1],
                            at_row=mixed[:, 0])
     table.attrs = {"quantity": "mixed difference", "fields": fields,
@@ -70,3 +69,19 @@ def _stacked(row, baseline):
             parts = [part.astype(object) for part in parts]
         columns[name] = pd.concat(parts, ignore_index=True).infer_objects()
     return pd.DataFrame(columns)
+
+
+def _scores_with(model, both, exchanged):
+    """Scores (groups, 2) of both rows, each group of fields in ``exchanged`` with the other row's values."""
+    place, scores = {name: at for at, name in enumerate(both)}, np.empty((len(exchanged), 2))
+    score, source = (model.decision_function, type(model).__name__) if isinstance(model, Model) else (
+        model, "the function")
+    step = max(1, BLOCK_ROWS // (2 * len(place)))                 # a table of so many cells at once, or some more
+    for start in range(0, len(exchanged), step):
+        groups = exchanged[start:start + step]
+        donor = np.tile([0, 1], (len(place), len(groups), 1))     # (fields, groups, 2)  which row a value is from
+        for at, group in enumerate(groups):
+            donor[[place[name] for name in group], at] = [1, 0]
+        table = pd.DataFrame({name: both[name].array.take(donor[place[name]].ravel()) for name in both})
+        scores[start:start + step] = checked_scores(score(table), len(table), source).reshape(-1, 2)
+    return scores

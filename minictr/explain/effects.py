@@ -266,7 +266,7 @@ class EncodedRows:
             if x is not None:
                 x[:, own] = self.slots.x[donors, own]
         scores = self.model.predict_slots(Slots.trusted(ids, x, self.slots.starts, self.slots.weighted))
-        return _checked_scores(scores, len(rows), type(self.model).__name__)
+        return checked_scores(scores, len(rows), type(self.model).__name__)
 
 
 class TableRows:
@@ -280,10 +280,11 @@ class TableRows:
         table = self.X.iloc[rows].reset_index(drop=True)
         for field in fields:
             table[field] = self.X[field].array.take(donors)
-        return _checked_scores(self.function(table), len(rows), "the function")
+        return checked_scores(self.function(table), len(rows), "the function")
 
 
-def _checked_scores(scores, n_rows, source):
+def checked_scores(scores, n_rows, source):
+    """Scores of a model or function (``source``) as float64 (N,); an error says what is wrong with others."""
     scores = np.asarray(scores)
     if scores.shape != (n_rows,):
         raise ValueError(f"{source} returned an array of shape {scores.shape} for a table of {n_rows} rows; expected "

@@ -23,8 +23,8 @@ TEN, FOUR = functions.FUNCTIONS, archdetect.FUNCTIONS
 @pytest.mark.parametrize("name", TEN)
 def test_the_pairs_that_interact_have_mixed_differences_and_no_others(name):
     function = TEN[name]
-    X = function.inputs(1_500, np.random.default_rng(0))
-    share = measures.effects(function, X, "mean square", {"background": 1_500, "partners": 4}) ** 2 / function(X).var()
+    X = function.inputs(400, np.random.default_rng(0))
+    share = measures.effects(function, X, "mean square", {"background": 400, "partners": 4}) ** 2 / function(X).var()
     assert share[function.interacting].min() > 1e-7 > 1e-20 > share[~function.interacting].max()
 
 
@@ -204,6 +204,7 @@ def test_pairs_below_the_median_of_the_others_are_overlooked():
 
 def test_the_command_s_systems_and_problems(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "QUICK", tmp_path / "quick.jsonl")
+    monkeypatch.setattr(measures, "BACKGROUND", {"background": 300, "partners": 4})
     command.main(["--quick", "--systems", "two-way ANOVA", "the function itself", "--problems", "F1", "F10"])
     out = capsys.readouterr().out
     assert "| two-way ANOVA | its own | .9" in out and "| the function itself | effect (mean square) | 1 |" in out

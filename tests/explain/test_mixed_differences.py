@@ -9,7 +9,7 @@ from models import small
 from tables import FIELDS, mixed_table
 
 from minictr import FM, explain, plots
-from minictr.explain import effects
+from minictr.explain import between_rows, effects
 
 
 def numbers(n_rows=60, seed=0, names="abc"):
@@ -200,3 +200,12 @@ def test_what_is_no_row(row, baseline, message):
 def test_a_model_that_is_not_fitted():
     with pytest.raises(ValueError, match="not fitted yet"):
         explain.mixed_differences(FM(), pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [0]}))
+
+
+def test_differences_do_not_depend_on_the_size_of_blocks(monkeypatch):
+    def result():
+        return between(lambda X: X["a"] * X["b"] * X["c"] + X["d"] ** 2 * X["a"], (2, 3, 5, 7), (1, 0, -1, 2))
+
+    whole = result()
+    monkeypatch.setattr(between_rows, "BLOCK_ROWS", 1)
+    pd.testing.assert_frame_equal(result(), whole)
