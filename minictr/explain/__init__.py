@@ -12,6 +12,7 @@ from .between_rows import mixed_differences
 from .contribution_tables import contributions, pair_importance
 from .effects import interaction_effects, permutation_importance
 from .embedding_tables import embeddings
+from .importance_tables import importance
 from .prediction import OnePrediction, one_prediction
 from .refits import refits, stability
 from .strength_tables import pair_strengths
@@ -19,6 +20,6 @@ from .value_tables import field_values, pair_values
 from .watching import AttentionOverEpochs
 
 __all__ = ["AttentionOverEpochs", "OnePrediction", "attention", "contributions", "embeddings", "field_values",
-           "interaction_effects", "mixed_differences", "one_prediction", "pair_importance", "pair_quantities",
-           "pair_removal", "pair_strengths", "pair_values", "permutation_importance", "refits", "stability",
-           "truthfulness"]
+           "importance", "interaction_effects", "mixed_differences", "one_prediction", "pair_importance",
+           "pair_quantities", "pair_removal", "pair_strengths", "pair_values", "permutation_importance", "refits",
+           "stability", "truthfulness"]

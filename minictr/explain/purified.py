@@ -72,10 +72,18 @@ class Purified:
             owner = self.pair_of[fields[0], fields[1]]
         else:
             owner = np.arange(parts.shape[1])
-        order = np.argsort(owner, kind="stable")
-        own, starts = np.unique(owner[order], return_index=True)
-        if len(own):                                              # two fields have no triples
-            purified[BLOCKS[len(fields) - 1]][:, own] += np.add.reduceat(parts[:, order], starts, axis=1)
+        block = purified[BLOCKS[len(fields) - 1]]
+        block += sums_by_owner(parts, owner, block.shape[1])
+
+
+def sums_by_owner(parts, owner, n):
+    """Add up the columns of parts (B, .) that belong to each of n owners; ``owner`` has the number of each: (B, n)."""
+    sums = np.zeros((len(parts), n))
+    order = np.argsort(owner, kind="stable")
+    own, starts = np.unique(owner[order], return_index=True)
+    if len(own):                                                  # two fields have no triples
+        sums[:, own] = np.add.reduceat(parts[:, order], starts, axis=1)
+    return sums
 
 
 def factors_of(plain):
