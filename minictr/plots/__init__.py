@@ -15,16 +15,19 @@ from .attention_grids import attention_grid
 from .calibration_curves import calibration
 from .embedding_maps import embeddings
 from .gradient_reports import gradient_check
+from .importances import importance
+from .networks import network
 from .pairs import pair_heatmap, pair_ranking, truth_vs_learned
 from .predictions import counterfactuals, one_prediction
 from .scatter import attention_vs_contribution, pair_groups
+from .swarms import beeswarm
 from .trace_flow import flow
 from .training_curves import history
 from .values import field_values, pair_values
 from .watching import attention_animation, attention_over_epochs
 from .waterfalls import waterfall
 
-__all__ = ["attention_animation", "attention_grid", "attention_over_epochs", "attention_vs_contribution",
+__all__ = ["attention_animation", "attention_grid", "attention_over_epochs", "attention_vs_contribution", "beeswarm",
            "calibration", "counterfactuals", "embeddings", "field_values", "flow", "gradient_check", "history",
-           "one_prediction", "pair_groups", "pair_heatmap", "pair_ranking", "pair_values", "truth_vs_learned",
-           "truthfulness", "waterfall"]
+           "importance", "network", "one_prediction", "pair_groups", "pair_heatmap", "pair_ranking", "pair_values",
+           "truth_vs_learned", "truthfulness", "waterfall"]

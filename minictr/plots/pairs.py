@@ -19,6 +19,8 @@ from .shared import (
     draw_bars,
     draw_colour_bar,
     draw_matrix,
+    draw_others,
+    draw_whiskers,
     field_names,
     label_inches,
     number_format,
@@ -119,23 +121,14 @@ def pair_ranking(table, *, top=10, ax=None):
     whisker_ends = np.where(value >= 0, np.fmax(value, high), np.fmin(value, low))
     draw_bars(ax, labels, value, 0.0, colours, whisker_ends, map(written, value))
     if not np.isnan([low, high]).all():
-        rows = np.arange(len(shown))
-        ax.hlines(rows, low, high, color="black", linewidth=1.2)
-        ax.plot([low, high], [rows, rows], "|", color="black", markersize=7)
+        draw_whiskers(ax, low, high)
         notes.append(f"whiskers: {table.attrs.get('interval', 'low to high')}")
     if (uniform := uniform_weight(table)) is not None:
         ax.axvline(uniform, color=VERMILLION, linestyle="--", linewidth=1.2)
         notes.append(f"dashed line: uniform attention, {uniform:.3g}")
     if len(known) < len(values):
         notes.append(f"left out: {counted(len(values) - len(known), 'pair')} without a value")
-    # The single pairs set the limits: the sum of hundreds of others would squeeze them to nothing.
-    left, right = ax.set_xlim(ax.get_xlim())
-    if len(rest):
-        text = f"sum {written(rest.sum())}, mean {written(rest.mean())}"
-        text = f"{text} →" if rest.sum() > right else f"← {text}" if rest.sum() < left else text
-        ax.barh(len(shown), rest.sum(), color="white", edgecolor=GREY, hatch="////", height=0.7)
-        ax.text(0.98, len(shown), text, transform=ax.get_yaxis_transform(), fontsize=8, ha="right",
-                va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
+    draw_others(ax, len(shown), rest, written)
     if signed:
         ax.axvline(0, color=GREY, linewidth=0.8)
     ax.set(xlabel="\n".join(notes), title=_title(table))

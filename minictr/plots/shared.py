@@ -109,6 +109,14 @@ def relative_to_uniform(table):
     return relative
 
 
+def fields_of_terms(terms):
+    """Return for each line of a table of terms the names of its fields: none for a bias, two for a pair."""
+    columns = [column for column in ("field_i", "field_j", "field_l") if column in terms.columns]
+    n_fields = {"field": 1, "group": 1, "pair": 2, "triple": 3}
+    return [tuple(row[:n_fields.get(term, 0)]) for term, row in
+            zip(terms["term"], terms[columns].astype(object).to_numpy(), strict=True)]
+
+
 # ---- writing text ------------------------------------------------------------------------------------------
 
 
@@ -131,6 +139,16 @@ def short_names(names, limit=18):
 def with_value(name, value):
     """Return "field = value" with a value that is not too long."""
     return f"{name} = {next(iter(short_names([value], limit=16).values()))}"
+
+
+def term_names(terms):
+    """Return a label for each line of a table of terms, with the fields' values where the table has them."""
+    fields_of = fields_of_terms(terms)
+    names = short_names(dict.fromkeys(field for fields in fields_of for field in fields))
+    if (held := terms.attrs.get("values")) is not None:
+        names = {field: with_value(name, held[field]) for field, name in names.items()}
+    return [" × ".join(names[field] for field in fields) if fields else term
+            for term, fields in zip(terms["term"], fields_of, strict=True)]
 
 
 def number_format(values):
@@ -204,6 +222,27 @@ def draw_bars(ax, labels, lengths, starts, colours, text_at, texts):
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.margins(x=0.25)  # room for the numbers
     ax.spines[["right", "top"]].set_visible(False)
+
+
+def draw_whiskers(ax, low, high):
+    """Draw a line from low to high over each bar, from top to bottom."""
+    rows = np.arange(len(low))
+    ax.hlines(rows, low, high, color="black", linewidth=1.2)
+    ax.plot([low, high], [rows, rows], "|", color="black", markersize=7)
+
+
+def draw_others(ax, row, rest, written):
+    """Draw the sum of all that have no bar of their own as a hatched bar, in this row.
+
+    The single bars set the limits: the sum of hundreds of others would squeeze them to nothing.
+    """
+    left, right = ax.set_xlim(ax.get_xlim())
+    if len(rest):
+        text = f"sum {written(rest.sum())}, mean {written(rest.mean())}"
+        text = f"{text} →" if rest.sum() > right else f"← {text}" if rest.sum() < left else text
+        ax.barh(row, rest.sum(), color="white", edgecolor=GREY, hatch="////", height=0.7)
+        ax.text(0.98, row, text, transform=ax.get_yaxis_transform(), fontsize=8, ha="right", va="center",
+                color="black", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
 
 
 def colour_scale(values, cmap, uniform=None):

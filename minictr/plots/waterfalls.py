@@ -14,11 +14,11 @@ from .shared import (
     check_table,
     counted,
     draw_bars,
+    fields_of_terms,
     number_format,
     refuse,
-    short_names,
+    term_names,
     unit_of,
-    with_value,
 )
 
 _SOURCE = "explain.contributions(model, X)"
@@ -75,7 +75,7 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
     (values,), terms = as_numbers(one, ["value"]), one["term"].to_numpy()
     begins = np.isin(terms, ["bias", "average"])
     labels, steps = [terms[begins][0] if begins.any() else "bias"], [values[begins].sum()]
-    named = _term_names(one)
+    named = _names_with_rows(one)
     ranked = np.argsort(-np.abs(values), kind="stable")
     ranked = ranked[~begins[ranked]]
     shown = sorted(ranked[:top], key=lambda k: _TERM_ORDER.get(terms[k], 3))  # fields first, else by size
@@ -108,18 +108,11 @@ def waterfall(contributions, *, row=None, top=10, ax=None):
     return ax
 
 
-def _term_names(terms):
-    """Return a label for each term of one prediction, with the fields' values where the table has them."""
-    columns = [column for column in ("field_i", "field_j", "field_l") if column in terms.columns]
-    n_fields = {"field": 1, "pair": 2, "triple": 3}
-    fields_of = [tuple(row[:n_fields.get(term, 0)]) for term, row in
-                 zip(terms["term"], terms[columns].astype(object).to_numpy(), strict=True)]
-    names = short_names(dict.fromkeys(field for fields in fields_of for field in fields))
-    if (held := terms.attrs.get("values")) is not None:
-        names = {field: with_value(name, held[field]) for field, name in names.items()}
+def _names_with_rows(terms):
+    """Return a label for each term of one prediction, with the number of rows that it rests on where that is known."""
     (rows,) = as_numbers(terms, ["rows"])
-    return [" × ".join(names[field] for field in fields) + f" ({rows_text(count)})" * bool(np.isfinite(count))
-            if fields else term for term, fields, count in zip(terms["term"], fields_of, rows, strict=True)]
+    return [name + f" ({rows_text(count)})" * bool(fields and np.isfinite(count))
+            for name, fields, count in zip(term_names(terms), fields_of_terms(terms), rows, strict=True)]
 
 
 def _probability(logit):

@@ -167,6 +167,23 @@ def value_table(count=6, long=False, numbers=False):
     return table
 
 
+def importance_table(count=6, long=False, seed=0):
+    """Return fields and pairs in one ranking, a few shares being negative."""
+    rng = np.random.default_rng(seed)
+    fields = field_names(count, long)
+    table = pd.DataFrame([("field", name, None) for name in fields]
+                         + [("pair", *pair) for pair in itertools.combinations(fields, 2)]
+                         + [("deep part", None, None)], columns=["term", "field_i", "field_j"], dtype=object)
+    table["value"] = rng.gamma(0.7, 0.4, len(table))
+    table["low"], table["high"] = 0.3 * table["value"], 2 * table["value"]
+    share = table["value"] ** 2 * np.where(np.arange(len(table)) % 5 == 1, -0.5, 1)
+    table["share"] = share / share.sum()
+    table = table.sort_values("value", ascending=False, ignore_index=True)
+    table.attrs = {"quantity": "importance", "unit": "mean |term| (log-odds)", "fields": fields, "purified": True,
+                   "interval": "5th to 95th percentile over rows"}
+    return table
+
+
 # name -> (function, its data, how many Axes it draws on)
 CASES = {
     "pair_heatmap": (plots.pair_heatmap, [pair_table()], 1),
@@ -186,6 +203,10 @@ CASES = {
     "pair_groups": (plots.pair_groups, [group_table()], 1),
     "attention_over_epochs": (plots.attention_over_epochs, [epoch_table()], 4),
     "embeddings": (plots.embeddings, [vector_table()], 1),
+    "importance": (plots.importance, [importance_table()], 1),
+    "network": (plots.network, [importance_table()], 1),
+    "network of pairs": (plots.network, [pair_table()], 1),
+    "beeswarm": (plots.beeswarm, [term_table(rows=8)], 1),
     "counterfactuals": (plots.counterfactuals, [change_table()], 1),
     "pair_values": (plots.pair_values, [value_pair_table()], 1),
     "field_values": (plots.field_values, [value_table()], 1),
@@ -284,7 +305,10 @@ def test_matplotlib_is_imported_late_and_pyplot_only_for_a_new_figure():
     lambda count, long: plots.counterfactuals(change_table(count, long=long)),
     lambda count, long: plots.pair_values(value_pair_table(count, long)),
     lambda count, long: plots.field_values(value_table(count, long)),
-], ids=["heatmap", "ranking", "waterfall", "grid", "truth", "groups", "epochs", "changes", "values", "field values"])
+    lambda count, long: plots.importance(importance_table(count, long)),
+    lambda count, long: plots.beeswarm(term_table(count, 5, long=long)),
+], ids=["heatmap", "ranking", "waterfall", "grid", "truth", "groups", "epochs", "changes", "values", "field values",
+        "importance", "beeswarm"])
 def test_names_neither_overlap_nor_leave_the_figure(draw, count, long):
     ax = draw(count, long)
     ax.figure.draw_without_rendering()
@@ -320,6 +344,8 @@ def test_small_axes_name_only_as_many_fields_as_can_be_read():
     (plots.history, "model.history_"), (plots.pair_groups, "by=..."), (plots.embeddings, "explain.embeddings"),
     (plots.pair_values, "explain.pair_values"), (plots.field_values, "explain.field_values"),
     (plots.attention_over_epochs, "AttentionOverEpochs"), (plots.counterfactuals, "explain.one_prediction"),
+    (plots.importance, "explain.importance"), (plots.network, "explain.importance"),
+    (plots.beeswarm, "explain.contributions"),
     (lambda table: plots.truth_vs_learned(pair_table(), table), "explain.pair_importance"),
 ])
 def test_a_wrong_table_names_the_function_that_makes_the_right_one(function, source):
