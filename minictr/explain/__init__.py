@@ -15,6 +15,7 @@ from .embedding_tables import embeddings
 from .importance_tables import importance
 from .prediction import OnePrediction, one_prediction
 from .refits import refits, stability
+from .shapley_values import shapley
 from .strength_tables import pair_strengths
 from .value_tables import field_values, pair_values
 from .watching import AttentionOverEpochs
@@ -22,4 +23,4 @@ from .watching import AttentionOverEpochs
 __all__ = ["AttentionOverEpochs", "OnePrediction", "attention", "contributions", "embeddings", "field_values",
            "importance", "interaction_effects", "mixed_differences", "one_prediction", "pair_importance",
            "pair_quantities", "pair_removal", "pair_strengths", "pair_values", "permutation_importance", "refits",
-           "stability", "truthfulness"]
+           "shapley", "stability", "truthfulness"]

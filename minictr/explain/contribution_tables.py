@@ -12,6 +12,8 @@ from .purified import Purified
 from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_table, unit_of
 from .support import with_support
 
+CHECKED_ROWS = 100          # of a table, in which terms are held against logits where not all rows are
+
 
 def contributions(model, X, *, wide=False, purified=False, background=None, support=None):
     """Return what the bias, each field and each pair of fields adds to the logit of each row: an exact sum.
@@ -62,10 +64,18 @@ def contributions(model, X, *, wide=False, purified=False, background=None, supp
     >>> contributions(model, clicks.X[:5], wide=True)["field"].shape
     (5, 8)
     """
-    terms, values = all_terms(model, X, purified, background)
-    N = len(values)
     if wide and support is not None:
         raise ValueError("support= makes a column of a table that has one line for each term: leave wide out")
+    terms, values = all_terms(model, X, purified, background)
+    table = row_by_row(terms, values, wide)
+    table.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(model.feature_names_in_),
+                   "task": model.task_, "purified": purified}
+    return table if support is None else with_support(table, model, X, support, terms)
+
+
+def row_by_row(terms, values, wide):
+    """Return a table of terms (a line each) and their values (N, terms), as ``contributions`` does."""
+    N = len(values)
     if wide:
         table = pd.DataFrame(values, columns=pd.MultiIndex.from_frame(terms.fillna("")))
     else:
@@ -73,9 +83,7 @@ def contributions(model, X, *, wide=False, purified=False, background=None, supp
         for column in terms:
             table[column] = pd.Series(np.tile(terms[column].to_numpy(), N), dtype=object)     # None stays None
         table["value"] = values.ravel()
-    table.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(model.feature_names_in_),
-                   "task": model.task_, "purified": purified}
-    return table if support is None else with_support(table, model, X, support, terms)
+    return table
 
 
 def pair_importance(model, X, *, by=None, purified=False, background=None):

@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
-from .contribution_tables import all_terms, names_of_terms, terms_reader
+from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, terms_reader
 from .purified import sums_by_owner
 from .summaries import forward_chunks, summary_table, unit_of
 
-CHECKED_ROWS = 100          # of X, in which the terms are held against the logits
 KINDS = ("field", "pair", "triple")
 
 
