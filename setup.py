@@ -23,6 +23,7 @@ setup(
                  "dask[dataframe,distributed]>=2025.1", *run_notebooks],
         "tutorials": ["jupyter>=1", *run_notebooks],
         "site": ["sphinx>=9.0,<10", "myst-nb>=1.4", "furo>=2025.12.19", "latex2mathml>=3.81", "ziamath>=0.13,<0.14"],
+        "shapley": ["shap>=0.51", "shapiq>=1.4"],                  # docs/shapley.md alone
         "benchmarks": ["torch>=2.4", "deepctr-torch>=0.3", "requests"],    # requests: deepctr-torch needs it
     },
     entry_points={"console_scripts": ["minictr = minictr.app.cli:main"]},

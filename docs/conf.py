@@ -20,8 +20,8 @@ release = version = minictr.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "minictr_site"]
 root_doc = "docs/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/index.md",
-                    "docs/interactions.md", "docs/papers.md", "docs/api/*.rst", "docs/models/*.md", "tutorials/*.md",
-                    "tutorials/*.ipynb"]
+                    "docs/interactions.md", "docs/papers.md", "docs/shapley.md", "docs/api/*.rst", "docs/models/*.md",
+                    "tutorials/*.md", "tutorials/*.ipynb"]
 suppress_warnings = ["toc.empty_glob"]
 smartquotes = False
 highlight_language = "text"         # of code blocks that name none

@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..checks import as_table
 from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, terms_reader
-from .purified import sums_by_owner
+from .purified import BLOCKS, sums_by_owner
 from .summaries import forward_chunks, summary_table, unit_of
 
 KINDS = ("field", "pair", "triple")
@@ -74,7 +74,7 @@ def importance(model, X, *, groups=None, purified=True, background=None):
     others = np.array([field is None for _, field, *_ in names])
     centres = np.zeros(len(names))
     if purified and others.any():
-        centres[others] = _means(model, X if background is None else background, reader)[others]
+        centres[others] = _means_of_others(model, X if background is None else background)
     moments = _Moments(len(lines))
 
     def sizes(plain, rows):
@@ -87,7 +87,7 @@ def importance(model, X, *, groups=None, purified=True, background=None):
     table["share"] = moments.shares(np.finfo(model.dtype).eps)
     constant = table["share"].isna().all()
     table = table.iloc[np.argsort(-table["value"].to_numpy(), kind="stable")].reset_index(drop=True)
-    table.attrs |= {"quantity": "importance", "unit": f"mean |term| ({unit_of(model)})", "purified": bool(purified),
+    table.attrs |= {"quantity": "importance", "unit": f"mean |term| ({unit_of(model)})", "purified": purified,
                     "fields": list(dict.fromkeys(labels.values())),
                     "note": "the logit is the same in every row: there is no variance to have a share in"
                             if constant else None}
@@ -120,11 +120,11 @@ class _Moments:
         return self.with_sum / self.with_sum.sum() if variance > rounding ** 2 else np.full(len(self.mean), np.nan)
 
 
-def _means(model, X, reader):
-    """The means of all terms as a model has them, but for the bias, (terms,)."""
+def _means_of_others(model, X):
+    """The means of a deep part, crosses and the like, which purifying leaves as they are."""
     return sum(np.concatenate([values.sum(axis=0, dtype=np.float64)
-                               for values in reader.terms(plain, slice(first, first + len(s))).values()])
-               for first, s, plain in forward_chunks(model, X, reader.numbers)) / len(as_table(X))
+                               for block, values in plain.terms().items() if block not in BLOCKS])
+               for _, _, plain in forward_chunks(model, X)) / len(as_table(X))
 
 
 def _labels(fields, groups):
