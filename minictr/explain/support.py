@@ -73,6 +73,6 @@ class Support:
 def with_support(table, model, X, background, names):
     """The table of terms, one line each for each row of X, with a column ``rows``: see ``Support``."""
     counts = Support(model, background).count(X, names)
-    table["rows"] = pd.array(np.where(np.isnan(counts), None, counts).ravel(), dtype="Int64")
+    table["rows"] = pd.array(counts.ravel(), dtype="Int64")       # NaN becomes missing
     table.attrs["n_rows"] = len(as_table(background))
     return table
