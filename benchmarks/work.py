@@ -14,6 +14,7 @@ import itertools
 
 import numpy as np
 
+import minictr
 from minictr import AFM, FM, AutoInt, DeepFM
 
 from .peers import of_class
@@ -32,10 +33,16 @@ def of_an_afm(model, M, E):
     return 2 * P * t * (k + 1) + 2 * P * k, E + P * (k + t)
 
 
+def of_an_mlp(n_in, layers):
+    """Its products, and that which reads out; its layers."""
+    sizes = [n_in, *layers, 1]
+    return sum(2 * a * b for a, b in itertools.pairwise(sizes)), sum(sizes[1:])
+
+
 def of_a_deepfm(model, M, E):
-    """The MLP's products; e_i, e_i^2, its layers."""
-    sizes = [E, *model.deep_layers, 1]
-    return sum(2 * a * b for a, b in itertools.pairwise(sizes)), 2 * E + sum(sizes[1:])
+    """The MLP's; e_i, e_i^2 beside it."""
+    operations, numbers = of_an_mlp(E, model.deep_layers)
+    return operations, 2 * E + numbers
 
 
 def of_an_autoint(model, M, E):
@@ -47,7 +54,78 @@ def of_an_autoint(model, M, E):
     return operations + 2 * M * width, numbers
 
 
+def of_an_ffm(model, M, E):
+    """Inner products of pairs; e_i for each other field, the pairs."""
+    P = M * (M - 1) // 2
+    return 2 * P * model.embedding_dim, M * E + P
+
+
+def of_an_fwfm(model, M, E):
+    """Inner products of pairs, and their sum by r; e_i, the pairs."""
+    P = M * (M - 1) // 2
+    return 2 * P * (model.embedding_dim + 1), E + P
+
+
+def of_an_hofm(model, M, E):
+    """e_i, e_i^2; u_i, u_i^2, u_i^3."""
+    return 0, 5 * E
+
+
+def of_an_nfm(model, M, E):
+    """The MLP's, on one vector; e_i, e_i^2 beside it."""
+    operations, numbers = of_an_mlp(model.embedding_dim, model.deep_layers)
+    return operations, 2 * E + numbers
+
+
+def of_an_fnn(model, M, E):
+    """The MLP's; e_i, and what goes into it."""
+    n_in = 1 + M + E
+    operations, numbers = of_an_mlp(n_in, model.deep_layers)
+    return operations, E + n_in + numbers
+
+
+def of_a_pnn(model, M, E):
+    """The MLP's, and the products of pairs or of the sum with itself; e_i, and what goes into the MLP."""
+    k, P, n_in, operations = model.embedding_dim, M * (M - 1) // 2, E, 0
+    if model.product in ("inner", "both"):
+        n_in, operations = n_in + P, operations + 2 * P * k
+    if model.product in ("outer", "both"):
+        n_in, operations = n_in + k * k, operations + 2 * k * k
+    of_mlp, numbers = of_an_mlp(n_in, model.deep_layers)
+    return operations + of_mlp, E + n_in + numbers
+
+
+def of_a_wide_deep(model, M, E):
+    """The MLP's; e_i beside it."""
+    operations, numbers = of_an_mlp(E, model.deep_layers)
+    return operations, E + numbers
+
+
+def of_a_deep_crossing(model, M, E):
+    """Two products for each residual unit, and that which reads out; e_i, what is in the units and behind them."""
+    return (2 * E + sum(2 * 2 * E * units for units in model.deep_layers),
+            E + sum(units + E for units in model.deep_layers))
+
+
+def of_a_dcn(model, M, E):
+    """The MLP's, w_l . x_l of each cross layer, and what reads x_L out; e_i, x_l beside it."""
+    operations, numbers = of_an_mlp(E, model.deep_layers)
+    return operations + 2 * E * (model.num_layers + 1), E * (1 + model.num_layers) + numbers
+
+
+def of_an_xdeepfm(model, M, E):
+    """The MLP's, and W X^{l-1} of each field and layer of the CIN; e_i and X^l beside it."""
+    k, (operations, numbers) = model.embedding_dim, of_an_mlp(E, model.deep_layers)
+    for before, H in itertools.pairwise([M, *model.cin_layers]):
+        operations, numbers = operations + 2 * M * k * H * before, numbers + H * k
+    return operations, E + numbers
+
+
 OF_A_ROW = {FM: of_an_fm, AFM: of_an_afm, DeepFM: of_a_deepfm, AutoInt: of_an_autoint}
+if hasattr(minictr, "XDeepFM"):                                   # an earlier minictr, "before", lacks the ten
+    OF_A_ROW |= {minictr.FFM: of_an_ffm, minictr.FwFM: of_an_fwfm, minictr.HOFM: of_an_hofm, minictr.NFM: of_an_nfm,
+                 minictr.FNN: of_an_fnn, minictr.PNN: of_a_pnn, minictr.WideDeep: of_a_wide_deep,
+                 minictr.DeepCrossing: of_a_deep_crossing, minictr.DCN: of_a_dcn, minictr.XDeepFM: of_an_xdeepfm}
 
 
 def of_a_row(model, M):

@@ -67,7 +67,8 @@ def test_a_model_that_the_benchmarks_do_not_know_is_unavailable(monkeypatch):
             settings_of("Unknown", {}, None)
     monkeypatch.setitem(shapes.MODELS, "Unknown", Unknown())
     assert speed.bound("step", "Unknown", "ml-1m", 1.0, {}) == (
-        "there is no count of the work for Unknown; there is one for FM, AFM, DeepFM, AutoInt")
+        "there is no count of the work for Unknown; there is one for FM, AFM, DeepFM, AutoInt, FFM, FwFM, HOFM, NFM, "
+            "FNN, PNN, WideDeep, DeepCrossing, DCN, XDeepFM")
 
 
 @needs_torch

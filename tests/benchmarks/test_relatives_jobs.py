@@ -1,0 +1,25 @@
+"""The jobs of benchmarks.speed whose rows follow from a count of the work, for each of the ten models."""
+
+import pytest
+
+from benchmarks import minictr_jobs, shapes, work
+from benchmarks.shapes import Shape
+
+SMALL = Shape(fields=5, ids=103, batch=64, numerical=3)
+SETTINGS = {"seconds": 0, "steps": 3, "gigaflop": 0.001, "model": None, "encode_rows": 500}
+
+
+@pytest.mark.parametrize("name", shapes.RELATIVES)
+@pytest.mark.parametrize("job", ["score-encoded", "fit", "predict_proba"])
+def test_every_job_of_each_model_has_a_figure(job, name, monkeypatch):
+    monkeypatch.setitem(shapes.SHAPES, "ml-1m", SMALL)
+    monkeypatch.setattr("benchmarks.encoded_jobs.SAMPLE_ROWS", 64)
+    assert minictr_jobs.JOBS[job](name, "ml-1m", SETTINGS)["default"]["value"] > 0
+
+
+@pytest.mark.parametrize("name, multiplications", [
+    ("FwFM", 765), ("PNN", 94_224), ("DeepCrossing", 61_600), ("FNN", 84_800), ("WideDeep", 81_984)])
+def test_the_count_is_that_of_the_cards(name, multiplications):
+    """Of 10 fields and k = 16, where the card counts products of matrices alone."""
+    operations, _ = work.of_a_row(shapes.new_model(name, 1024), 10)
+    assert operations == 2 * multiplications
