@@ -59,6 +59,22 @@ def test_sizes_and_shares_are_those_of_the_purified_terms(name):
     assert table.attrs["fields"] == NAMES and table.attrs["purified"] and table.attrs["note"] is None
 
 
+@pytest.mark.parametrize("name", ["HOFM", "DeepFM"])
+def test_terms_purified_under_joint_weights(name):
+    X, y = mixed_table(200)
+    X["price"] = X["price"].round(-1)
+    background = X[50:]
+    model = shaken(name, X, y)
+    table = explain.importance(model, X, purified="joint", background=background)
+    terms, s = wide(model, X, purified="joint", background=background), model.decision_function(X)
+    found = by_key(table)
+    assert found.keys() == terms.keys() and table.attrs["purified"] == "joint"
+    for key, values in terms.items():
+        if len(key) > 1:
+            assert found[key]["value"] == pytest.approx(np.abs(values).mean(), abs=1e-10)
+        assert found[key]["share"] == pytest.approx(np.cov(values, s, bias=True)[0, 1] / s.var(), abs=1e-10)
+
+
 def test_chunks_of_any_size_give_the_same(monkeypatch):
     X, y = mixed_table(150)
     model = shaken("HOFM", X, y)
