@@ -177,8 +177,8 @@ def draw_pictures(task, models, out):
                "AFM: contribution": explain.pair_importance(models["AFM"], X)}
     side = triangle_inches(X.columns)
     not_comparable = ("Attention is a share of 1 and says where the AFM looks; a contribution is in log-odds and says "
-                      "what a pair adds (purified: without what one of its fields could say alone). Compare which pairs "
-                      "stand out, not the numbers.")
+                      "what a pair adds (purified: without what one of its fields could say alone). Compare which "
+                      "pairs stand out, not the numbers.")
 
     if task.truth:
         axes = blank_axes(2, 2, side, side)
