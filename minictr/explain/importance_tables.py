@@ -23,9 +23,9 @@ def importance(model, X, *, groups=None, purified=True, background=None):
     groups : {name: list of fields}, for lines of groups instead of their fields: all terms within a group are added up
         to one, "group", and all those across the same two (three) groups to one pair (triple) of these. A field that
         is in no group stays by itself.
-    purified : as in ``contributions`` ("joint" too), and True here, as raw terms of fields and pairs cannot well be ranked beside one
-        another: a pair's may carry what its fields could say alone. False ranks them all the same, as they are; it is
-        the only way for AFM, whose terms depend on the whole row.
+    purified : as in ``contributions`` ("joint" too), and True here, as raw terms of fields and pairs cannot well be
+        ranked beside one another: a pair's may carry what its fields could say alone. False ranks them all the same, as
+        they are; it is the only way for AFM, whose terms depend on the whole row.
     background : table of rows that purified terms have their mean 0 over, such as the training rows; X if None.
 
     A share is the part of the spread of the logits that comes with a term. Shares add up to 1, as the terms add up to
