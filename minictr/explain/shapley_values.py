@@ -19,7 +19,7 @@ TO_PAIRS = {"pairs": 1, "triples": 1 / 2}
 def shapley(model, X, *, order=1, background=None, wide=False):
     """Return the Shapley values of each row's fields, or those of its fields and pairs: exact, without sampling.
 
-    The logit is a game, and the fields are its players. v(S), what fields S win, is the mean logit where they have the
+    The logit is a game, and the fields are its players. v(T), what fields T win, is the mean logit where they have the
     row's values and each other field has values of the background, drawn by itself. A field's Shapley value is what it
     adds to v on average, when fields join in an order drawn at random.
 
@@ -32,16 +32,17 @@ def shapley(model, X, *, order=1, background=None, wide=False):
         fields, so that all add up to the logit.
     background : table of rows, such as the training rows; X if None.   wide : as in ``contributions``.
 
-    With the purified terms f of ``contributions``, v(S) is the sum of the f of all sets of fields within S, since the
+    With the purified terms f of ``contributions``, v(T) is the sum of the f of all sets of fields within T, since the
     mean of f over one of its fields is 0. By symmetry a term of n fields, which counts once all of them have joined, is
     shared out equally:
 
-        phi_i = f_i + 1/2 sum_j f_ij + 1/3 sum_{j<l} f_ijl               order=1
-        I_ij  = f_ij + 1/2 sum_l f_ijl                                   order=2, a pair
-        f_i - 1/6 sum_{j<l} f_ijl                                        order=2, a field: phi_i - 1/2 sum_j I_ij
+        S_i = f_i + 1/2 sum_j f_ij + 1/3 sum_{j<l} f_ijl
+        I_ij = f_ij + 1/2 sum_l f_ijl
+        R_i = S_i - 1/2 sum_j I_ij = f_i - 1/6 sum_{j<l} f_ijl
 
-    So of a model without triples, the values of order 2 *are* the purified terms. All these cost what a prediction
-    costs for each pair of fields, where the definition asks for 2^M means.
+    S_i is a field's Shapley value (order 1); I_ij and R_i are what a pair and a field have in order 2. Of a model
+    without triples the values of order 2 *are* the purified terms. All this costs what a prediction costs for each pair
+    of fields, where the definition asks for 2^M means.
 
     Other programs (``shap``'s interventional values) take the other fields' values from the same row of the background,
     all together. Of a model without triples these are the values of order 1 less their mean over the background:
