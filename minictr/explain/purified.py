@@ -17,7 +17,7 @@ class Purified:
 
     With a pair's term <a, b>, a made of one field's value and b of the other's, and with their means A and B,
 
-        <a, b> = <a - A, b - B>  +  <a - A, B>  +  <A, b - B>  +  <A, B>
+        <a, b> = <a - A, b - B> + <a - A, B> + <A, b - B> + <A, B>
 
     which are the parts of the pair, of its two fields, and of the bias; a triple's product comes apart into eight parts
     alike, a field's term into two. Means are over a field's values as they occur in the background, each field by
