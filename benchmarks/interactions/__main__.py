@@ -9,7 +9,8 @@ Ten functions of ten inputs (30,000 rows: 10,000 each to train, to choose settin
 ``make_clicks``; models of minictr with every measure that they have, and what others offer beside them. The figure is
 the ROC AUC of the ranking of all pairs. Each finished training is a line in tutorials/results/interactions.jsonl, so
 that the run may be ended at any moment: the same command goes on where it stopped. --quick takes 2,000 rows in each
-part, at most 20 epochs and the first seed, in a few minutes, and its lines go to build/interactions-quick.jsonl.
+part, at most 20 epochs, the first seed and, if none are named, the systems that need minictr alone ({quick}): some
+minutes; its lines go to build/interactions-quick.jsonl, and the table to the screen.
 --page writes docs/interactions.md and its picture from all results that are there. One thread is used; the whole takes
 an hour of one core, of which half goes to the other methods.
 
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tutorials" / "results" / "interactions.jsonl"
 QUICK = ROOT / "build" / "interactions-quick.jsonl"
 PAGE = ROOT / "docs" / "interactions.md"
+QUICK_SYSTEMS = ["the function itself", "two-way ANOVA", "DeepFM", "FM"]
 
 
 def main(arguments=None):
@@ -35,10 +37,11 @@ def main(arguments=None):
     from benchmarks.papers import results
 
     from . import page, runner
-    from .problems import PROBLEMS
+    from .problems import CLICKS, FOUR, PROBLEMS, TEN
     from .systems import SYSTEMS
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.interactions", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.interactions",
+                                     description=__doc__.format(quick=", ".join(QUICK_SYSTEMS)),
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), metavar="NAME",
                         help=f"some of: {', '.join(SYSTEMS)}; all if not given")
@@ -53,10 +56,12 @@ def main(arguments=None):
         page.write(PAGE, RESULTS)
         return
     path, budget, seeds = (QUICK, runner.Budget(2_000, 20), [0]) if options.quick else (RESULTS, None, options.seeds)
-    runner.run([SYSTEMS[name] for name in options.systems or SYSTEMS], options.problems or list(PROBLEMS), path,
+    names = options.systems or (QUICK_SYSTEMS if options.quick else SYSTEMS)
+    runner.run([SYSTEMS[name] for name in names], options.problems or list(PROBLEMS), path,
                budget=budget, seeds=seeds, command=shlex.join(["python", "-m", "benchmarks.interactions", *arguments]))
     if options.quick:
-        print(page.table(page.outcomes(results.read(path), budget)))
+        found = page.outcomes(results.read(path), budget)
+        print(*(page.table(found, problems) for problems in (TEN, FOUR, (CLICKS,))), sep="\n")
 
 
 if __name__ == "__main__":

@@ -84,12 +84,18 @@ def page(lines, found, picture_name):
     """The whole page."""
     parts = [HEAD.format(empty=EMPTY), f"- {state(lines)}\n", "## The ten functions\n", table(found, TEN), best(found),
              f"![ROC AUC of models and measures on the ten functions]({picture_name})\n", READING,
-             "## Purified contributions and effects of the same model\n", purified(found),
+             "## Purified contributions and effects of the same model\n", PURIFIED, purified(found),
              "## What is overlooked\n", overlooked(lines, found),
              "## ArchDetect's four functions\n", ARCHDETECT, table(found, FOUR),
              "## make_clicks\n", WORLDS, table(found, (CLICKS,)), "## What was chosen\n", settings(lines)]
     return "\n".join(parts)
 
+
+PURIFIED = """\
+Means over the ten functions. An FM's effect by partial dependence *is* the root mean square of its purified term; the
+contribution is the mean of its absolute value, which ranks a little differently. Of a model with a deep part only the
+terms of pairs are looked at by the first two, and the whole of it by the others.
+"""
 
 ARCHDETECT = """\
 Those of [Tsang, Rambhatla & Liu (2020)](https://arxiv.org/abs/2006.10965), table 1: 40 inputs of 1 and -1. The
