@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import metrics
 from ..text import text_table
+from ..training.threads import one_blas_thread
 
 RESAMPLES, SEED = 200, 0        # of the bootstrap
 
@@ -27,6 +28,16 @@ def score_table(model, y, prediction, mean, mean_name):
     return text_table(lines)
 
 
+def point_scores(y, prediction, binary):
+    """The scores without intervals: name -> value. There is no AUC where y holds one class only."""
+    p = np.asarray(prediction, np.float64)
+    if not binary:
+        return {"RMSE": metrics.rmse(y, p)}
+    auc = {"AUC": metrics.auc(y, p)} if 0 < y.sum() < len(y) else {}
+    return {**auc, "log loss": metrics.log_loss(y, p), "accuracy": float(((p >= 0.5) == y).mean())}
+
+
+@one_blas_thread()      # else, on busy cores, its threads wait for each other in each of 400 short sums
 def bootstrap(y, prediction, binary):
     """Scores and their 95 % intervals, from 200 tables of as many rows drawn with replacement (percentiles).
 
@@ -57,10 +68,7 @@ def bootstrap(y, prediction, binary):
             below = negative.cumsum() - negative / 2
             possible = positive.sum() * negative.sum()
             drawn["AUC"][k] = positive @ below / possible if possible else np.nan
-    if binary:
-        values = {"log loss": metrics.log_loss(y, p), "accuracy": float(of_row["accuracy"].mean())}
-        if 0 < y.sum() < n:
-            values = {"AUC": metrics.auc(y, p), **values}
-    else:
-        values, drawn["RMSE"] = {"RMSE": metrics.rmse(y, p)}, np.sqrt(drawn["RMSE"])
-    return {name: (value, *map(float, np.nanpercentile(drawn[name], [2.5, 97.5]))) for name, value in values.items()}
+    if not binary:
+        drawn["RMSE"] = np.sqrt(drawn["RMSE"])
+    return {name: (value, *map(float, np.nanpercentile(drawn[name], [2.5, 97.5])))
+            for name, value in point_scores(y, p, binary).items()}
