@@ -1,5 +1,7 @@
 """One prediction is explained: how it adds up, what would change it, and where the model looked."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 
@@ -14,7 +16,7 @@ from ..text import as_text, rows_text, text_table
 from .attention_tables import attention, looks_at_pairs
 from .contribution_tables import all_terms
 from .summaries import unit_of
-from .support import with_support
+from .support import Support, with_support
 
 BACKGROUND_ROWS = 10_000    # of the background, evenly spaced, for averages and for the values that occur
 REPLACED_ROWS = 1_000       # of them, to replace a field's value by, where terms are not exact
@@ -120,7 +122,8 @@ def one_prediction(model, X, *, background, threshold=0.5):
     ----------
     model : a fitted model.   X : table of exactly one row, e.g. X[3:4].
     background : table of rows to compare with, such as the training rows; at most 10,000 evenly spaced ones are used,
-        but for counting on how many rows a term rests: there all are.
+        but for counting on how many rows a term rests: there all are. For several predictions, a
+        ``minictr.explain.prediction.Background`` of them takes what is common to all once.
         The values tried instead are its 100 most common ones of each field; of a number, quantiles; of a binned number,
         the bins.
     threshold : a probability; counterfactuals say which values move the prediction to its other side.
@@ -141,26 +144,65 @@ def one_prediction(model, X, *, background, threshold=0.5):
     True
     """
     model.check_fitted()
-    X, background = as_table(X), as_table(background)
+    X = as_table(X)
     if len(X) != 1:
         raise ValueError(f"X has {len(X)} rows, and one prediction is explained: pass one, e.g. X[3:4]")
-    if not len(background):
-        raise ValueError("background has no rows: there is nothing to compare with; pass e.g. the training rows")
-    every, background = background, background.iloc[::-(-len(background) // BACKGROUND_ROWS)]
+    if not isinstance(background, Background):
+        background = Background(model, background)
+    elif background.model is not model:
+        raise ValueError("background is that of another model; give the table of its rows")
     (prediction,) = _predictions(model, model.decision_function(X))
-    average = _predictions(model, model.decision_function(background)).mean(dtype=np.float64)
     values = {name: _text(X[name].iloc[0]) for name in model.feature_names_in_}
     exact = offers(type(model), "terms")
-    terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background)
+    terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background.rows)
     terms.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(values), "task": model.task_,
                    "exact": exact, "values": values}
-    terms = with_support(terms, model, X, every, terms)
+    terms = with_support(terms, model, X, background.support, terms)
     looks = None
     if offers(type(model), "attention_weights"):
         looks = attention(model, X, per_row=True, layers="all" if looks_at_pairs(model) else "rollout")
         looks = looks.drop(columns="row")
-    return OnePrediction(float(prediction), float(average), values, terms,
+    return OnePrediction(float(prediction), float(background.average), values, terms,
                          _counterfactuals(model, X, background, values, prediction, threshold), looks)
+
+
+class Background:
+    """The rows that predictions are compared with, and what follows from them alone: worked out once for several.
+
+    Pass it as ``background`` to each ``one_prediction`` with the same model.
+
+    Parameters
+    ----------
+    model : a fitted model.   X : table of at least one row; at most 10,000 evenly spaced ones are used.
+
+    Raises: ValueError if X has no rows.
+    """
+
+    def __init__(self, model, X):
+        X = as_table(X)
+        if not len(X):
+            raise ValueError("background has no rows: there is nothing to compare with; pass e.g. the training rows")
+        self.model, self.rows = model, X.iloc[::-(-len(X) // BACKGROUND_ROWS)]
+        self.support = Support(model, X)                          # of all rows
+
+    @functools.cached_property
+    def average(self):
+        """The mean prediction."""
+        return _predictions(self.model, self.model.decision_function(self.rows)).mean(dtype=np.float64)
+
+    @functools.cached_property
+    def mean_terms(self):
+        """The mean of each of the model's terms, where it has such."""
+        return all_terms(self.model, self.rows)[1].mean(axis=0, dtype=np.float64)
+
+    @functools.cached_property
+    def candidates(self):
+        """For each field the values to try: their texts, the share of rows with each, and their slots."""
+        encoder, candidates = self.model.encoder_, {}
+        for name in encoder.field_names:
+            cells, texts, shares = _candidates(encoder.encoders[name], self.rows[name])
+            candidates[name] = texts, shares, encoder.encode({name: cells}, [name])     # of this column alone
+        return candidates
 
 
 def _predictions(model, s):
@@ -175,8 +217,7 @@ def _text(value):
 def _own_terms(model, X, background):
     """The row's terms less their mean over the background: exact, as both add up to logits."""
     names, values = all_terms(model, X)
-    _, others = all_terms(model, background)
-    means = others.mean(axis=0, dtype=np.float64)
+    means = background.mean_terms
     names.loc[0, "term"] = "average"
     return _one_row(names, [means.sum(), *(values[0] - means)[1:]])
 
@@ -218,8 +259,7 @@ def _counterfactuals(model, X, background, values, prediction, threshold):
     one = encoder.encode(X)
     ends = [*one.starts[1:].tolist(), one.n_slots]
     for field, (name, stop) in enumerate(zip(encoder.field_names, ends, strict=True)):
-        candidates, texts, shares = _candidates(encoder.encoders[name], background[name])
-        tried = encoder.encode({name: candidates}, [name])        # this column alone: the others are as in the row
+        texts, shares, tried = background.candidates[name]        # the other columns are as in the row
         then = _predictions(model, model.predict_slots(_replaced(one, field, stop, tried)))
         tables.append(pd.DataFrame({
             "field": name, "now": values[name], "instead": texts, "share": shares, "prediction": then,

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from ..checks import as_table
 from ..fields.numerical import NumericalEncoder
 from .value_groups import bin_starts, numbers_of
 
@@ -24,7 +23,7 @@ class Support:
 
     def __init__(self, model, background):
         self.model, self.background = model, model.as_fields(background)
-        self.encoder = model.encoder_
+        self.encoder, self._held = model.encoder_, {}
 
     def count(self, X, names):
         """How many rows hold the values of each row of X, for each term: (N, terms), NaN where it names no field.
@@ -46,12 +45,21 @@ class Support:
     def _same(self, X, field):
         """A function of a row of X that says which rows of the background hold the same in this field, (n,) bool."""
         if isinstance(self.encoder.encoders[field], NumericalEncoder):
-            return self._same_number(numbers_of(X[field]), numbers_of(self.background[field]))
-        mine, theirs = (self.encoder.encode(table, [field]) for table in (X, self.background))
+            return self._same_number(numbers_of(X[field]), self._background(field, numbers_of))
+        mine, theirs = self.encoder.encode(X, [field]), self._background(field, self._encoded)
         held = np.ones(mine.ids.shape, bool) if mine.x is None else mine.x != 0
         theirs_held = True if theirs.x is None else theirs.x != 0
         return lambda row: np.logical_and.reduce([((theirs.ids == id_) & theirs_held).any(axis=1)
                                                   for id_ in np.unique(mine.ids[row][held[row]])])
+
+    def _background(self, field, read):
+        """A column of the background as ``read`` gives it: read once, however many rows are asked for."""
+        if field not in self._held:
+            self._held[field] = read(self.background[field])
+        return self._held[field]
+
+    def _encoded(self, column):
+        return self.encoder.encode({column.name: column}, [column.name])
 
     @staticmethod
     def _same_number(mine, theirs):
@@ -71,8 +79,9 @@ class Support:
 
 
 def with_support(table, model, X, background, names):
-    """The table of terms, one line each for each row of X, with a column ``rows``: see ``Support``."""
-    counts = Support(model, background).count(X, names)
+    """The table of terms, one line each for each row of X, with a column ``rows``; background: a table or its Support."""
+    support = background if isinstance(background, Support) else Support(model, background)
+    counts = support.count(X, names)
     table["rows"] = pd.array(counts.ravel(), dtype="Int64")       # NaN becomes missing
-    table.attrs["n_rows"] = len(as_table(background))
+    table.attrs["n_rows"] = len(support.background)
     return table

@@ -248,6 +248,25 @@ def test_it_adds_up_whatever_the_fields(name, chosen, n_rows, row):
     assert str(explanation)
 
 
+@pytest.mark.parametrize("name", ["FM", "AutoInt"])
+def test_what_several_predictions_have_in_common_is_worked_out_once(name, monkeypatch):
+    model = shaken(name)
+    X, _ = mixed_table(60, seed=1)
+    background = module.Background(model, X)
+    alone = [explain.one_prediction(model, X[row:row + 1], background=X) for row in (3, 20)]
+    tried, candidates = [], module._candidates
+    monkeypatch.setattr(module, "_candidates", lambda encoder, column: tried.append(column.name) or
+                        candidates(encoder, column))
+    for row, one in zip((3, 20), alone, strict=True):
+        explanation = explain.one_prediction(model, X[row:row + 1], background=background)
+        assert explanation.text() == one.text() and explanation.average == one.average
+        pd.testing.assert_frame_equal(explanation.terms, one.terms)
+        pd.testing.assert_frame_equal(explanation.counterfactuals, one.counterfactuals)
+    assert tried == list(model.feature_names_in_)
+    with pytest.raises(ValueError, match="background is that of another model"):
+        explain.one_prediction(shaken(name), X[:1], background=background)
+
+
 def test_wrong_input_is_refused():
     model = shaken("FM")
     X, _ = mixed_table(5)
