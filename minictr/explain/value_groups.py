@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from ..checks import as_table
 from ..fields.binned import BinnedEncoder
 from ..fields.multi_valued import MultiValuedEncoder
 from ..fields.numerical import NumericalEncoder
@@ -54,7 +53,7 @@ class FieldValues:
                 means = pd.Series(numbers_of(X[field])).groupby(self.group).mean()
                 self.at = {self.labels[group]: mean for group, mean in means.items() if not np.isnan(mean)}
         self.value = self.value.ravel()                           # NumPy 2.0.0 kept the two dimensions
-        self.rows = np.bincount(np.unique(np.stack([self.group, self.row]), axis=1)[0], minlength=len(self.labels))
+        self.rows = rows_of_groups(self.group, self.row, self.n_rows, len(self.labels))
 
     def _group_numbers(self, numbers, bins):
         present = numbers[~np.isnan(numbers)]
@@ -151,14 +150,11 @@ def range_texts(low, high):
     return texts
 
 
-def check_field(model, X, field):
-    """Raise ValueError unless X has rows and the model a field of this name."""
-    model.check_fitted()
-    if not len(as_table(X)):
-        raise ValueError("X has no rows, and values are counted and averaged over its rows: pass, for example, the "
-                         "training rows")
-    if field not in list(model.feature_names_in_):
-        raise ValueError(f"{field!r} is not one of the fields {list(model.feature_names_in_)}")
+def rows_of_groups(group, row, n_rows, n_groups):
+    """How many different rows have an entry in each group, from the group and the row of each entry, by row: (G,)."""
+    if not (np.diff(row) > 0).all():                              # a row may have several entries in a group
+        group = np.unique(group.astype(np.int64) * n_rows + row) // n_rows
+    return np.bincount(group, minlength=n_groups)
 
 
 def entries_of_both(one, other):

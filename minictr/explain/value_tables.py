@@ -8,11 +8,11 @@ import pandas as pd
 from ..checks import is_whole
 from ..estimator import Model
 from ..estimator.registry import offers
-from ..layers import field_pairs
-from .contribution_tables import has_pairs, names_of_terms, terms_reader
-from .purified import Purified, factors_of, pair_factors
-from .summaries import INTERVAL, after_one_row, forward_chunks, forward_slots, unit_of
-from .value_groups import FieldValues, check_field, entries_of_both
+from .contribution_tables import has_pairs, names_of_terms
+from .purified import factors_of, pair_factors
+from .summaries import INTERVAL, after_one_row, forward_slots, unit_of
+from .value_groups import entries_of_both, rows_of_groups
+from .value_rows import ValueRows
 
 BLOCK_ROWS = 65_536         # rows that are put together and scored at once
 
@@ -64,36 +64,33 @@ def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=2
     5000
     """
     _check(model, top, bins, background)
-    for field in (field_i, field_j):
-        check_field(model, X, field)
+    shared = _shared(model, X)
+    one, other = (shared.values(field, top, bins) for field in (field_i, field_j))
     if field_i == field_j:
         raise ValueError(f"a pair has two different fields, got {field_i!r} twice; for one field use "
                          "explain.field_values")
-    X = model.as_fields(X)
     source = source or ("terms" if _is_sum_of_terms(model) and has_pairs(model) else "scores")
     purified = _purified(model, source, purified, offers(type(model), "factors"))
     if source == "terms" and not has_pairs(model):
         raise TypeError(f"{type(model).__name__} has no terms of pairs; leave source out for partial dependence")
-    one, other = (FieldValues(model, X, field, top, bins) for field in (field_i, field_j))
     at_one, at_other = entries_of_both(one, other)
     row, shape = one.row[at_one], (len(one.labels), len(other.labels))
     cell = one.group[at_one] * shape[1] + other.group[at_other]
-    rows = np.bincount(np.unique(np.stack([cell, row]), axis=1)[0], minlength=shape[0] * shape[1])
+    rows = rows_of_groups(cell, row, one.n_rows, shape[0] * shape[1])
     if source == "scores":
-        term, low, high = _centred_dependence(model, X, [one, other], background, seed)
+        term, low, high = _centred_dependence(model, shared.X, [one, other], background, seed)
     elif offers(type(model), "factors"):
-        a, b = _pair_factors(model, X, one, other, purified)      # (V_i, k), (V_j, k)
+        a, b = _pair_factors(shared, one, other, purified)      # (V_i, k), (V_j, k)
         apart = one.means(a) @ other.means(b).T                   # of values drawn independently
         terms = _products(a, one.value[at_one], b, other.value[at_other])
         term, low, high = _summary(terms, cell, apart.ravel())
     else:
-        pair = sorted([one.place, other.place])
-        terms = _terms_of_rows(model, X, pair)                    # (N,)
+        terms = shared.terms_of_pair(one.place, other.place)      # (N,)
         term, low, high = _summary(terms[row], cell, np.full(len(rows), np.nan))
-    table = pd.DataFrame([*itertools.product(one.labels, other.labels)], columns=["value_i", "value_j"])
+    table = pd.DataFrame([*itertools.product(one.labels, other.labels)], columns=["value_i", "value_j"], dtype=object)
     table = table.assign(term=term.ravel(), low=low.ravel(), high=high.ravel(), rows=rows)
     table.attrs = {"fields": (field_i, field_j),
-                   **_attrs(model, source, purified, len(X), averaged=not offers(type(model), "factors"))}
+                   **_attrs(model, source, purified, one.n_rows, averaged=not offers(type(model), "factors"))}
     for side, values in (("i", one), ("j", other)):
         table.attrs |= {f"rows_{side}": dict(zip(values.labels, values.rows.tolist(), strict=True)),
                         f"at_{side}": values.at}
@@ -118,33 +115,32 @@ def field_values(model, X, field, *, purified=None, source=None, top=20, bins=10
     (['1', '2', '3', '4', '5'], '1')
     """
     _check(model, top, bins, background)
-    check_field(model, X, field)
-    X = model.as_fields(X)
+    shared = _shared(model, X)
+    values = shared.values(field, top, bins)
     can = _is_sum_of_terms(model) and (offers(type(model), "factors") or not has_pairs(model))
     source = source or ("terms" if can else "scores")
     purified = _purified(model, source, purified, offers(type(model), "factors") or not has_pairs(model))
-    values = FieldValues(model, X, field, top, bins)
     if source == "scores":
-        term, low, high = _centred_dependence(model, X, [values], background, seed)
+        term, low, high = _centred_dependence(model, shared.X, [values], background, seed)
     else:
-        terms = _field_terms(model, X, values, purified)          # (V,)
+        terms = _field_terms(shared, values, purified)          # (V,)
         term, low, high = _summary(terms[values.value], values.group, np.zeros(len(values.labels)))
     table = pd.DataFrame({"value": values.labels, "term": term, "low": low, "high": high, "rows": values.rows})
-    table.attrs = {"field": field, **_attrs(model, source, purified, len(X)), "at": values.at}
+    table.attrs = {"field": field, **_attrs(model, source, purified, values.n_rows), "at": values.at}
     return table
 
 
 # ---- the model's own terms --------------------------------------------------------------------------------------
 
 
-def _pair_factors(model, X, one, other, purified):
+def _pair_factors(shared, one, other, purified):
     """The factors of a pair's term at each value of its two fields, (V_i, k) and (V_j, k), in float64."""
-    triples = any(term == "triple" for term, *_ in names_of_terms(model))
-    pure = Purified(model, X) if purified and triples else None   # their means are over other fields too
+    triples = any(term == "triple" for term, *_ in names_of_terms(shared.model))
+    pure = shared.reader(True) if purified and triples else None  # their means are over other fields too
     found = []
     for side, values in enumerate((one, other)):
         factors = np.concatenate([pair_factors(plain, one.place, other.place, pure)[side]
-                                  for plain, _ in _forward_values(model, X, values)])
+                                  for plain, _ in _forward_values(shared, values)])
         found.append(factors - values.mean(factors) if purified and not triples else factors)
     return found
 
@@ -158,31 +154,26 @@ def _products(a, at_a, b, at_b):
     return terms
 
 
-def _field_terms(model, X, values, purified):
+def _field_terms(shared, values, purified):
     """The term of a field at each of its values, (V,)."""
-    reader = terms_reader(model, X, purified, None)
-    terms = [reader.terms(plain, rows) for plain, rows in _forward_values(model, X, values)]
+    reader = shared.reader(purified)
+    terms = [reader.terms(plain, rows) for plain, rows in _forward_values(shared, values)]
     if "fields" not in terms[0]:
-        raise TypeError(f"this {type(model).__name__} has no terms of single fields; purified=True gives what its "
-                        "pairs say of one")
+        raise TypeError(f"this {type(shared.model).__name__} has no terms of single fields; purified=True gives what "
+                        "its pairs say of one")
     return np.concatenate([part["fields"][:, values.place] for part in terms]).astype(np.float64)
 
 
-def _forward_values(model, X, values):
+def _forward_values(shared, values):
     """A replica after going forward over rows that hold the values of a field one by one, and which these are."""
     n = len(values.ids)
-    first = model.encoder_.encode(X.iloc[:1])[np.zeros(n, np.intp)]
+    first = shared.first[np.zeros(n, np.intp)]
     numbers = 0                                                   # of a row's factors, where they are looked at
-    if offers(type(model), "factors"):
-        numbers = sum(factor.size for factors in factors_of(after_one_row(model)).values() for factor in factors)
-    for start, s, plain in forward_slots(model, values.put(first, np.arange(n)), numbers):
+    if offers(type(shared.model), "factors"):
+        one = factors_of(after_one_row(shared.model))
+        numbers = sum(factor.size for factors in one.values() for factor in factors)
+    for start, s, plain in forward_slots(shared.model, values.put(first, np.arange(n)), numbers):
         yield plain, slice(start, start + len(s))
-
-
-def _terms_of_rows(model, X, pair):
-    """The term of a pair in each row of X, (N,)."""
-    (p,) = np.flatnonzero((np.stack(field_pairs(len(model.feature_names_in_))) == np.array(pair)[:, None]).all(axis=0))
-    return np.concatenate([plain.terms()["pairs"][:, p].astype(np.float64) for _, _, plain in forward_chunks(model, X)])
 
 
 def _summary(terms, cell, otherwise):
@@ -236,6 +227,15 @@ def _check(model, top, bins, background):
     for name, value, least in (("top", top, 1), ("bins", bins, 2), ("background", background, 1)):
         if not is_whole(value, least=least):
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def _shared(model, X):
+    """X as ValueRows; it may be that already."""
+    if not isinstance(X, ValueRows):
+        return ValueRows(model, X)
+    if X.model is not model:
+        raise ValueError("X is the rows of another model; give the table of its rows")
+    return X
 
 
 def _is_sum_of_terms(model):
