@@ -7,17 +7,22 @@ from .. import explain, plots
 from ..estimator.registry import models_with, offers
 from ..models import Model
 from ..text import as_text, printable, text_table
+from .findings import Findings
 from .model_tables import read_for, say_unknown
 from .options import add_command, add_separator, at_least
 from .pictures import blank_axes, draw_waterfall, save, triangle_inches
-from .report import write_report
-from .scores import predictions, score_table
+from .report import write_page
+from .scores import score_table
 from .terminal import Refused, in_words
 from .whole import whole_folder
 
 MEANINGS = {
     "attention": "Attention is where the model looks, a share of 1: it says how much weight a pair of fields gets, not "
                  "what the pair adds to the prediction, nor that it causes anything.",
+    "purified contribution":
+        "A contribution is what a pair adds to this model's output, exactly; here its mean size over all rows. It is "
+        "purified: what it says of one field alone is counted with that field. Another model may still share the same "
+        "prediction out differently, and none of it says that a pair causes anything.",
     "contribution": "A contribution is what a pair adds to this model's output, exactly; here its mean size over all "
                     "rows. A pair's term can also carry what one of its fields could say alone, another model may "
                     "share the same prediction out differently, and none of it says that a pair causes anything.",
@@ -28,8 +33,8 @@ def add_explain(commands):
     """``minictr explain``."""
     command = add_command(commands, "explain", run_explain, "write tables and pictures of what a model learned", """
         Reads a model that `minictr train` saved and a table with the same columns, and writes what the model learned
-        into a folder: index.html, a page to open in a browser, and beside it tables (.csv) and pictures (.png). What
-        there is depends on the model:
+        into a folder: index.html, a page to explore in a browser, to print and to pass on, and beside it tables (.csv),
+        with --pictures also pictures (.svg). What there is depends on the model:
 
           attention      where the model looks, over all rows
                          ({attention})
@@ -37,7 +42,8 @@ def add_explain(commands):
                          pair does over all rows, where the model has terms of pairs
                          ({terms})
           of all models  the training curve and, with --target, scores and (for clicks) the calibration; on the page
-                         also the model's fields and settings, and three predictions explained
+                         also a map of fields and pairs, what each of their values adds and how many rows that rests
+                         on, the model's fields and settings, and predictions explained
 
         Attention and contribution are different things; the command says with its output what each one means.
 
@@ -48,10 +54,12 @@ def add_explain(commands):
     command.add_argument("table", type=Path, metavar="TABLE", help="rows to explain: .csv, .tsv (also .gz) or .parquet")
     command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where to write")
     command.add_argument("--target", metavar="COLUMN", help="the column with the truth, to score the predictions")
+    command.add_argument("--pictures", action="store_true",
+                         help="draw the tables, the training curve and the calibration as .svg files too")
     add_separator(command)
     command.add_argument("--row", type=at_least(0), metavar="R",
-                         help="the row whose prediction is taken apart, counted from 0 (default 0; on the page the "
-                              "lowest, median and highest prediction)")
+                         help="the row whose prediction is taken apart, counted from 0 (default 0); on the page it "
+                              "comes before the lowest, median and highest prediction and others")
 
 
 def run_explain(args):
@@ -61,48 +69,42 @@ def run_explain(args):
     row = args.row or 0
     if row >= len(X):
         raise Refused(f"--row {row}: {args.table} has {len(X):,} rows, counted from 0")
-    prediction = predictions(model, X)
+    found = Findings(model, X, y, () if args.row is None else (args.row,))
     with whole_folder(args.out) as out:
-        written = explain_into(out, args, model, X, y, row, prediction)
+        written = explain_into(out, args, found, row)
     print("\n" + textwrap.fill(f"Written to {args.out}: {', '.join(written)}", 110, break_long_words=False,
                               break_on_hyphens=False))
     return 0
 
 
-def explain_into(out, args, model, X, y, row, prediction):
+def explain_into(out, args, found, row):
     """Print what the model learned, and write it into a folder; returns the names of the files."""
-    labels = None if y is None else model.task_.labels(y)
+    model, X, y = found.model, found.X, found.y
     print(f"{args.model}: {type(model).__name__} ({model.task_}) of {len(model.feature_names_in_)} fields; "
           f"{args.table}: {len(X):,} rows")
-    say_unknown(model.encoder_.unknown_rate(X))
+    say_unknown(found.unknown)
     if y is not None:
-        print(f"\n{score_table(model, y, prediction, y.mean(), 'mean of this table')}\n"
+        print(f"\n{score_table(model, y, found.prediction, y.mean(), 'mean of this table')}\n"
               "(flattering where the model was trained on these rows)")
     written = []
-    # The rows are encoded by now, so that a TypeError says that the model has no such quantity.
-    for quantity in (explain.attention, explain.pair_importance):
+    for table, quantity in ((found.attention, explain.attention), (found.contribution, explain.pair_importance)):
+        if table is not None:
+            print_highest(table)
+            written += write_pairs(table, out, args.pictures)
+            continue
+        # The rows are encoded by now, so that a TypeError says that the model has no such quantity.
         try:
-            table = quantity(model, X)
+            quantity(model, X.iloc[:1])                           # one field alone makes no pair, and no error
         except TypeError as reason:
             print("\n" + textwrap.fill(f"Not for this model: {in_words(reason)}.", 110))
-        else:
-            if len(table):      # one field alone makes no pair
-                print_highest(table)
-                written += write_pairs(table, out)
-    truth = "" if y is None else f", true {printable(as_text(labels[row]))}"
-    print(f"\nRow {row}: predicted {prediction[row]:.4g}{truth}")
+    truth = "" if y is None else f", true {printable(as_text(model.task_.labels(y[row:row + 1])[0]))}"
+    print(f"\nRow {row}: predicted {found.prediction[row]:.4g}{truth}")
     if offers(type(model), "terms"):
-        written += write_contributions(model, X, row, out)
-    if model.history_ is not None and len(model.history_):      # None after partial_fit alone
-        axes = blank_axes(1, 1, 6.4, 4.5)
-        plots.history(model.history_, ax=axes[0, 0])
-        written.append(save(axes, out / "training_curve.png"))
-    if y is not None and model.task_ == "binary":
-        axes = blank_axes(1, 1, 5, 5)
-        plots.calibration(y, prediction, ax=axes[0, 0])
-        written.append(save(axes, out / "calibration.png"))
-    written.append(write_report(model, X, labels, out / "index.html", rows=None if args.row is None else [row],
-                                model_name=args.model.name, table_name=args.table.name).name)
+        written += write_contributions(found, row, out, args.pictures)
+    for name, svg in found.pictures.items() if args.pictures else ():       # those of the page
+        (out / f"{name}.svg").write_text(svg, encoding="utf-8", newline="\n")
+        written.append(f"{name}.svg")
+    written.append(write_page(found, out / "index.html", args.model.name, args.table.name).name)
     return written
 
 
@@ -119,30 +121,40 @@ def print_highest(table, count=5):
     if "uniform" in table.attrs:
         lines.append(["  (if all were alike)", f"{table.attrs['uniform']:.4g}"])
     print(text_table(lines))
-    print(textwrap.fill(MEANINGS[table.attrs["quantity"]], 110))
+    purified = "purified " * bool(table.attrs.get("purified"))
+    print(textwrap.fill(MEANINGS[f"{purified}{table.attrs['quantity']}"], 110))
 
 
-def write_pairs(table, out):
-    """Write a table of pairs, or of self-attention, and draw it; returns the names of the files."""
+def write_pairs(table, out, draw):
+    """Write a table of pairs, or of self-attention, and draw it if asked; returns the names of the files."""
     quantity = table.attrs["quantity"]
     table.to_csv(out / f"{quantity}.csv", index=False, errors="backslashreplace")
+    if not draw:
+        return [f"{quantity}.csv"]
     side = triangle_inches(table.attrs["fields"])
     if "layer" in table:
         grid = blank_axes(table["layer"].nunique(), table["head"].nunique(), side * 0.75, side * 0.65)
         plots.attention_grid(table, axes=grid)
-        return [f"{quantity}.csv", save(grid, out / f"{quantity}_grid.png")]
+        return [f"{quantity}.csv", save(grid, out / f"{quantity}_grid.svg")]
     heatmap, ranking = blank_axes(1, 1, side, side), blank_axes(1, 1, 7.5, 5.5)
     plots.pair_heatmap(table, ax=heatmap[0, 0])
     plots.pair_ranking(table, ax=ranking[0, 0])
-    return [f"{quantity}.csv", save(heatmap, out / f"{quantity}_heatmap.png"),
-            save(ranking, out / f"{quantity}_ranking.png")]
+    return [f"{quantity}.csv", save(heatmap, out / f"{quantity}_heatmap.svg"),
+            save(ranking, out / f"{quantity}_ranking.svg")]
 
 
-def write_contributions(model, X, row, out):
-    """Write and draw what each term adds to the prediction of one row, and how many rows of X support it."""
+def write_contributions(found, row, out, draw):
+    """Write what each term adds to the prediction of one row, and draw it if asked; returns the names of the files."""
     name = f"contributions_of_row_{row}"
-    table = explain.contributions(model, X.iloc[[row]], support=X).assign(row=row)
+    table = found.contributions.get(row)
+    if table is None:
+        table = explain.contributions(found.model, found.X.iloc[[row]], purified=found.purified,
+                                      background=found.X if found.purified else None,
+                                      support=found.background.support)
+    table = table.assign(row=row)
     table.to_csv(out / f"{name}.csv", index=False, errors="backslashreplace")
+    if not draw:
+        return [f"{name}.csv"]
     axes = blank_axes(1, 1, 7.5, 6)
-    draw_waterfall(table, X.iloc[row], axes[0, 0])
-    return [f"{name}.csv", save(axes, out / f"{name}.png")]
+    draw_waterfall(table, found.X.iloc[row], axes[0, 0])
+    return [f"{name}.csv", save(axes, out / f"{name}.svg")]

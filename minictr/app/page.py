@@ -1,16 +1,16 @@
-"""A page in HTML, in one file: the frame with style and script, and the paragraphs, tables and pictures in it."""
+"""A page in HTML, in one file: the frame with style and script, and the paragraphs, tables, bars and pictures in it."""
 
 import base64
 import hashlib
 import html
-import io
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ..text import printable
 
-DPI, SHOWN = 110, 82          # pixels to an inch of a picture: drawn, and on the page, where print stays sharp
+LONGEST_TEXT = 300          # characters of a name or a value, at most: a cell may hold a whole document
 
 
 def text_of(name):
@@ -19,14 +19,13 @@ def text_of(name):
 
 
 STYLE = text_of("page.css")
-# Without script the tables are complete; what needs it (buttons, the text box) is made by it.
+# Without script all of the page is there to read; what needs it (buttons, the text box) is made by it.
 SCRIPT = text_of("page.js")
 
 
 def page(title, table_name, sections):
     """The whole document, from (anchor, heading, list of HTML) of each section."""
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = f"default-src 'none'; img-src data:; style-src '{digest(STYLE)}'; script-src '{digest(SCRIPT)}'"
     links = "\n".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading, _ in sections)
     body = "\n".join(f'<section id="{anchor}">\n<h2>{heading}</h2>\n' + "\n".join(parts) + "\n</section>"
                      for anchor, heading, parts in sections)
@@ -50,43 +49,67 @@ def page(title, table_name, sections):
 <main>
 {body}
 </main>
+<div class="unseen" role="status"></div>
 <script>{SCRIPT}</script>
 </body>
 </html>
 """
 
 
-def escape(text):
-    """Text as HTML shows it, markup and quotes included; control characters as ``printable`` has them.
+def digest(text):
+    """What the page's policy calls a style or a script that it lets a browser use."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
-    >>> escape("<script>")
-    '&lt;script&gt;'
+
+def escape(text):
+    """Text as HTML shows it, markup and quotes included; control characters as ``printable`` has them; not too long.
+
+    >>> escape("<script>"), len(escape("long" * 1000))
+    ('&lt;script&gt;', 301)
     """
-    return html.escape(printable(str(text), keep="\n"))
+    text = str(text)
+    return html.escape(printable(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…", keep="\n"))
+
+
+def sentence(text):
+    """As ``escape``, of any length: for what the page itself says."""
+    return html.escape(printable(text, keep="\n"))
 
 
 def paragraph(text):
-    """One paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
+    """One paragraph of plain text, of any length."""
+    return f"<p>{sentence(text)}</p>"
 
 
-def html_table(heads, rows, caption, numbers=(), sortable=False):
-    """A table of texts and numbers; the columns ``numbers`` stand to the right."""
+class Cell(NamedTuple):
+    """A table's cell that is more than a text or a number: its HTML, and the number that it is sorted by, if any."""
+
+    html: str
+    sort_by: float | None = None
+
+
+def html_table(heads, rows, caption, label, numbers=(), sortable=False, sorted_by=None):
+    """A table of texts, numbers and Cells; the columns ``numbers`` stand to the right, the first one heads its rows.
+
+    label : what a screen reader calls the table.   sorted_by : the column by which it comes sorted, largest first.
+    """
     def cell(column, value):
-        if column not in numbers:
-            return f"<td>{escape(value)}</td>"
         if isinstance(value, str):
-            return f'<td class="n">{escape(value)}</td>'
-        sort_by = "" if np.isnan(value) else repr(float(value))
-        return f'<td class="n" data-value="{sort_by}">{number(value)}</td>'
+            value = Cell(escape(value))
+        elif not isinstance(value, Cell):
+            value = Cell(number(value), value)
+        tag, attributes = ('th scope="row"', "") if column == 0 else ("td", ' class="n"' * (column in numbers))
+        if sortable and value.sort_by is not None:
+            attributes += f' data-value="{"" if np.isnan(value.sort_by) else format(value.sort_by, ".8g")}"'
+        return f"<{tag}{attributes}>{value.html}</{tag[:2]}>"
 
-    head = "".join(f'<th scope="col"{" class=n" * (column in numbers)}>{escape(name)}</th>'
+    head = "".join(f'<th scope="col"{" class=n" * (column in numbers)}'
+                   f'{" aria-sort=descending" * (column == sorted_by)}>{escape(name)}</th>'
                    for column, name in enumerate(heads))
-    lines = ("".join(cell(column, value) for column, value in enumerate(row)) for row in rows)
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    body = "\n".join(f"<tr>{''.join(cell(column, value) for column, value in enumerate(row))}</tr>" for row in rows)
     # The caption stands outside the box that scrolls: on a phone it would be cut off in there.
-    return (f'<p class="caption">{escape(caption)}</p>\n<div class="scroll" tabindex="0" role="region" '
-            f'aria-label="table">\n<table{" class=sortable" * sortable}>\n<thead><tr>{head}</tr></thead>\n'
+    return (f'<p class="caption">{sentence(caption)}</p>\n<div class="scroll" tabindex="0" role="region" '
+            f'aria-label="{escape(label)}">\n<table{" class=sortable" * sortable}>\n<thead><tr>{head}</tr></thead>\n'
             f"<tbody>\n{body}\n</tbody></table>\n</div>")
 
 
@@ -110,12 +133,31 @@ def share(value):
     return f"{100 * value:.3g} %"
 
 
-def picture(axes, description, caption):
-    """The figure of the Axes as an inline PNG, with what it shows and how to read it."""
-    figure, file = axes.flat[0].figure, io.BytesIO()
-    figure.savefig(file, dpi=DPI, format="png", metadata={"Software": None})      # else it names the version
-    width, height = (round(SHOWN * inches) for inches in figure.get_size_inches())
-    data = base64.b64encode(file.getvalue()).decode()
-    return (f'<figure><div class="scroll" tabindex="0" role="region" aria-label="picture"><img '
-            f'{"class=wide " * (width > 500)}width="{width}" height="{height}" alt="{escape(description)}" '
-            f'src="data:image/png;base64,{data}"></div><figcaption>{escape(caption)}</figcaption></figure>')
+def bar(low, high, *spans, mark=0.0, signed=True):
+    """Bars from start to end, for each of the ``spans``, on an axis from low to high, with a line at ``mark``.
+
+    A bar is blue where it goes down and orange where it goes up, or of one colour if not ``signed``; its number has to
+    stand beside it. They are drawn, as a browser leaves out coloured boxes in print.
+    """
+    scale = 100 / ((high - low) or 1)
+    bars = ""
+    for start, end in spans:
+        left, right = ((min(max(place, low), high) - low) * scale for place in sorted((start, end)))
+        kind = ("up" if end >= start else "down") if signed else "size"
+        bars += f'<rect class="{kind}" x="{left:.1f}" width="{max(right - left, 0.3):.1f}" height="8"/>'
+    if low <= mark <= high:
+        bars += f'<rect class="mark" x="{(mark - low) * scale - 0.15:.1f}" width="0.3" height="8"/>'
+    return f'<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>'
+
+
+def panel(group, name, heading, parts):
+    """One of several articles, of which the page shows one at a time; without script, and in print, all of them."""
+    return (f'<article class="panel" data-group="{group}" id="{name}" aria-labelledby="{name}-head">\n'
+            f'<h3 id="{name}-head" tabindex="-1">{heading}</h3>\n' + "\n".join(parts) + "\n</article>")
+
+
+def picture(svg, width, height, description, caption):
+    """A picture, drawn as SVG, with what it shows and how to read it; sizes in inches."""
+    data = base64.b64encode(svg.encode()).decode()
+    return (f'<figure><img width="{round(82 * width)}" height="{round(82 * height)}" alt="{sentence(description)}" '
+            f'src="data:image/svg+xml;base64,{data}"><figcaption>{sentence(caption)}</figcaption></figure>')

@@ -1,5 +1,6 @@
 """The pictures that the commands write, on figures that need no display."""
 
+import io
 import textwrap
 
 import numpy as np
@@ -29,6 +30,19 @@ def draw_waterfall(contributions, values, ax):
 
 
 def save(axes, path):
-    """Write the figure of the Axes as a PNG; returns the file's name."""
-    axes.flat[0].figure.savefig(path, dpi=110)
+    """Write the figure of the Axes as a picture, of the kind that the path's ending says; returns the file's name."""
+    if path.suffix == ".svg":
+        path.write_text(as_svg(axes), encoding="utf-8", newline="\n")
+    else:
+        axes.flat[0].figure.savefig(path, dpi=110)
     return path.name
+
+
+def as_svg(axes):
+    """The figure of the Axes as the text of an SVG; the same figure gives the same text, as no date stands in it."""
+    from matplotlib import rc_context
+
+    file = io.StringIO()
+    with rc_context({"svg.hashsalt": "minictr"}):
+        axes.flat[0].figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return file.getvalue()

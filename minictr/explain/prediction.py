@@ -154,7 +154,7 @@ def one_prediction(model, X, *, background, threshold=0.5):
     (prediction,) = _predictions(model, model.decision_function(X))
     values = {name: _text(X[name].iloc[0]) for name in model.feature_names_in_}
     exact = offers(type(model), "terms")
-    terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background.rows)
+    terms = _own_terms(model, X, background) if exact else _replacement_terms(model, X, background)
     terms.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(values), "task": model.task_,
                    "exact": exact, "values": values}
     terms = with_support(terms, model, X, background.support, terms)
@@ -174,21 +174,32 @@ class Background:
     Parameters
     ----------
     model : a fitted model.   X : table of at least one row; at most 10,000 evenly spaced ones are used.
+    replaced : of these, at most so many evenly spaced ones lend a field's value to the row, where terms are not exact.
 
     Raises: ValueError if X has no rows.
     """
 
-    def __init__(self, model, X):
+    def __init__(self, model, X, replaced=None):
         X = as_table(X)
         if not len(X):
             raise ValueError("background has no rows: there is nothing to compare with; pass e.g. the training rows")
         self.model, self.rows = model, X.iloc[::-(-len(X) // BACKGROUND_ROWS)]
         self.support = Support(model, X)                          # of all rows
+        self.replaced = replaced or REPLACED_ROWS
+
+    @functools.cached_property
+    def _logits(self):
+        return self.model.decision_function(self.rows)
 
     @functools.cached_property
     def average(self):
         """The mean prediction."""
-        return _predictions(self.model, self.model.decision_function(self.rows)).mean(dtype=np.float64)
+        return _predictions(self.model, self._logits).mean(dtype=np.float64)
+
+    @functools.cached_property
+    def mean_logit(self):
+        """The mean logit."""
+        return float(self._logits.mean(dtype=np.float64))
 
     @functools.cached_property
     def mean_terms(self):
@@ -225,23 +236,23 @@ def _own_terms(model, X, background):
 def _replacement_terms(model, X, background):
     """For each field the mean change of the logit by it, against the background's values; and what that leaves over."""
     encoder = model.encoder_
-    others = encoder.encode(background)
+    others = encoder.encode(background.rows)
     one = encoder.encode(X, widths=np.diff(others.starts, append=others.n_slots))
     if one.n_slots > others.n_slots:                              # more values in a multi-valued field than any other
-        others = encoder.encode(background, widths=np.diff(one.starts, append=one.n_slots))
+        others = encoder.encode(background.rows, widths=np.diff(one.starts, append=one.n_slots))
     s = float(model.predict_slots(one)[0])
-    average = float(model.predict_slots(others).mean(dtype=np.float64))
-    others = others[::-(-len(others) // REPLACED_ROWS)]
+    average = background.mean_logit
+    others = others[::-(-len(others) // background.replaced)]
     bounds = [*one.starts.tolist(), one.n_slots]
-    names, values = [("average", None, None)], [average]
+    names, rows = [("average", None, None)], []
     for name, start, stop in zip(encoder.field_names, bounds, bounds[1:], strict=False):
         replaced = [np.repeat(mine, len(others), axis=0) if mine is not None else None for mine in (one.ids, one.x)]
         for mine, theirs in zip(replaced, (others.ids, others.x), strict=True):
             if mine is not None:
                 mine[:, start:stop] = theirs[:, start:stop]
-        changed = model.predict_slots(Slots(*replaced, one.starts)).mean(dtype=np.float64)
+        rows.append(Slots(*replaced, one.starts))
         names.append(("field", name, None))
-        values.append(s - float(changed))
+    values = [average, *(s - float(changed.mean(dtype=np.float64)) for changed in _logits(model, rows))]
     names.append(("together", None, None))
     values.append(s - sum(values))
     return _one_row(pd.DataFrame(names, columns=["term", "field_i", "field_j"], dtype=object), values)
@@ -255,23 +266,39 @@ def _one_row(names, values):
 
 
 def _counterfactuals(model, X, background, values, prediction, threshold):
-    encoder, tables = model.encoder_, []
-    one = encoder.encode(X)
+    names, one = model.encoder_.field_names, model.encoder_.encode(X)
     ends = [*one.starts[1:].tolist(), one.n_slots]
-    for field, (name, stop) in enumerate(zip(encoder.field_names, ends, strict=True)):
-        texts, shares, tried = background.candidates[name]        # the other columns are as in the row
-        then = _predictions(model, model.predict_slots(_replaced(one, field, stop, tried)))
-        tables.append(pd.DataFrame({
-            "field": name, "now": values[name], "instead": texts, "share": shares, "prediction": then,
-            "change": then - prediction, "crosses": (then >= threshold) != (prediction >= threshold),
-        })[_differs(tried, one, slice(one.starts[field], stop))])
-    table = pd.concat(tables, ignore_index=True)
+    texts, shares, tried = zip(*(background.candidates[name] for name in names), strict=True)
+    replaced = [_replaced(one, field, stop, own) for field, (stop, own) in enumerate(zip(ends, tried, strict=True))]
+    then = _predictions(model, np.concatenate(_logits(model, replaced)))
+    times = [len(own) for own in tried]
+    table = pd.DataFrame({
+        "field": np.repeat(np.array(names, dtype=object), times),
+        "now": np.repeat(np.array([values[name] for name in names], dtype=object), times),
+        "instead": [text for own in texts for text in own], "share": np.concatenate(shares), "prediction": then,
+        "change": then - prediction, "crosses": (then >= threshold) != (prediction >= threshold)})
+    other = [_differs(own, one, slice(start, stop)) for own, start, stop in zip(tried, one.starts, ends, strict=True)]
+    table = table[np.concatenate(other)].reset_index(drop=True)
     if model.task_ != "binary":
         table["crosses"] = False
     table.attrs = {"quantity": "prediction", "prediction": float(prediction), "fields": list(values),
                    "unit": "probability" if model.task_ == "binary" else "units of the target",
                    "threshold": threshold if model.task_ == "binary" else None}
     return table
+
+
+def _logits(model, parts):
+    """The logits of each of several Slots; those of the same layout go through the model together."""
+    layouts, found = {}, [None] * len(parts)
+    for number, slots in enumerate(parts):
+        layouts.setdefault((slots.n_slots, slots.x is None, slots.starts.tobytes()), []).append(number)
+    for numbers in layouts.values():
+        alike = [parts[number] for number in numbers]
+        x = None if alike[0].x is None else np.concatenate([slots.x for slots in alike])
+        s = model.predict_slots(Slots(np.concatenate([slots.ids for slots in alike]), x, alike[0].starts))
+        for number, own in zip(numbers, np.split(s, np.cumsum([len(slots) for slots in alike])[:-1]), strict=True):
+            found[number] = own
+    return found
 
 
 def _replaced(one, field, stop, tried):
@@ -296,7 +323,7 @@ def _differs(tried, one, own):
         return sorted((int(id_), float(weight)) for id_, weight in zip(ids, x, strict=True) if weight)
 
     mine = held(one, 0, own)
-    return [held(tried, row) != mine for row in range(len(tried))]
+    return np.array([held(tried, row) != mine for row in range(len(tried))], dtype=bool)
 
 
 def _candidates(encoder, column):

@@ -79,7 +79,7 @@ class Support:
 
 
 def with_support(table, model, X, background, names):
-    """The table of terms, one line each for each row of X, with a column ``rows``; background: a table or its Support."""
+    """The table of terms, one line each for each row of X, with a column ``rows``; of a table, or its Support."""
     support = background if isinstance(background, Support) else Support(model, background)
     counts = support.count(X, names)
     table["rows"] = pd.array(counts.ravel(), dtype="Int64")       # NaN becomes missing

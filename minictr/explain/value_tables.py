@@ -125,7 +125,8 @@ def field_values(model, X, field, *, purified=None, source=None, top=20, bins=10
     else:
         terms = _field_terms(shared, values, purified)          # (V,)
         term, low, high = _summary(terms[values.value], values.group, np.zeros(len(values.labels)))
-    table = pd.DataFrame({"value": values.labels, "term": term, "low": low, "high": high, "rows": values.rows})
+    table = pd.DataFrame({"value": pd.Series(values.labels, dtype=object), "term": term, "low": low, "high": high,
+                          "rows": values.rows})
     table.attrs = {"field": field, **_attrs(model, source, purified, values.n_rows), "at": values.at}
     return table
 

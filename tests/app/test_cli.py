@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import warnings
+import xml.etree.ElementTree
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,7 +75,7 @@ def explained(trained):
     @functools.cache
     def explain(name):
         out = trained / f"pics of {name}"
-        return run("explain", trained / f"{name}.npz", trained / "clicks.csv", "--out", out,
+        return run("explain", trained / f"{name}.npz", trained / "clicks.csv", "--out", out, "--pictures",
                    "--target", "click", "--row", 3), out
     return explain
 
@@ -92,7 +93,10 @@ def trained(tmp_path_factory):
 
 
 def is_picture(path):
-    """Whether the file is a PNG on which something is drawn."""
+    """Whether the file is a PNG, or an SVG, on which something is drawn."""
+    if path.suffix == ".svg":
+        drawing = xml.etree.ElementTree.parse(path).getroot()
+        return drawing.tag == "{http://www.w3.org/2000/svg}svg" and len(list(drawing.iter())) > 50
     pixels = matplotlib.image.imread(path)
     return min(pixels.shape[:2]) > 200 and pixels[..., :3].std() > 0.02
 
@@ -370,11 +374,11 @@ def test_train_predicts_numbers_too(folder):
     assert result.code == 0, result.err
     assert "RMSE" in result.out and "AUC" not in result.out
     assert Model.load("m.npz").task_ == "regression"
-    explained = run("explain", "m.npz", "clicks.csv", "--out", "pics", "--target", "position")
+    explained = run("explain", "m.npz", "clicks.csv", "--out", "pics", "--target", "position", "--pictures")
     assert explained.code == 0, explained.err
     position = pd.read_csv("clicks.csv")["position"]
     assert numbers_of(line_of(explained.out, "mean of this table")) == [round(position.std(ddof=0), 4)]
-    assert not Path("pics/calibration.png").exists()
+    assert not Path("pics/calibration.svg").exists()
 
 
 def test_train_on_all_rows(folder):
@@ -621,24 +625,24 @@ def test_early_stopping_is_no_interruption():
 
 # ---- explain -------------------------------------------------------------------------------------
 
-PAIRS = ["contribution.csv", "contribution_heatmap.png", "contribution_ranking.png"]
-ROW = ["contributions_of_row_3.csv", "contributions_of_row_3.png"]
+PAIRS = ["contribution.csv", "contribution_heatmap.svg", "contribution_ranking.svg"]
+ROW = ["contributions_of_row_3.csv", "contributions_of_row_3.svg"]
 
 
 @pytest.mark.parametrize(("name", "files", "absent"), [
     pytest.param("lr", ROW, ["LR has no attention", "LR has no terms of pairs"], marks=pytest.mark.long),
     pytest.param("fm", [*PAIRS, *ROW], ["FM has no attention"], marks=pytest.mark.long),
-    ("afm", [*PAIRS, *ROW, "attention.csv", "attention_heatmap.png", "attention_ranking.png"], []),
-    ("autoint", ["attention.csv", "attention_grid.png"], ["the logit of AutoInt is not a sum"]),
+    ("afm", [*PAIRS, *ROW, "attention.csv", "attention_heatmap.svg", "attention_ranking.svg"], []),
+    ("autoint", ["attention.csv", "attention_grid.svg"], ["the logit of AutoInt is not a sum"]),
     pytest.param("deepfm", [*PAIRS, *ROW], ["DeepFM has no attention"], marks=pytest.mark.long)])
 def test_explain_writes_what_the_model_has(trained, explained, name, files, absent):
     result, out = explained(name)
     assert result.code == 0, result.err
     written = sorted(path.name for path in out.iterdir())
-    assert written == sorted([*files, "training_curve.png", "calibration.png", "index.html"])
+    assert written == sorted([*files, "training_curve.svg", "calibration.svg", "index.html"])
     said = " ".join(result.out.split())
     assert all(file in said for file in written)
-    assert all(is_picture(out / file) for file in written if file.endswith(".png"))
+    assert all(is_picture(out / file) for file in written if file.endswith(".svg"))
     assert [reason in said for reason in absent] == [True] * len(absent)
     assert said.count("Not for this model") == len(absent)
     table = clicks_table()
@@ -647,6 +651,13 @@ def test_explain_writes_what_the_model_has(trained, explained, name, files, abse
     assert numbers_of(line_of(result.out, f"{type(Model.load(trained / f'{name}.npz')).__name__}  "))[0] == round(
         metrics.auc(table["click"], p), 4)
     assert plt.get_fignums() == []
+
+
+def test_explain_draws_pictures_if_asked(trained, tmp_path):
+    result = run("explain", trained / "fm.npz", trained / "clicks.csv", "--out", tmp_path / "pics", "--target", "click")
+    assert result.code == 0, result.err
+    assert sorted(path.name for path in (tmp_path / "pics").iterdir()) == [
+        "contribution.csv", "contributions_of_row_0.csv", "index.html"]
 
 
 def test_explain_takes_one_prediction_apart_exactly(trained, explained):
@@ -683,9 +694,9 @@ def test_explain_takes_models_that_were_trained_batch_by_batch(folder):
     """Such a model has no history."""
     table = clicks_table()
     FM().partial_fit(table.drop(columns="click"), table["click"]).save("m.npz")
-    result = run("explain", "m.npz", "clicks.csv", "--out", "pics")
+    result = run("explain", "m.npz", "clicks.csv", "--out", "pics", "--pictures")
     assert result.code == 0, result.err
-    assert Path("pics/contribution.csv").exists() and not Path("pics/training_curve.png").exists()
+    assert Path("pics/contribution.csv").exists() and not Path("pics/training_curve.svg").exists()
 
 
 @pytest.mark.long

@@ -1,26 +1,22 @@
-"""The page that ``minictr explain`` writes: structure, numbers, what it escapes, its script in a browser."""
+"""The page that ``minictr explain`` writes: structure, numbers, what it escapes. In a browser: test_page_in_use.py."""
 
 import base64
 import functools
 import hashlib
 import itertools
-import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from models import BEYOND, MODELS, attention_of, blocks, small
+from models import MODELS, attention_of, blocks, small
 from tables import FIELDS, mixed_table
 
 from minictr import FM, explain, metrics
 from minictr.app import cli
-from minictr.app.page import SCRIPT
+from minictr.app.page import SCRIPT, STYLE, digest
 from minictr.app.report import write_report
 from minictr.app.scores import bootstrap
-from minictr.app.table_files import read_table
 
 VOID = {"meta", "img", "input", "br"}
 EVIL = "<script>alert(1)</script>"
@@ -57,7 +53,7 @@ class Page(HTMLParser):
             self.scripts[-1] += data
         elif not self.open or self.open[-1] != "style":
             self.text += data
-        if self.open and self.open[-1] in ("td", "th"):
+        if {"td", "th"} & set(self.open):
             self.tables[-1][-1][-1] += data
 
     def table(self, head):
@@ -99,17 +95,21 @@ def test_the_page_is_whole_and_needs_nothing_else(written, name, task):
     page = Page(text)
     for tag, attributes in page.tags:
         if tag == "img":
-            assert attributes["alt"] and attributes["src"].startswith("data:image/png;base64,")
-        assert not {"onclick", "onload", "onerror"} & set(attributes)
+            assert attributes["alt"] and attributes["src"].startswith("data:image/svg+xml;base64,")
+        assert not {name for name in attributes if name.startswith("on")} and "style" not in attributes
         for place in ("src", "href"):
-            assert attributes.get(place, "#").startswith(("data:image/png", "#"))
-    assert not re.search(r"https?://|url\(|@import", text) and len(text) < 1_500_000
+            assert attributes.get(place, "#").startswith(("data:image/svg", "#"))
+    assert not re.search(r"https?://|url\(|@import", text) and len(text) < 1_000_000
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert ids == [a["href"][1:] for tag, a in page.tags if tag == "a"] and len(ids) == 5
+    assert len(set(ids)) == len(ids)
+    links = [a["href"][1:] for tag, a in page.tags if tag == "a"]
+    assert links[:7] == [a["id"] for tag, a in page.tags if tag == "section"] and set(links) <= set(ids)
+    assert {a["id"] for tag, a in page.tags if tag == "article"} <= set(links), "an article that nothing leads to"
+    assert {a["aria-labelledby"] for tag, a in page.tags if tag == "article"} <= set(ids)
     attention, terms = attention_of(name), blocks(name)
     for word, there in (("Self-attention", "layer 1" in attention),
                         ("Interaction effect", not terms <= {"fields", "pairs"} or not terms),
-                        ("Top pairs", name in BEYOND), ("Calibration", task == "binary"),
+                        ("All fields and pairs", True), ("Calibration", task == "binary"),
                         ("AUC", task == "binary"), ("RMSE", task == "regression"),
                         ("No target", task == "no target"),
                         ("of the terms of pairs alone", "pairs" in terms and bool(terms - {"fields", "pairs"}))):
@@ -127,7 +127,7 @@ def test_the_same_input_gives_the_same_bytes(written, tmp_path):
     pytest.param(name, marks=() if name == "AFM" else pytest.mark.long) for name in MODELS])
 def test_few_fields_and_few_rows(tmp_path, name):
     model, X, _ = fitted(name, fields=["user", "hour"])
-    assert len(page_of(tmp_path, model, X).table("kind")) == 2
+    assert len(page_of(tmp_path, model, X).table("missing in training")) == 2
     model, X, y = fitted(name)
     page = page_of(tmp_path, model, X[:1], y[:1])
     assert "AUC" not in [row[0] for row in page.table("95 % interval")]
@@ -147,18 +147,18 @@ def test_the_numbers_are_those_of_the_functions(written, tmp_path):
     page = Page(written("AFM", "binary"))
     attention = explain.attention(model, X).sort_values("value", ascending=False, kind="stable")
     importance = explain.pair_importance(model, X).loc[attention.index]
-    rows = page.table("other field")
-    assert [row[:2] for row in rows] == attention[["field_i", "field_j"]].to_numpy().tolist()
-    for table, first in ((attention, 2), (importance, 5)):
+    rows = [row for row in page.table("field or pair") if row[1] == "pair"]
+    importance = importance.sort_values("value", ascending=False, kind="stable")
+    assert [row[0] for row in rows] == [f"{i} × {j}" for i, j in importance[["field_i", "field_j"]].to_numpy()]
+    for table, first in ((importance, 2), (attention.loc[importance.index], 6)):
         for column, name in enumerate(("value", "low", "high"), start=first):
             assert [row[column] for row in rows] == [f"{value:.4g}" for value in table[name]]
     described = model.encoder_.describe()[["field", "kind", "values"]].astype(str)
-    assert [row[:3] for row in page.table("kind")] == described.to_numpy().tolist()
+    assert [row[:3] for row in page.table("missing in training")] == described.to_numpy().tolist()
     prediction = model.predict_proba(X)[:, 1]
     for row in (prediction.argmin(), prediction.argmax(), np.argsort(prediction, kind="stable")[len(X) // 2]):
         assert f"Row {row}, the" in page.text and f"{prediction[row]:.4g}, true {y[row]:g}" in page.text
-        assert explain.one_prediction(model, X.iloc[[row]], background=X).text() in page.text
-    assert page_of(tmp_path, model, X, rows=[7]).text.count("as asked for") == 1
+    assert page_of(tmp_path, model, X, rows=[7]).text.count("Row 7, as asked for") == 1
     scored = {row[0]: row[1] for row in page.table("95 % interval")}
     assert scored == {"AUC": f"{metrics.auc(y, prediction):.4g}",
                       "log loss": f"{metrics.log_loss(y, prediction):.4g}", "accuracy": f"{model.score(X, y):.4g}"}
@@ -185,21 +185,21 @@ def test_intervals_are_those_of_tables_drawn_with_replacement(binary):
 def test_unseen_values_are_reported(tmp_path):
     model, X, _ = fitted("LR")
     page = page_of(tmp_path, model, X.assign(user=["eve"] * 30 + X["user"].tolist()[30:]))
-    assert "user 25 %" in page.text and page.table("kind")[0][-1] == "25 %"
+    assert "user 25 %" in page.text and page.table("missing in training")[0][-1] == "25 %"
 
 
 # ---- what comes from the user ------------------------------------------------------------------------------
 
 def test_markup_is_shown_and_not_run(tmp_path):
     X, y = mixed_table(80)
-    X = X.rename(columns={"user": EVIL, "hour": "a\"'&<b>"})
+    X = X.rename(columns={"user": EVIL, "hour": "a\"'&<i>"})
     X.loc[::2, EVIL] = EVIL
-    model = FM(name=EVIL, epochs=1, fields=[EVIL, "a\"'&<b>"]).fit(X, y)
+    model = FM(name=EVIL, epochs=1, fields=[EVIL, "a\"'&<i>"]).fit(X, y)
     page = page_of(tmp_path, model, X, y, model_name=f"{EVIL}.npz", table_name=f"{EVIL}.csv")
-    assert page.scripts == [SCRIPT] and not [tag for tag, _ in page.tags if tag == "b"]
+    assert page.scripts == [SCRIPT] and not [tag for tag, _ in page.tags if tag == "i"]
     for shown in (f"FM: {EVIL}.npz", f"{EVIL}.csv", f"{EVIL} = {EVIL}", f"{EVIL} (FM)"):
         assert shown in page.text
-    assert page.table("kind")[0][0] == EVIL
+    assert page.table("missing in training")[0][0] == EVIL
 
 
 def test_wrong_input_is_refused(tmp_path):
@@ -222,54 +222,12 @@ def test_the_command_writes_it(tmp_path, monkeypatch, capsys):
     assert "index.html" in capsys.readouterr().out
     page = Page((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
     assert "FM: m.npz" in page.text and "Row 5, as asked for" in page.text
-    read = read_table(tmp_path / "clicks.csv")
-    assert explain.one_prediction(model, read[5:6], background=read).text() in page.text
 
 
-# ---- in a browser ------------------------------------------------------------------------------------------
-
-CLICKS = """
-const rows = () => [...document.querySelectorAll("table.sortable")].at(-1).tBodies[0].rows;
-const table = [...document.querySelectorAll("table.sortable")].at(-1), seen = {};
-const column = at => [...rows()].filter(row => !row.hidden).map(row => row.cells[at].textContent);
-const press = at => {table.tHead.rows[0].cells[at].querySelector("button").click(); return column(at)};
-seen.text = press(1);
-seen.down = press(2);
-seen.up = press(2);
-seen.sorted = [...table.tHead.rows[0].cells].map(cell => cell.getAttribute("aria-sort"));
-const box = [...document.querySelectorAll("input")].at(-1);
-box.value = "USER gen";
-box.dispatchEvent(new Event("input"));
-seen.kept = [column(0), column(1)];
-seen.wide = document.documentElement.scrollWidth <= document.documentElement.clientWidth;
-document.body.replaceChildren(Object.assign(document.createElement("pre"), {textContent: JSON.stringify(seen)}));
-"""
-
-
-def test_the_table_sorts_and_filters_in_a_browser(tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no chromium is installed")
-    model, X, _ = fitted("FM")
-    text = write_report(model, X, path=tmp_path / "index.html").read_text(encoding="utf-8")
-    text = re.sub(r"<meta http-equiv[^>]*>", "", text)            # it would keep the clicks of this test from running
-    (tmp_path / "copy.html").write_text(text.replace("</body>", f"<script>{CLICKS}</script></body>"), encoding="utf-8")
-    dom = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--dump-dom",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=500,900",
-         f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "copy.html").as_uri()],
-        capture_output=True, text=True, check=True).stdout
-    seen = json.loads(re.search(r"<pre>(.*?)</pre>", dom)[1])
-    values = explain.pair_importance(model, X)["value"].sort_values()
-    assert seen["text"] == sorted(seen["text"]) and len(seen["text"]) == 6
-    assert seen["up"] == [f"{value:.4g}" for value in values] and seen["down"] == seen["up"][::-1]
-    assert seen["sorted"] == [None, None, "ascending", None, None]
-    assert seen["kept"] == [["user"], ["genres"]] and seen["wide"]
-
-
-def test_the_policy_lets_the_one_script_run(written):
-    """The policy names the script's hash: a wrong one would leave the page without sorting."""
+def test_the_policy_lets_the_one_style_and_the_one_script_be_used(written):
+    """The policy names their hashes: a wrong one would leave the page without."""
     page = Page(written("AFM", "binary"))
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
-    digest = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy and policy.startswith("default-src 'none'")
+    own = base64.b64encode(hashlib.sha256(page.scripts[0].encode()).digest()).decode()
+    assert digest(SCRIPT) == f"sha256-{own}" and f"<style>{STYLE}</style>" in written("AFM", "binary")
+    assert policy == f"default-src 'none'; img-src data:; style-src '{digest(STYLE)}'; script-src 'sha256-{own}'"

@@ -119,11 +119,12 @@ def failing_on(monkeypatch, call, error):
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", broken)
 
 
-COMMANDS = {"explain": ["explain", "lr.npz", "clicks.csv", "--target", "click", "--out", "pics"],
+COMMANDS = {"explain": ["explain", "lr.npz", "clicks.csv", "--target", "click", "--out", "pics",
+                        "--pictures"],
             "trace": ["trace", "--model", "lr", "--out", "pics"], "demo": ["demo", "--rows", 1000, "--out", "pics"]}
 
 
-@pytest.mark.parametrize(("command", "call"), [("explain", 1), ("explain", 4), ("trace", 1), ("demo", 2)])
+@pytest.mark.parametrize(("command", "call"), [("explain", 1), ("explain", 3), ("trace", 1), ("demo", 2)])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_what_cannot_be_written_whole_is_not_there(monkeypatch, command, call, error):
     failing_on(monkeypatch, call, error)
@@ -137,15 +138,15 @@ def test_what_cannot_be_written_whole_is_not_there(monkeypatch, command, call, e
 
 def test_what_was_there_stays_until_all_is_written(monkeypatch):
     Path("pics").mkdir()
-    Path("pics/training_curve.png").write_text("that of yesterday")
+    Path("pics/training_curve.svg").write_text("that of yesterday")
     Path("pics/notes.txt").write_text("mine")
     with monkeypatch.context() as patch:
         failing_on(patch, 3, OSError(errno.ENOSPC, "No space left on device"))
         assert run(*COMMANDS["explain"]).code == 1
     assert {path.name: path.read_text() for path in Path("pics").iterdir()} == {
-        "training_curve.png": "that of yesterday", "notes.txt": "mine"}
+        "training_curve.svg": "that of yesterday", "notes.txt": "mine"}
     assert run(*COMMANDS["explain"]).code == 0
-    assert is_picture(Path("pics/training_curve.png")) and Path("pics/notes.txt").read_text() == "mine"
+    assert is_picture(Path("pics/training_curve.svg")) and Path("pics/notes.txt").read_text() == "mine"
     assert not list(Path("pics").glob(".*"))
 
 
@@ -199,12 +200,12 @@ def test_odd_names_and_values_can_be_drawn_and_are_shown_on_the_page(model, monk
     X = pd.DataFrame(rows, columns=pd.Index(names, dtype=object), dtype=object)
     model.clone().fit(X, [0, 1] * 20).save("odd.npz")
     monkeypatch.setattr("minictr.app.model_tables.read_table", lambda *arguments, **options: X)
-    result = run("explain", "odd.npz", "odd.csv", "--out", "pics")
+    result = run("explain", "odd.npz", "odd.csv", "--out", "pics", "--pictures")
     assert result.code == 0, result.err
     text = Path("pics/index.html").read_bytes().decode()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
-    assert r"ev\x1b[2J\x00\x9b\u202eabc" in text and r"a\x1b[2J\x00\x9b\ud83d" in text and "<b>" not in text
-    assert all(is_picture(path) for path in Path("pics").glob("*.png"))
+    assert r"ev\x1b[2J\x00\x9b\u202eabc" in text and r"a\x1b[2J\x00\x9b\ud83d" in text and "<b>&" not in text
+    assert all(is_picture(path) for path in Path("pics").glob("*.svg"))
 
 
 # ---- words -------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def explained_fast(monkeypatch):
         if isinstance(file, Path):
             file.write_bytes(DOT)
         else:
-            file.write(DOT)
+            file.write("<svg/>" if options.get("format") == "svg" else DOT)
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
 
 
@@ -245,7 +245,8 @@ def check_explain(rng, names, odd_name):
         clicks_file(Path("t.csv"), rng, odd_name)
     if rng.random() < 0.3:
         Path("t.csv").write_bytes(damaged(Path("t.csv").read_bytes(), rng))
-    options = [[], ["--target", "click"], ["--row", "3"], ["--row", "99"], ["--sep", ";"], ["--target", names[0]]]
+    options = [[], ["--target", "click"], ["--row", "3"], ["--pictures"], ["--row", "99"], ["--sep", ";"],
+               ["--target", names[0]]]
     code, out, err = run("explain", "m.npz", "t.csv", "--out", "pics", *options[rng.integers(len(options))])
     check_said(code, out, err)
     assert not PYTHON.search(" ".join(re.findall("Not for this model.*?\n\n", out, re.S))), out

@@ -7,7 +7,7 @@ import pytest
 from models import small
 from tables import FIELDS, mixed_table
 
-from minictr import explain
+from minictr import FM, explain
 from minictr.explain import value_rows
 from minictr.explain.value_rows import ValueRows
 
@@ -49,3 +49,11 @@ def test_rows_of_another_model_and_no_rows_are_refused():
         ValueRows(one, X[:0])
     with pytest.raises(ValueError, match="'colour' is not one of the fields"):
         explain.pair_values(one, ValueRows(one, X), "user", "colour")
+
+
+def test_half_a_character_is_a_value_too():
+    """Text columns of pandas cannot hold one: the tables hold objects."""
+    X = pd.DataFrame({"a": ["\ud83d", "b"] * 20, "c": ["x", "x", "y"] * 13 + ["y"]}, dtype=object)
+    model = FM(epochs=1).fit(X, [0, 1] * 20)
+    assert set(explain.pair_values(model, X, "a", "c")["value_i"]) == {"\ud83d", "b"}
+    assert explain.field_values(model, X, "a")["value"].tolist() == ["b", "\ud83d"]

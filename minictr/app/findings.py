@@ -1,0 +1,174 @@
+"""What the page says of a model, in numbers: each is worked out once, by the functions of ``explain``."""
+
+import functools
+
+import numpy as np
+
+from .. import explain, plots
+from ..estimator.registry import offers
+from ..explain.attention_tables import looks_at_pairs
+from ..explain.contribution_tables import has_pairs, is_sum_of_fields_and_pairs
+from ..explain.prediction import Background
+from ..explain.value_rows import ValueRows
+from .alike import Alike
+from .pictures import as_svg, blank_axes
+from .scores import bootstrap, predictions
+
+BACKGROUND, PARTNERS = 500, 8   # of the interaction effects, at most
+SHUFFLED_ROWS = 5_000           # of the permutation importance, at most
+SCORES = 400_000                # about so many are computed for either, so that many fields do not take minutes
+TERMS = 2 ** 22                 # numbers of the table of contributions that the fields' sizes are taken from
+VALUES = 20                     # of a field, each with a line of its own
+VALUE_BACKGROUND = 50           # rows that values are put into, where there are no terms to be read
+REPLACED_ROWS = 200         # that lend a row their values one by one, likewise
+MAX_CELLS = 4_500               # in the tables of values of pairs, together
+MAX_VALUE_TABLES = 24           # of fields; of pairs twice as many
+SIZES = {"training_curve": (6, 4), "calibration": (5, 5)}        # of the pictures, in inches
+
+
+class Findings:
+    """A fitted model on the rows of a table, and what is found out about it there.
+
+    Parameters
+    ----------
+    model : a fitted model.   X : table of its fields, with at least one row.   y : the targets as numbers, or None.
+    asked : positions of rows whose predictions are to be explained before others.
+    """
+
+    def __init__(self, model, X, y, asked=()):
+        self.model, self.X, self.y, self.asked = model, X, y, asked
+        self.fields = list(model.feature_names_in_)
+        self.prediction = predictions(model, X)
+        self.unknown = model.encoder_.unknown_rate(X)
+        self.purified = offers(type(model), "factors")            # whether terms of pairs can be
+        self.alike = Alike(model, X)
+        self.background, self.value_rows = Background(model, X, replaced=REPLACED_ROWS), ValueRows(model, X)
+
+    @functools.cached_property
+    def pictures(self):
+        """The pictures that are drawn: name -> SVG."""
+        axes = {}
+        history = getattr(self.model, "history_", None)
+        if history is not None and len(history):                  # after partial_fit alone there is none
+            axes["training_curve"] = blank_axes(1, 1, *SIZES["training_curve"])
+            plots.history(history, ax=axes["training_curve"][0, 0])
+        if self.y is not None and self.model.task_ == "binary":
+            axes["calibration"] = blank_axes(1, 1, *SIZES["calibration"])
+            plots.calibration(self.y, self.prediction, ax=axes["calibration"][0, 0])
+        return {name: as_svg(drawn) for name, drawn in axes.items()}
+
+    @functools.cached_property
+    def attention(self):
+        """The table of where the model looks; None for a model without attention."""
+        return explain.attention(self.model, self.X) if offers(type(self.model), "attention_weights") else None
+
+    @functools.cached_property
+    def contribution(self):
+        """The table of what pairs add, purified where it can be; None for a model without terms of pairs."""
+        if len(self.fields) < 2 or not has_pairs(self.model):
+            return None
+        return explain.pair_importance(self.model, self.X, purified=self.purified)
+
+    @functools.cached_property
+    def pair_tables(self):
+        """The quantities that the model has for pairs of fields, name -> table; the first one says most."""
+        model, tables = self.model, {}
+        if len(self.fields) < 2:
+            return tables
+        if self.contribution is not None:
+            tables["contribution"] = self.contribution
+        if len(self.X) > 1 and not is_sum_of_fields_and_pairs(model):     # there is more in it than pairs can say
+            M = len(self.fields)
+            background = int(np.clip(SCORES // (PARTNERS * M * (M - 1) // 2), 50, BACKGROUND))
+            effects = explain.interaction_effects(model, self.X, background=background, partners=PARTNERS)
+            tables = {"interaction effect": effects, **tables}
+        if self.attention is not None and looks_at_pairs(model):
+            tables["attention"] = self.attention
+        return tables
+
+    @functools.cached_property
+    def ranked_pairs(self):
+        """The pairs, strongest first, by the first of their quantities: [(field, other field)]."""
+        if not self.pair_tables:
+            return []
+        table = next(iter(self.pair_tables.values()))
+        order = np.argsort(-table["value"].to_numpy(), kind="stable")
+        return list(zip(table["field_i"].to_numpy()[order], table["field_j"].to_numpy()[order], strict=True))
+
+    @functools.cached_property
+    def field_sizes(self):
+        """How much each field adds by itself or takes away: field -> mean |term|, 5th and 95th percentile over rows.
+
+        Of a model whose terms can be purified, these; of another what its table of values says, without percentiles.
+        NaN where not known.
+        """
+        model, nothing = self.model, float("nan")
+        if is_sum_of_fields_and_pairs(model) and (self.purified or not has_pairs(model)):
+            terms = 1 + len(self.fields) * (len(self.fields) + 1) // 2
+            some = self.X.iloc[::-(-len(self.X) * terms // TERMS)]
+            table = explain.contributions(model, some, wide=True, purified=True, background=self.X)["field"]
+            sizes = np.abs(table.to_numpy(np.float64))
+            columns = sizes.mean(axis=0), *np.percentile(sizes, [5, 95], axis=0)
+            return dict(zip(self.fields, zip(*map(np.ndarray.tolist, columns), strict=True), strict=True))
+        return {field: (float(np.average(table["term"].abs(), weights=table["rows"])), nothing, nothing)
+                if (table := self.field_values.get(field)) is not None else (nothing,) * 3 for field in self.fields}
+
+    @functools.cached_property
+    def scores(self):
+        """The scores with their intervals (see ``bootstrap``); needs targets."""
+        return bootstrap(self.y, self.prediction, self.model.task_ == "binary")
+
+    @functools.cached_property
+    def field_values(self):
+        """For the fields of the strongest pairs, or the first ones, what each value adds: field -> table."""
+        strongest = dict.fromkeys(field for pair in self.ranked_pairs for field in pair)
+        chosen = list(strongest or dict.fromkeys(self.fields))[:MAX_VALUE_TABLES]
+        return {field: explain.field_values(self.model, self.value_rows, field, top=VALUES, background=VALUE_BACKGROUND)
+                for field in self.fields if field in chosen}
+
+    @functools.cached_property
+    def pair_values(self):
+        """For the strongest pairs what each two values add together: (field, other field) -> table."""
+        tables, cells = {}, 0
+        for pair in self.ranked_pairs[:2 * MAX_VALUE_TABLES]:
+            table = explain.pair_values(self.model, self.value_rows, *pair, top=VALUES, background=VALUE_BACKGROUND)
+            cells += len(table)
+            if tables and cells > MAX_CELLS:
+                break
+            tables[pair] = table
+        return tables
+
+    @functools.cached_property
+    def permutation_importance(self):
+        """How much the loss grows when a field's column is shuffled, and over how many rows; needs targets."""
+        model = self.model
+        limit = int(np.clip(SCORES // (5 * len(self.fields)), 500, SHUFFLED_ROWS))
+        some = slice(None, None, -(-len(self.X) // limit))        # evenly spaced
+        table = explain.permutation_importance(model, self.X.iloc[some], model.task_.labels(self.y[some]))
+        return table.sort_values("value", ascending=False, kind="stable"), len(self.X.iloc[some])
+
+    @functools.cached_property
+    def contributions(self):
+        """The purified terms of each of the rows that are explained: row -> table. Without any where they cannot be."""
+        if not self.purified:
+            return {}
+        rows = list(self.rows)
+        table = explain.contributions(self.model, self.X.iloc[rows], purified=True, background=self.X,
+                                      support=self.background.support)
+        return {row: table[table["row"] == place] for place, row in enumerate(rows)}
+
+    @functools.cached_property
+    def rows(self):
+        """The rows whose predictions are explained, and why: row -> words. Those asked for come first."""
+        order = np.argsort(self.prediction, kind="stable")
+        chosen = dict.fromkeys(self.asked, "as asked for")
+        named = [(order[0], "the lowest prediction"), (order[len(order) // 2], "the median"),
+                 (order[-1], "the highest")]
+        if self.y is not None:
+            named.append((np.argmax(np.abs(self.y - self.prediction)), "the furthest from the truth"))
+        for row, why in named:
+            chosen[int(row)] = f"{chosen[int(row)]}, {why}" if int(row) in chosen else why
+        if len(self.fields) <= 40:      # each takes predictions for many values of each field
+            for row in np.linspace(0, len(self.X) - 1, min(10, len(self.X))).astype(int).tolist():
+                chosen.setdefault(row, "one of ten")
+        return chosen

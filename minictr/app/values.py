@@ -1,0 +1,80 @@
+"""The tables of values on the page: what each value of a field, and each two of a pair, adds to the prediction."""
+
+import numpy as np
+
+from .maps import believed, short, shortened, value_map
+from .page import Cell, bar, escape, html_table, number, panel, paragraph
+
+STRONGEST = 5               # combinations of values that are listed by themselves
+
+BACK = '<p class="back"><a href="#pairs">Back to the map</a></p>'
+
+
+def anchor(found, *fields):
+    """The anchor of the table of values of a field or a pair, in the fields' order; None if the page has none."""
+    if len(fields) == 1:
+        return f"field-{found.fields.index(fields[0])}" if fields[0] in found.field_values else None
+    there = fields in found.pair_values
+    return f"pair-{found.fields.index(fields[0])}-{found.fields.index(fields[1])}" if there else None
+
+
+def panels(found):
+    """The article of each table of values: of the pairs, strongest first, and of the fields."""
+    return [*(panel("values", anchor(found, *pair), escape(f"{short(pair[0])} × {short(pair[1])}"),
+                    pair_parts(table)) for pair, table in found.pair_values.items()),
+            *(panel("values", anchor(found, field), escape(short(field)), field_parts(table))
+              for field, table in found.field_values.items())]
+
+
+def pair_parts(table):
+    """A pair's table of values as a map, with its strongest combinations in words and numbers."""
+    i, j = map(short, table.attrs["fields"])
+    strongest = by_strength(table)[:STRONGEST]
+    lines = [[f"{short(row.value_i)}, {short(row.value_j)}", *numbers(row)] for row in strongest.itertuples()]
+    return [paragraph(f"What each two values of {i} and {j} add to the prediction together, in "
+                      f"{table.attrs['unit']}, beyond what each adds by itself; below it, in small, the rows of "
+                      "this table that hold both. Orange adds, blue takes away, and the paler the fewer the rows; "
+                      f"grey numbers rest on less than ten. Made of: {table.attrs['source']}."),
+            *notes(table), value_map(table),
+            values_table(f"{i}, {j}", lines, table, "The strongest of them, few rows counting less.",
+                         f"strongest values of {i} and {j}"), BACK]
+
+
+def field_parts(table):
+    """A field's table of values: a bar for each."""
+    ends = np.append(table["term"], 0)
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    lines = [[Cell(f"{name}{bar(low, high, (0, row.term))}"), *numbers(row)]
+             for name, row in zip(shortened(table["value"]), table.itertuples(), strict=True)]
+    return [paragraph(f"What each value of {short(table.attrs['field'])} adds to the prediction by itself, in "
+                      f"{table.attrs['unit']}, beside the average of this table. Made of: {table.attrs['source']}."),
+            *notes(table),
+            values_table("value", lines, table, "Rows: of this table, that hold the value.",
+                         f"values of {short(table.attrs['field'])}"), BACK]
+
+
+def by_strength(table):
+    """The lines of a table of values, strongest first, where few rows count less; those of no row are left out."""
+    held = table[(table["rows"] > 0) & table["term"].notna()]
+    return held.iloc[np.argsort(-(held["term"].abs() * believed(held["rows"])).to_numpy(), kind="stable")]
+
+
+def numbers(row):
+    """The cells of a line of a table of values: term, ends of its interval if it has two, rows."""
+    ends = "" if row.low == row.high or np.isnan(row.low) else f"{number(row.low)} to {number(row.high)}"
+    return float(row.term), ends, int(row.rows)
+
+
+def values_table(head, lines, table, caption, label):
+    """Values with their ``numbers``; the column of intervals is there if any line has one."""
+    heads = [head, "adds", "low to high", "rows"]
+    if any(line[2] for line in lines):
+        caption += f" Low to high: {table.attrs['interval']}."
+    else:
+        heads, lines = [*heads[:2], heads[3]], [[*line[:2], line[3]] for line in lines]
+    return html_table(heads, lines, caption, label, numbers=range(1, len(heads)))
+
+
+def notes(table):
+    """What is to be said of a table besides, if anything."""
+    return [paragraph(f"{table.attrs['note'].capitalize()}.")] if table.attrs.get("note") else []
