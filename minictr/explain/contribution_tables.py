@@ -8,7 +8,7 @@ import pandas as pd
 from ..checks import as_table
 from ..estimator.registry import offers
 from .jointly_purified import JointlyPurified
-from .purified import Purified
+from .purified import Purified, check_rows_to_compare
 from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_table, unit_of
 from .support import with_support
 
@@ -31,7 +31,8 @@ def contributions(model, X, *, wide=False, purified=False, background=None, supp
         same logit. The fields' values weigh what they weigh in ``background``, each field by itself. "joint": two (or
         three) values together weigh what they weigh there; a term has mean 0 over the rows that agree in all but one
         of its fields. It takes a table of values for each term, and so has its limits.
-    background : table of rows that ``purified`` takes its means over, such as the training rows; X if None.
+    background : table of rows that ``purified`` takes its means over, such as the training rows; X if None, which has
+        two rows or more then.
     support : table of rows, such as the training rows, in which to count those that hold the values of a term: a column
         ``rows`` says on how much data the term rests. For a few rows of X: it goes over all of the table for each.
 
@@ -66,6 +67,8 @@ def contributions(model, X, *, wide=False, purified=False, background=None, supp
     """
     if wide and support is not None:
         raise ValueError("support= makes a column of a table that has one line for each term: leave wide out")
+    if purified:
+        check_rows_to_compare(X, background)
     terms, values = all_terms(model, X, purified, background)
     table = row_by_row(terms, values, wide)
     table.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(model.feature_names_in_),

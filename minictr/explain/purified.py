@@ -124,3 +124,10 @@ def check_background(background):
     if not len(as_table(background)):
         raise ValueError("the background has no rows, and terms are purified by their means over it; pass, for "
                          "example, the training rows as background=")
+
+
+def check_rows_to_compare(X, background):
+    """Raise ValueError for one row that would be compared with itself alone: all of its terms would be 0."""
+    if background is None and len(as_table(X)) == 1:
+        raise ValueError("X has one row, and compared with itself alone all that it has is a bias; pass the rows that "
+                         "it is to be compared with, such as the training rows, as background=")

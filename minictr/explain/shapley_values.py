@@ -8,7 +8,7 @@ import pandas as pd
 from ..checks import as_table
 from ..layers import field_pairs, field_triples
 from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, row_by_row, terms_reader
-from .purified import BLOCKS, sums_by_owner
+from .purified import BLOCKS, check_rows_to_compare, sums_by_owner
 from .summaries import forward_chunks, unit_of
 
 # The share of a purified term that each of its fields gets, by order; and each pair of its fields, where pairs get any.
@@ -30,7 +30,8 @@ def shapley(model, X, *, order=1, background=None, wide=False):
     X : table of its fields.
     order : 1 for Shapley values of fields; 2 for pairs too: their Shapley interaction index, and what is left for the
         fields, so that all add up to the logit.
-    background : table of rows, such as the training rows; X if None.   wide : as in ``contributions``.
+    background : table of rows, such as the training rows; X, of two rows or more, if None.
+    wide : as in ``contributions``.
 
     With the purified terms f of ``contributions``, v(T) is the sum of the f of all sets of fields within T, since the
     mean of f over one of its fields is 0. By symmetry a term of n fields, which counts once all of them have joined, is
@@ -76,6 +77,7 @@ def shapley(model, X, *, order=1, background=None, wide=False):
         raise ValueError(f"order must be 1, for fields, or 2, for fields and pairs, got {order!r}")
     model.check_fitted()
     all_terms(model, as_table(X).iloc[:CHECKED_ROWS])             # raises where there are none, or something is missing
+    check_rows_to_compare(X, background)
     reader, names = terms_reader(model, X, True, background), list(model.feature_names_in_)
     others = [term for term, *_ in names_of_terms(model, reader) if term not in ("bias", "field", "pair", "triple")]
     if others:

@@ -161,6 +161,11 @@ def test_what_makes_no_sense_is_refused():
     model = small("FM", fields=[*FIELDS[:2], Numerical("price")], epochs=1).fit(X, y)
     with pytest.raises(ValueError, match="background has no rows"):
         explain.contributions(model, X[:0], purified=True)
+    for explainer in (lambda rows: explain.contributions(model, rows, purified=True),
+                      lambda rows: explain.shapley(model, rows)):
+        explainer(X[:2])
+        with pytest.raises(ValueError, match=r"one row, and compared with itself.*as background="):
+            explainer(X[:1])
     with pytest.raises(ValueError, match="purified must be"):
         explain.contributions(model, X, purified="yes")
     with pytest.raises(ValueError, match="set purified=True"):
