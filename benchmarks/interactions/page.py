@@ -107,7 +107,7 @@ looks at the two places where it shows.
 
 WORLDS = """\
 Worlds of `make_clicks`: 20,000 rows of eight fields of words, numbers and lists, clicks drawn at random, and five of 28
-pairs planted. Here the chosen setting is the dropout.
+pairs planted. Here the validation error chooses the dropout, or, of models without one, the L2 penalty.
 """
 
 
@@ -229,10 +229,19 @@ def settings(lines):
         cells = []
         for problem in problems:
             picked = chosen(problem, system, lines, Budget()) if problem in system.problems else None
-            cells.append(EMPTY if picked is None else str(picked["dropout" if problem == CLICKS else "numbers"]))
+            cells.append(EMPTY if picked is None else chosen_words(system.searched(problem), picked))
         rows.append([system.name, *cells])
     tried = sum(line["kind"] == DRAW for line in lines.values())
     return markdown(["", *problems], rows) + f"\n{tried} trainings were made to choose.\n"
+
+
+def chosen_words(setting, picked):
+    """The chosen value, with its name where it says nothing by itself.
+
+    >>> chosen_words("numbers", {"numbers": "in bins"}), chosen_words("reg", {"reg": 0.01})
+    ('in bins', 'reg 0.01')
+    """
+    return picked[setting] if setting == "numbers" else f"{setting} {picked[setting]:g}"
 
 
 def picture(found):

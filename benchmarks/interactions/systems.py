@@ -33,11 +33,18 @@ class System:
     seeds: tuple = (0, 1, 2)
     problems: tuple = TEN
 
+    def searched(self, problem):
+        """The name of the setting that the validation error chooses."""
+        if problem != CLICKS:
+            return "numbers"
+        return "dropout" if hasattr(self.family, "dropout") else "reg"
+
     def candidates(self, problem):
         """The settings that are tried on a problem; the validation error chooses."""
         if self.family is None:
             return [{}]
-        space = {"dropout": (0.0, 0.2, 0.4)} if problem == CLICKS else {"numbers": tuple(NUMBERS)}
+        setting = self.searched(problem)
+        space = {setting: {"numbers": tuple(NUMBERS), "dropout": (0.0, 0.2, 0.4), "reg": (0.0, 0.001, 0.01)}[setting]}
         return [{**COMMON, **self.fixed, **dict(zip(space, values, strict=True))}
                 for values in itertools.product(*space.values())]
 

@@ -16,6 +16,7 @@ from benchmarks.papers import results
 from minictr import FM, FwFM, explain
 
 TEN, FOUR = functions.FUNCTIONS, archdetect.FUNCTIONS
+PROBLEM_ROWS = {problem: problems.PROBLEMS[problem](problem, 0, 60) for problem in ("F1", problems.CLICKS)}
 
 
 # ---- the truth -------------------------------------------------------------------------------------------
@@ -110,6 +111,16 @@ def test_each_model_is_asked_all_that_it_can_say():
                            measures.STRENGTH]
     assert all(strength.shape == (45,) for strength in found.values())
     assert (found[measures.STRENGTH] > 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name, system in systems.SYSTEMS.items() if system.family])
+def test_each_model_takes_each_of_its_candidates_on_numbers_and_on_words(name):
+    system = systems.SYSTEMS[name]
+    for problem in ("F1", problems.CLICKS):
+        rows = PROBLEM_ROWS[problem]
+        for settings in system.candidates(problem):
+            model, _, error = runner.fitted(problem, system, settings, rows, runner.Budget(None, 1), seed=0)
+            assert isinstance(model, system.family) and error > 0
 
 
 # ---- other methods ---------------------------------------------------------------------------------------
