@@ -258,6 +258,11 @@ def test_the_page_of_made_up_lines():
     assert "| FM | bins | bins |" in text and "30 trainings were made to choose." in text
 
 
+def test_a_measure_s_bars_end_no_cell():
+    (line,) = page.table({("FwFM", measures.STRENGTH): {"F1": [0.5]}}).splitlines()[2:]
+    assert line.startswith(r"| FwFM | learned strength \|r\| | .500 |")
+
+
 def test_what_was_not_run_is_said():
     lines = made_up_lines(leave_out=["F2"])
     text = page.page(lines, page.outcomes(lines), "picture.png")
