@@ -135,8 +135,8 @@ def table(found, problems=TEN):
             continue
         cells = [statistics.fmean(by_problem[problem]) if problem in by_problem else None for problem in problems]
         seeds = in_order(sorted({len(by_problem[problem]) for problem in problems if problem in by_problem}))
-        rows.append([system, measure.replace("|", "\\|"), *map(figure, cells)] + [figure(mean(by_problem, problems))] * (len(problems) > 1)
-                    + ["-".join(seeds)])
+        total = [figure(mean(by_problem, problems))] * (len(problems) > 1)
+        rows.append([system, measure.replace("|", "\\|"), *map(figure, cells), *total, "-".join(seeds)])
     return markdown(["", "measure", *problems] + ["mean"] * (len(problems) > 1) + ["seeds"], rows)
 
 
