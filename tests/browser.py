@@ -80,11 +80,11 @@ class Browser:
         self.tell("Emulation.setScriptExecutionDisabled", value=not script)
         self.tell("Emulation.setEmulatedMedia", media="", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.events = [event for event in self.events if event.get("method") != "Page.loadEventFired"]
         self.tell("Page.navigate", url=path.as_uri())
         end = time.monotonic() + SECONDS
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self.next_message(end))
-        self.events = [event for event in self.events if event.get("method") != "Page.loadEventFired"]
 
     def value(self, expression):
         """What an expression in the page's language comes to."""

@@ -17,7 +17,6 @@ from .scores import bootstrap, predictions
 BACKGROUND, PARTNERS = 500, 8   # of the interaction effects, at most
 SHUFFLED_ROWS = 5_000           # of the permutation importance, at most
 SCORES = 400_000                # about so many are computed for either, so that many fields do not take minutes
-TERMS = 2 ** 22                 # numbers of the table of contributions that the fields' sizes are taken from
 VALUES = 20                     # of a field, each with a line of its own
 VALUE_BACKGROUND = 50           # rows that values are put into, where there are no terms to be read
 REPLACED_ROWS = 200         # that lend a row their values one by one, likewise
@@ -96,20 +95,30 @@ class Findings:
         return list(zip(table["field_i"].to_numpy()[order], table["field_j"].to_numpy()[order], strict=True))
 
     @functools.cached_property
+    def importance(self):
+        """Fields and pairs in one table, purified, with shares; None where terms of both do not make up the logit."""
+        if not is_sum_of_fields_and_pairs(self.model) or (has_pairs(self.model) and not self.purified):
+            return None
+        return explain.importance(self.model, self.X)
+
+    @functools.cached_property
+    def shares(self):
+        """The share of the logits' variance of each field, (field,), and pair; empty where not known."""
+        if self.importance is None:
+            return {}
+        lines = self.importance[["field_i", "field_j", "share"]].itertuples(index=False, name=None)
+        return {(i,) if j is None else (i, j): share for i, j, share in lines}
+
+    @functools.cached_property
     def field_sizes(self):
         """How much each field adds by itself or takes away: field -> mean |term|, 5th and 95th percentile over rows.
 
-        Of a model whose terms can be purified, these; of another what its table of values says, without percentiles.
-        NaN where not known.
+        Where there are no such terms: what its table of values says, without percentiles. NaN where not known.
         """
-        model, nothing = self.model, float("nan")
-        if is_sum_of_fields_and_pairs(model) and (self.purified or not has_pairs(model)):
-            terms = 1 + len(self.fields) * (len(self.fields) + 1) // 2
-            some = self.X.iloc[::-(-len(self.X) * terms // TERMS)]
-            table = explain.contributions(model, some, wide=True, purified=True, background=self.X)["field"]
-            sizes = np.abs(table.to_numpy(np.float64))
-            columns = sizes.mean(axis=0), *np.percentile(sizes, [5, 95], axis=0)
-            return dict(zip(self.fields, zip(*map(np.ndarray.tolist, columns), strict=True), strict=True))
+        nothing = float("nan")
+        if self.importance is not None:
+            own = self.importance[self.importance["term"] == "field"].set_index("field_i")[["value", "low", "high"]]
+            return {field: tuple(own.loc[field].tolist()) for field in self.fields}
         return {field: (float(np.average(table["term"].abs(), weights=table["rows"])), nothing, nothing)
                 if (table := self.field_values.get(field)) is not None else (nothing,) * 3 for field in self.fields}
 

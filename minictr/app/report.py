@@ -199,19 +199,23 @@ def the_list(found):
         linked = f'<a href="#{link}">{text}</a>' if link else text
         return Cell(linked + (bar(0, largest, (0, value), signed=False) if value == value else ""))
 
-    heads = ["field or pair", "kind", first, "low", "high", "rows alike"]
+    shares = bool(found.shares)
+    heads = ["field or pair", "kind", first, "low", "high", *["share"] * shares, "rows alike"]
     for name in list(tables)[1:]:
         heads += [name, "low", "high"]
+    def share_of(*fields):
+        return [found.shares.get(fields, np.nan)] if shares else []
+
     nothing = [np.nan] * 3 * (len(tables) - 1)
-    lines = [[entry(short(field), sizes[0], anchor(found, field)), "field", *sizes, found.alike.typical(field),
-              *nothing] for field, sizes in found.field_sizes.items()]
+    lines = [[entry(short(field), sizes[0], anchor(found, field)), "field", *sizes, *share_of(field),
+              found.alike.typical(field), *nothing] for field, sizes in found.field_sizes.items()]
     columns = {name: {tuple(pair): ends for *pair, ends in zip(
         table["field_i"], table["field_j"], table[["value", "low", "high"]].to_numpy(np.float64).tolist(), strict=True)}
         for name, table in tables.items()}
     for pair in found.ranked_pairs[:MAX_PAIRS]:
         own, *others = (column[pair] for column in columns.values())
         lines.append([entry(f"{short(pair[0])} × {short(pair[1])}", own[0], anchor(found, *pair)), "pair", *own,
-                      found.alike.typical(*pair), *(value for ends in others for value in ends)])
+                      *share_of(*pair), found.alike.typical(*pair), *(value for ends in others for value in ends)])
     lines.sort(key=lambda line: -line[2] if line[2] == line[2] else np.inf)
     units = "; ".join(f"{name}: {table.attrs['unit']}, low to high is the {table.attrs['interval']}"
                       for name, table in tables.items())
@@ -219,9 +223,11 @@ def the_list(found):
     which = "All fields and pairs"
     if n_pairs > MAX_PAIRS:
         which = f"All fields, and the first {MAX_PAIRS} of {n_pairs:,} pairs"
-    return [html_table(heads, lines, f"{which}. Of a field: the mean size of what it adds by itself. {units}. Rows "
-                       "alike: how many rows hold the same values in these fields, the median over the rows. Names "
-                       "lead to tables of values.", "fields and pairs", numbers=range(2, len(heads)), sortable=True,
+    of_shares = ("Share: of the logits' variance, Cov(term, logit) / Var(logit); all add up to 1, and where fields "
+                 "depend on each other some are negative. " * shares)
+    return [html_table(heads, lines, f"{which}. Of a field: the mean size of what it adds by itself. {units}. "
+                       f"{of_shares}Rows alike: how many rows hold the same values in these fields, the median over "
+                       "the rows. Names lead to tables of values.", "fields and pairs", numbers=range(2, len(heads)), sortable=True,
                        sorted_by=2)]
 
 

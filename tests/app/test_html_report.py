@@ -164,6 +164,16 @@ def test_the_numbers_are_those_of_the_functions(written, tmp_path):
                       "log loss": f"{metrics.log_loss(y, prediction):.4g}", "accuracy": f"{model.score(X, y):.4g}"}
 
 
+def test_fields_and_pairs_have_their_shares_where_terms_make_up_the_logit(tmp_path):
+    model, X, _ = fitted("FM")
+    table = explain.importance(model, X)
+    names = [i if j is None else f"{i} × {j}" for i, j in table[["field_i", "field_j"]].to_numpy()]
+    rows = {row[0]: row for row in page_of(tmp_path, model, X).table("share")}
+    for name, line in zip(names, table.itertuples(), strict=True):
+        assert rows[name][2:6] == [f"{value:.4g}" for value in (line.value, line.low, line.high, line.share)]
+    assert len(rows) == len(table) == 10
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_intervals_are_those_of_tables_drawn_with_replacement(binary):
     rng = np.random.default_rng(0)
