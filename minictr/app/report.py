@@ -227,8 +227,8 @@ def the_list(found):
                  "depend on each other some are negative. " * shares)
     return [html_table(heads, lines, f"{which}. Of a field: the mean size of what it adds by itself. {units}. "
                        f"{of_shares}Rows alike: how many rows hold the same values in these fields, the median over "
-                       "the rows. Names lead to tables of values.", "fields and pairs", numbers=range(2, len(heads)), sortable=True,
-                       sorted_by=2)]
+                       "the rows. Names lead to tables of values.", "fields and pairs", numbers=range(2, len(heads)),
+                       sortable=True, sorted_by=2)]
 
 
 def scores(found):
