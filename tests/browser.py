@@ -80,8 +80,12 @@ class Browser:
         self.tell("Emulation.setScriptExecutionDisabled", value=not script)
         self.tell("Emulation.setEmulatedMedia", media="", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.go("Page.navigate", url=path.as_uri())
+
+    def go(self, method, **parameters):
+        """Navigate, or reload, and wait until the page is there."""
         self.events = [event for event in self.events if event.get("method") != "Page.loadEventFired"]
-        self.tell("Page.navigate", url=path.as_uri())
+        self.tell(method, **parameters)
         end = time.monotonic() + SECONDS
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self.next_message(end))

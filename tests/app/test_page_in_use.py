@@ -129,8 +129,7 @@ def test_keys_reach_every_cell_open_it_and_come_back(page, pages):
 
 def test_an_address_leads_to_an_article(page):
     page.value("location.hash = '#pair-0-4'")
-    page.value("location.reload()")
-    page.settle()
+    page.go("Page.reload")
     assert page.value("location.hash") == "#pair-0-4" and "pair-0-4" in page.value(SHOWN)
 
 
