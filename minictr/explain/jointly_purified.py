@@ -7,7 +7,7 @@ import numpy as np
 from ..checks import as_table, warn
 from ..layers import field_pairs, field_triples
 from ..slots import Slots
-from .purified import BLOCKS, check_background, factors_of
+from .purified import BLOCKS, check_background, check_factors, factors_of
 from .summaries import after_one_row, forward_slots
 
 MAX_CELLS = 2 ** 24             # of all tables together: 128 MB
@@ -77,7 +77,9 @@ class JointlyPurified:
         numbers = sum(factor.size for factors in one.values() for factor in factors)
         found = {}                                                # (block, term, field): (values of the field, k)
         for i, rows in enumerate(first_rows):
-            for _, _, plain in forward_slots(model, slots[rows], numbers):
+            for first, _, plain in forward_slots(model, slots[rows], numbers):
+                if not first:
+                    check_factors(plain)
                 for block, factors in factors_of(plain).items():
                     for t, fields in enumerate(self.fields_of[block]):
                         if i in fields:

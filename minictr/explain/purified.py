@@ -10,6 +10,7 @@ from ..layers import field_pairs, field_triples
 from .summaries import after_one_row, forward_chunks
 
 BLOCKS = ("fields", "pairs", "triples")         # of terms with one, two and three fields
+CHECKED_ROWS = 100                              # of a forward pass, in which factors are held against terms
 
 
 class Purified:
@@ -30,7 +31,8 @@ class Purified:
     background : table of at least one row.
 
     ``constant`` is what the bias gets, ``blocks`` are the names of the purified terms.
-    Raises: TypeError for a model whose terms are no such products; ValueError for a background without rows.
+    Raises: TypeError for a model whose terms are no such products; ValueError for a background without rows, and where
+    the factors that a model gives do not make its terms.
 
     Source: B. Lengerich et al., "Purifying interaction effects with the functional ANOVA", AISTATS 2020,
     https://arxiv.org/abs/1911.04974, where it is done on tables; of products of factors the means are all it takes.
@@ -45,7 +47,9 @@ class Purified:
         self.blocks = BLOCKS[:max([BLOCKS.index(block) + 1 for block in one], default=0)]
         self.numbers = sum(factor.size for factors in one.values() for factor in factors)      # of a row's factors
         sums = dict.fromkeys(one, 0.0)
-        for _, _, plain in forward_chunks(model, background, self.numbers):
+        for first, _, plain in forward_chunks(model, background, self.numbers):
+            if not first:
+                check_factors(plain)
             for block, factors in factors_of(plain).items():
                 sums[block] += np.array([factor.sum(axis=0, dtype=np.float64) for factor in factors])
         self.means = {block: total / len(as_table(background)) for block, total in sums.items()}
@@ -117,6 +121,26 @@ def pair_factors(plain, i, j, pure=None):
                 a.append(found["triples"][of_i][:, t] - u)
                 b.append((found["triples"][of_j][:, t] - v) * w)
     return np.concatenate(a, axis=1, dtype=np.float64), np.concatenate(b, axis=1, dtype=np.float64)
+
+
+def check_factors(plain):
+    """Raise ValueError unless the factors of a replica's latest forward pass make its terms, to rounding.
+
+    A subclass that writes ``terms`` of its own may have inherited ``factors`` that are those of others.
+    """
+    name, terms, found = type(plain).__name__, plain.terms(), factors_of(plain)
+    if found.keys() != {block for block in terms if block in BLOCKS}:
+        raise ValueError(f"the terms of {name} have the blocks {list(terms)}, and its factors {list(found)}: write a "
+                         "factors() that has the pairs and triples of terms(), and no others")
+    for block, factors in found.items():
+        products = functools.reduce(np.multiply, [factor[:CHECKED_ROWS].astype(np.float64) for factor in factors])
+        gap = np.abs(products.sum(axis=2) - terms[block][:CHECKED_ROWS])
+        allowed = 1e-8 + 100 * np.finfo(terms[block].dtype).eps * np.abs(products).sum(axis=2)
+        if (gap > allowed).any():
+            row, term = np.unravel_index(np.argmax(gap - allowed), gap.shape)
+            raise ValueError(f"a term of {block} of {name} is {terms[block][row, term]:.6g} in a row where its factors "
+                             f"make {products[row, term].sum():.6g}: its factors() are not what its terms() are made "
+                             "of. Write both in the same class")
 
 
 def check_background(background):

@@ -9,7 +9,7 @@ from ..checks import is_whole
 from ..estimator import Model
 from ..estimator.registry import offers
 from .contribution_tables import has_pairs, names_of_terms
-from .purified import factors_of, pair_factors
+from .purified import check_factors, factors_of, pair_factors
 from .summaries import INTERVAL, after_one_row, forward_slots, unit_of
 from .value_groups import entries_of_both, rows_of_groups
 from .value_rows import ValueRows
@@ -174,6 +174,8 @@ def _forward_values(shared, values):
         one = factors_of(after_one_row(shared.model))
         numbers = sum(factor.size for factors in one.values() for factor in factors)
     for start, s, plain in forward_slots(shared.model, values.put(first, np.arange(n)), numbers):
+        if numbers and not start:
+            check_factors(plain)
         yield plain, slice(start, start + len(s))
 
 
