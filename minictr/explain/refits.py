@@ -7,7 +7,7 @@ from ..checks import check_rows, is_share, is_whole, split_rows
 from .agreement import refit
 from .effects import Progress
 
-NAMES = ("field", "field_i", "field_j", "field_l", "term")
+NAMES = ("row", "group", "term", "field", "field_i", "field_j", "field_l")
 
 
 def refits(model, X, y, *, n=10, bootstrap=True, validation=None, verbose=False):
@@ -65,7 +65,8 @@ def stability(models, table_of):
     ----------
     models : fitted models, at least 2, such as those of ``refits``.
     table_of : function of a model that gives one row a pair, or field, with a column value, such as
-        ``lambda model: explain.pair_importance(model, X, purified=True)``. Give all of them the same X.
+        ``lambda model: explain.pair_importance(model, X, purified=True)``. Give all of them the same X. Tables that
+        are ranked, as those of ``explain.importance``, are put in the order of the first.
 
     Returns
     -------
@@ -88,13 +89,21 @@ def stability(models, table_of):
     if len(tables) < 2:
         raise ValueError(f"stability takes at least 2 models, got {len(tables)}; explain.refits fits them")
     lines = tables[0][[name for name in NAMES if name in tables[0]]].reset_index(drop=True)
-    for table in tables:
-        if "value" not in table or not lines.equals(table.reindex(columns=lines.columns).reset_index(drop=True)):
-            raise ValueError("the tables of the models must have a column value and the same pairs or fields, in the "
-                             "same order")
-    values = np.array([table["value"].to_numpy(np.float64) for table in tables])                # (models, lines)
+    keys, values = _keys(lines), np.empty((len(tables), len(lines)))
+    for table, of_model in zip(tables, values, strict=True):
+        if "value" in table:
+            found = dict(zip(_keys(table.reindex(columns=lines.columns)), table["value"], strict=True))
+        if "value" not in table or not len(table) == len(found) == len(lines) or found.keys() != set(keys):
+            raise ValueError("the tables of the models must have a column value and the same pairs or fields, each of "
+                             "them once")
+        of_model[:] = [found[key] for key in keys]
     ranks = np.array([pd.Series(-np.abs(row)).rank().to_numpy() for row in values])
     table = lines.assign(value=values.mean(axis=0), low=values.min(axis=0), high=values.max(axis=0),
                          rank=ranks.mean(axis=0), rank_low=ranks.min(axis=0), rank_high=ranks.max(axis=0))
     table.attrs = {**tables[0].attrs, "interval": f"smallest to largest of {len(tables)} fitted models"}
     return table
+
+
+def _keys(lines):
+    """What tells the lines of a table apart, a tuple each; what is missing is None."""
+    return list(lines.astype(object).where(lines.notna(), None).itertuples(index=False, name=None))

@@ -133,9 +133,13 @@ def test_too_few_models(models, message):
 
 
 def test_tables_of_other_pairs_are_refused():
-    tables = [made_up([1, 2, 3]), made_up([1, 2, 3]).iloc[::-1]]
-    with pytest.raises(ValueError, match="the same pairs or fields"):
-        explain.stability([0, 1], tables.__getitem__)
+    table = made_up([1, 2, 3])
+    for other in (table[1:], table.iloc[[0, 1, 1]], table.replace("c", "d"), pd.concat([table, table[:1]]),
+                  table.drop(columns="field_j")):
+        with pytest.raises(ValueError, match="the same pairs or fields"):
+            explain.stability([0, 1], [table, other].__getitem__)
+        with pytest.raises(ValueError, match="the same pairs or fields"):
+            explain.stability([0, 1], [other, table].__getitem__)
     with pytest.raises(ValueError, match="a column value"):
         explain.stability([0, 1], lambda model: made_up([1, 2, 3]).drop(columns="value"))
 
@@ -145,3 +149,23 @@ def test_how_many(n, world):
     clicks, model = world
     with pytest.raises(ValueError, match="n must be a whole number of at least 2"):
         explain.refits(model, clicks.X, clicks.y, n=n)
+
+
+def test_tables_that_are_ranked_are_put_in_the_order_of_the_first(world):
+    clicks, model = world
+    models = explain.refits(model, clicks.X, clicks.y, n=3)
+    tables = [explain.importance(again, clicks.X) for again in models]
+    names = ["term", "field_i", "field_j"]
+    assert any(not tables[0][names].equals(table[names]) for table in tables)     # or there is nothing to be seen
+    table = explain.stability(models, lambda again: explain.importance(again, clicks.X))
+    assert table[names].equals(tables[0][names])
+    values = pd.concat([each.set_index(names)["value"] for each in tables], axis=1).reindex(tables[0][names])
+    np.testing.assert_array_equal(table[["low", "high"]], np.stack([values.min(axis=1), values.max(axis=1)], axis=1))
+
+
+def test_groups_of_rows_keep_their_names(world):
+    clicks, model = world
+    models = [model, FM(epochs=1, seed=6).fit(clicks.X, clicks.y)]
+    table = explain.stability(models, lambda one: explain.pair_importance(one, clicks.X, by="position"))
+    assert table["group"].nunique() == 5
+    assert not table.duplicated(["group", "field_i", "field_j"]).any()
