@@ -45,7 +45,7 @@ class Support:
     def _same(self, X, field):
         """A function of a row of X that says which rows of the background hold the same in this field, (n,) bool."""
         if isinstance(self.encoder.encoders[field], NumericalEncoder):
-            return self._same_number(numbers_of(X[field]), self._background(field, numbers_of))
+            return self._same_number(numbers_of(X[field]), self._background(field, self._numbers))
         mine, theirs = self.encoder.encode(X, [field]), self._background(field, self._encoded)
         held = np.ones(mine.ids.shape, bool) if mine.x is None else mine.x != 0
         theirs_held = True if theirs.x is None else theirs.x != 0
@@ -55,11 +55,15 @@ class Support:
     def _background(self, field, read):
         """A column of the background as ``read`` gives it: read once, however many rows are asked for."""
         if field not in self._held:
-            self._held[field] = read(self.background[field])
+            self._held[field] = read(field)
         return self._held[field]
 
-    def _encoded(self, column):
-        return self.encoder.encode({column.name: column}, [column.name])
+    def _encoded(self, field):
+        return self.encoder.encode(self.background, [field])
+
+    def _numbers(self, field):
+        self._encoded(field)                                      # raises where a cell is no number
+        return numbers_of(self.background[field])
 
     @staticmethod
     def _same_number(mine, theirs):
