@@ -157,12 +157,14 @@ def _products(a, at_a, b, at_b):
 
 def _field_terms(shared, values, purified):
     """The term of a field at each of its values, (V,)."""
-    reader = shared.reader(purified)
-    terms = [reader.terms(plain, rows) for plain, rows in _forward_values(shared, values)]
-    if "fields" not in terms[0]:
-        raise TypeError(f"this {type(shared.model).__name__} has no terms of single fields; purified=True gives what "
-                        "its pairs say of one")
-    return np.concatenate([part["fields"][:, values.place] for part in terms]).astype(np.float64)
+    reader, found = shared.reader(purified), np.empty(len(values.ids))
+    for plain, rows in _forward_values(shared, values):
+        terms = reader.terms(plain, rows)
+        if "fields" not in terms:
+            raise TypeError(f"this {type(shared.model).__name__} has no terms of single fields; purified=True gives "
+                            "what its pairs say of one")
+        found[rows] = terms["fields"][:, values.place]
+    return found
 
 
 def _forward_values(shared, values):
