@@ -39,7 +39,8 @@ class Findings:
         self.fields = list(model.feature_names_in_)
         self.prediction = predictions(model, X)
         self.unknown = model.encoder_.unknown_rate(X)
-        self.purified = offers(type(model), "factors")            # whether terms of pairs can be
+        # whether terms of pairs can be: one row compared with itself alone would have none but the bias
+        self.purified = offers(type(model), "factors") and len(X) > 1
         self.alike = Alike(model, X)
         self.background, self.value_rows = Background(model, X, replaced=REPLACED_ROWS), ValueRows(model, X)
 

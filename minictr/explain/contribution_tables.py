@@ -120,6 +120,8 @@ def pair_importance(model, X, *, by=None, purified=False, background=None):
     if not has_pairs(model):
         raise TypeError(f"{type(model).__name__} has no terms of pairs. For what pairs of fields do in any model use "
                         "explain.interaction_effects")
+    if purified:
+        check_rows_to_compare(X, background)
     lines = pairs_of_fields(list(model.feature_names_in_))
     terms = terms_reader(model, X, purified, background)
     table = summary_table(model, X, lambda *chunk: np.abs(terms.terms(*chunk)["pairs"]), lines, by, terms.numbers)

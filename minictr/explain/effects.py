@@ -110,7 +110,7 @@ def interaction_effects(model, X, *, fields=None, pairs=None, average="partial d
     for name, value in (("background", background), ("partners", partners)):
         if not is_whole(value, least=2):
             raise ValueError(f"{name} must be a whole number of at least 2, got {value!r}")
-    if average not in AVERAGES:
+    if average not in list(AVERAGES):
         raise ValueError(f"average must be one of {list(AVERAGES)}, got {average!r}")
     X = as_table(X)
     if len(X) < 2:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..checks import as_table
 from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, terms_reader
-from .purified import BLOCKS, sums_by_owner
+from .purified import BLOCKS, check_rows_to_compare, sums_by_owner
 from .summaries import forward_chunks, summary_table, unit_of
 
 KINDS = ("field", "pair", "triple")
@@ -26,7 +26,8 @@ def importance(model, X, *, groups=None, purified=True, background=None):
     purified : as in ``contributions`` ("joint" too), and True here, as raw terms of fields and pairs cannot well be
         ranked beside one another: a pair's may carry what its fields could say alone. False ranks them all the same, as
         they are; it is the only way for AFM, whose terms depend on the whole row.
-    background : table of rows that purified terms have their mean 0 over, such as the training rows; X if None.
+    background : table of rows that purified terms have their mean 0 over, such as the training rows; X, of two rows or
+        more, if None.
 
     A share is the part of the spread of the logits that comes with a term. Shares add up to 1, as the terms add up to
     the logit. They may be negative where fields depend on each other. Say the model raises the logit for evenings and
@@ -65,6 +66,9 @@ def importance(model, X, *, groups=None, purified=True, background=None):
     model.check_fitted()
     labels = _labels(list(model.feature_names_in_), groups)
     all_terms(model, as_table(X).iloc[:CHECKED_ROWS])             # raises where there are none, or something is missing
+    if purified:
+        check_rows_to_compare(X, background)
+    background = background if background is None else as_table(background)
     try:
         reader = terms_reader(model, X, purified, background)
     except TypeError as error:

@@ -73,7 +73,7 @@ def shapley(model, X, *, order=1, background=None, wide=False):
     >>> bool(np.allclose(values.groupby("row")["value"].sum(), model.decision_function(clicks.X[:5]), atol=1e-5))
     True
     """
-    if isinstance(order, bool) or order not in TO_FIELDS:
+    if isinstance(order, bool) or order not in list(TO_FIELDS):
         raise ValueError(f"order must be 1, for fields, or 2, for fields and pairs, got {order!r}")
     model.check_fitted()
     all_terms(model, as_table(X).iloc[:CHECKED_ROWS])             # raises where there are none, or something is missing
