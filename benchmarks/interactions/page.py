@@ -92,9 +92,9 @@ def page(lines, found, picture_name):
 
 
 PURIFIED = """\
-Means over the ten functions. An FM's effect by partial dependence *is* the root mean square of its purified term; the
-contribution is the mean of its absolute value, which ranks a little differently. Of a model with a deep part only the
-terms of pairs are looked at by the first two, and the whole of it by the others.
+Means over the ten functions. An FM's effect by partial dependence *is* the standard deviation of its purified term over
+the same rows; the contribution is the mean of its absolute value, which ranks a little differently. Of a model with a
+deep part only the terms of pairs are looked at by the first two, and the whole of it by the others.
 """
 
 ARCHDETECT = """\

@@ -9,7 +9,7 @@ from ..checks import as_table
 from ..estimator.registry import offers
 from .jointly_purified import JointlyPurified
 from .purified import Purified, check_rows_to_compare
-from .summaries import after_one_row, forward_chunks, pairs_of_fields, summary_table, unit_of
+from .summaries import after_one_row, check_model, forward_chunks, pairs_of_fields, summary_table, unit_of
 from .support import with_support
 
 CHECKED_ROWS = 100          # of a table, in which terms are held against logits where not all rows are
@@ -113,7 +113,7 @@ def pair_importance(model, X, *, by=None, purified=False, background=None):
     >>> table.loc[table["value"].idxmax(), ["field_i", "field_j"]].tolist()
     ['user_segment', 'ad_category']
     """
-    model.check_fitted()
+    check_model(model)
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why
     names = names_of_terms(model)
@@ -187,7 +187,7 @@ def all_terms(model, X, purified=False, background=None):
 
     A model with triples has a column field_l too. ``purified``, ``background``: as in ``contributions``.
     """
-    model.check_fitted()
+    check_model(model)
     if not offers(type(model), "terms"):
         model.terms()                                             # raises, and says why
     reader = terms_reader(model, X, purified, background)

@@ -6,7 +6,7 @@ import pandas as pd
 from ..checks import as_table
 from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, terms_reader
 from .purified import BLOCKS, check_rows_to_compare, sums_by_owner
-from .summaries import forward_chunks, summary_table, unit_of
+from .summaries import check_model, forward_chunks, summary_table, unit_of
 
 KINDS = ("field", "pair", "triple")
 
@@ -63,7 +63,7 @@ def importance(model, X, *, groups=None, purified=True, background=None):
     >>> len(table), len(user)
     (36, 28)
     """
-    model.check_fitted()
+    check_model(model)
     labels = _labels(list(model.feature_names_in_), groups)
     all_terms(model, as_table(X).iloc[:CHECKED_ROWS])             # raises where there are none, or something is missing
     if purified:
@@ -139,6 +139,8 @@ def _labels(fields, groups):
         raise ValueError(f'groups must be a dict such as {{"user": ["age", "gender"]}}, got {type(groups).__name__}')
     label = {}
     for name, members in groups.items():
+        if not isinstance(members, (str, list, tuple, set)):
+            raise ValueError(f"group {name!r} must be a list of fields, got {type(members).__name__}")
         members = [members] if isinstance(members, str) else list(members)
         if not members:
             raise ValueError(f"group {name!r} has no fields; leave it out, or name some of {fields}")

@@ -6,6 +6,7 @@ import pandas as pd
 from ..checks import check_rows, is_share, is_whole, split_rows
 from .agreement import refit
 from .effects import Progress
+from .summaries import check_model
 
 NAMES = ("row", "group", "term", "field", "field_i", "field_j", "field_l")
 
@@ -28,7 +29,8 @@ def refits(model, X, y, *, n=10, bootstrap=True, validation=None, verbose=False)
     Raises: ValueError for fewer than 2, or rows that do not fit.
 
     Of rows that are drawn with replacement, 37 % are not in a sample, and others are in it more than once: a model that
-    learns by heart does so sooner, so give ``validation`` if the model had it.
+    learns by heart does so sooner, so give ``validation`` if the model had it. Sample weights, which a model does not
+    keep, have no part in it.
 
     >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(2_000, seed=0)
@@ -38,7 +40,7 @@ def refits(model, X, y, *, n=10, bootstrap=True, validation=None, verbose=False)
     """
     if not is_whole(n, least=2):
         raise ValueError(f"n must be a whole number of at least 2, got {n!r}")
-    model.check_fitted()
+    check_model(model)
     X, y, _ = check_rows(model.as_fields(X), y, targets=model.task_.targets)
     y, first_seed, models = model.task_.labels(y), model.seed or 0, []
     progress = Progress(verbose, "refits", n)

@@ -9,7 +9,7 @@ from ..checks import as_table
 from ..layers import field_pairs, field_triples
 from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, row_by_row, terms_reader
 from .purified import BLOCKS, check_rows_to_compare, sums_by_owner
-from .summaries import forward_chunks, unit_of
+from .summaries import check_model, forward_chunks, unit_of
 
 # The share of a purified term that each of its fields gets, by order; and each pair of its fields, where pairs get any.
 TO_FIELDS = {1: {"fields": 1, "pairs": 1 / 2, "triples": 1 / 3}, 2: {"fields": 1, "pairs": 0, "triples": -1 / 6}}
@@ -75,7 +75,7 @@ def shapley(model, X, *, order=1, background=None, wide=False):
     """
     if isinstance(order, bool) or order not in list(TO_FIELDS):
         raise ValueError(f"order must be 1, for fields, or 2, for fields and pairs, got {order!r}")
-    model.check_fitted()
+    check_model(model)
     all_terms(model, as_table(X).iloc[:CHECKED_ROWS])             # raises where there are none, or something is missing
     check_rows_to_compare(X, background)
     reader, names = terms_reader(model, X, True, background), list(model.feature_names_in_)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import as_table
+from ..estimator import Model
 from ..estimator.predictions import check_logits
 from ..fields.binned import BinnedEncoder
 from ..fields.multi_valued import MultiValuedEncoder
@@ -75,6 +76,14 @@ def groups_of(model, X, by):
         raise ValueError(f"{name} has {len(found):,} different values, at most {MAX_GROUPS} make a table that can be "
                          f"read; give fewer, one label a row: by={cut}")
     return Groups(found, row, group)
+
+
+def check_model(model):
+    """Raise TypeError for what is no model of minictr, NotFittedError before ``fit``."""
+    if not isinstance(model, Model):
+        raise TypeError(f"expected a fitted model of minictr, got a {type(model).__name__}; for another function of a "
+                        "table use explain.interaction_effects")
+    model.check_fitted()
 
 
 def unit_of(model):

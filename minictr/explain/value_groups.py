@@ -48,7 +48,10 @@ class FieldValues:
             self.x = np.ones(len(self.ids), np.float32)
             texts, places = kind.labels(), self.ids - encoder.offset_of[field]
             ordered = isinstance(kind, BinnedEncoder) or kind.kind in ("int", "uint", "float")
-            self._group_values([texts[place] for place in places], places >= 2, ordered, top)
+            # a value that is called like what is no value is in quotation marks
+            shown = [repr(texts[place]) if place >= 2 and texts[place] in texts[:2] else texts[place]
+                     for place in places]
+            self._group_values(shown, places >= 2, ordered, top)
             if isinstance(kind, BinnedEncoder):
                 means = pd.Series(numbers_of(X[field])).groupby(self.group).mean()
                 self.at = {self.labels[group]: mean for group, mean in means.items() if not np.isnan(mean)}

@@ -7,7 +7,7 @@ import numpy as np
 from ..checks import as_table
 from ..layers import field_pairs
 from .contribution_tables import terms_reader
-from .summaries import forward_chunks
+from .summaries import check_model, forward_chunks
 from .value_groups import FieldValues
 
 KEPT_NUMBERS = 2 ** 24      # terms of pairs that are kept, those of all rows
@@ -26,7 +26,7 @@ class ValueRows:
     """
 
     def __init__(self, model, X):
-        model.check_fitted()
+        check_model(model)
         if not len(as_table(X)):
             raise ValueError("X has no rows, and values are counted and averaged over its rows: pass, for example, the "
                              "training rows")

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from ..checks import is_whole
-from ..estimator import Model
 from ..estimator.registry import offers
 from .contribution_tables import has_pairs, names_of_terms
 from .purified import check_factors, factors_of, pair_factors
@@ -32,9 +31,10 @@ def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=2
         f being the logit (or the predicted number). None: the terms of a model whose logit is a sum of fields' and
         pairs' terms (and triples'), such as FM; scores of any other, such as DeepFM, whose deep part has its say too.
     purified : True: a term has mean 0 over the values of each of its two fields, see ``contributions``. False: terms as
-        the model has them. None: True where it can be. Partial dependence is centred in any case; for a model whose
-        terms can be purified the two are the same. AFM's terms depend on the whole row, by its attention: for AFM a
-        term is the mean over the rows that hold both values (NaN where none does), never purified.
+        the model has them. None: True where it can be. Partial dependence is centred in any case; for FM, FFM, FwFM
+        and HOFM the two are the same on lines of one value each, if all rows of X are drawn. AFM's terms depend on the
+        whole row, by its attention: for AFM a term is the mean over the rows that hold both values (NaN where none
+        does), never purified.
     top : values of a field with a line of their own, the most frequent; the others are put together as "(n others)".
     bins : groups of about equally many rows that a field's numbers are cut into, unless there are fewer numbers.
     background, seed : for scores, how many rows c of X to draw.
@@ -63,7 +63,7 @@ def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=2
     >>> int(table["rows"].sum())
     5000
     """
-    _check(model, top, bins, background)
+    _check(top, bins, background)
     shared = _shared(model, X)
     one, other = (shared.values(field, top, bins) for field in (field_i, field_j))
     if field_i == field_j:
@@ -101,8 +101,10 @@ def field_values(model, X, field, *, purified=None, source=None, top=20, bins=10
     """Return what each value of a field adds to the logit, and how many rows hold it.
 
     As ``pair_values``, for one field. The purified term of a field is what it adds on average over the values of all
-    other fields, less its own mean: its own weight, and all that its pairs say of it alone. The raw one is its weight.
-    If ``source`` is None: purified terms where they make up the logit, or else partial dependence.
+    other fields, each by itself, less its own mean: its own weight, and all that its pairs say of it alone. The raw one
+    is its weight. If ``source`` is None: purified terms where they make up the logit, or else partial dependence, which
+    takes the other fields from whole rows (of a model with triples that is not the same where they depend on each
+    other).
 
     Returns: one line a value: value (text), term, low, high, rows. ``attrs`` as there, with ``field`` and ``at``.
     Raises: as ``pair_values``.
@@ -114,7 +116,7 @@ def field_values(model, X, field, *, purified=None, source=None, top=20, bins=10
     >>> table["value"].tolist(), table["value"][table["term"].idxmax()]       # the first place gets most clicks
     (['1', '2', '3', '4', '5'], '1')
     """
-    _check(model, top, bins, background)
+    _check(top, bins, background)
     shared = _shared(model, X)
     values = shared.values(field, top, bins)
     can = _is_sum_of_terms(model) and (offers(type(model), "factors") or not has_pairs(model))
@@ -225,10 +227,7 @@ def _centred_dependence(model, X, fields, background, seed):
 # ---- what is asked for ------------------------------------------------------------------------------------------
 
 
-def _check(model, top, bins, background):
-    if not isinstance(model, Model):
-        raise TypeError(f"expected a fitted model of minictr, got a {type(model).__name__}; for another function of a "
-                        "table use explain.interaction_effects")
+def _check(top, bins, background):
     for name, value, least in (("top", top, 1), ("bins", bins, 2), ("background", background, 1)):
         if not is_whole(value, least=least):
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")

@@ -70,3 +70,30 @@ def test_values_of_a_field_do_not_take_all_terms_of_each_into_memory():
     finally:
         tracemalloc.stop()
     assert peak < all_terms / 2
+
+
+@pytest.mark.parametrize("ask", [
+    explain.importance, explain.shapley, explain.contributions, explain.pair_importance,
+    lambda model, X: explain.field_values(model, X, "user"),
+    lambda model, X: explain.pair_values(model, X, "user", "hour"),
+    lambda model, X: explain.refits(model, X, np.zeros(len(X)))])
+@pytest.mark.parametrize("model", [5, FM, np.sum])
+def test_what_is_no_model_is_refused(world, ask, model):
+    with pytest.raises(TypeError, match="expected a fitted model of minictr, got a "):
+        ask(model, world[1])
+
+
+def test_a_group_of_fields_is_a_list(world):
+    with pytest.raises(ValueError, match="group 'a' must be a list of fields, got int"):
+        explain.importance(*world, groups={"a": 5})
+
+
+def test_values_called_like_missing_and_unknown_ones_are_told_apart():
+    X = pd.DataFrame({"a": ["(missing)", None, "(unknown)", "b"] * 10, "b": ["u", "v", "u", "(missing)"] * 10})
+    model = FM(epochs=1).fit(X, np.arange(40) % 2)
+    X = pd.concat([X, pd.DataFrame({"a": ["new"], "b": ["u"]})], ignore_index=True)
+    table = explain.field_values(model, X, "a")
+    assert table["value"].tolist() == ["'(missing)'", "'(unknown)'", "b", "(missing)", "(unknown)"]
+    pairs = explain.pair_values(model, X, "a", "b")
+    assert pairs.attrs["rows_i"] == {"'(missing)'": 10, "'(unknown)'": 10, "b": 10, "(missing)": 10, "(unknown)": 1}
+    assert not pairs.duplicated(["value_i", "value_j"]).any()
