@@ -32,8 +32,9 @@ was not run.
 
 READING = """## How to read it
 
-- *Contributions* as a model has them carry what one of their fields could say alone. *Purified*, they do not, and cost
-  nothing more; both know the terms of pairs only: what a deep part or a triple makes of a pair is not in them.
+- *Contributions* as a model has them carry what one of their fields could say alone. *Purified*, they do not, for some
+  five times the time. Both know the terms of pairs only: what a deep part makes of a pair is not in them, nor is what
+  takes three fields together.
 - *Effects by partial dependence* average over all other fields before they square. Of x8 x9 x10 (F5) nothing is left
   then, whatever the model knows. The *mean square* of the mixed differences averages afterwards, and finds it, if the
   model has learned it; what the model has learned of mere noise it counts too.
