@@ -13,11 +13,13 @@ from ..explain.value_rows import ValueRows
 from .alike import Alike
 from .pictures import as_svg, blank_axes
 from .scores import bootstrap, predictions
+from .values import by_strength
 
 BACKGROUND, PARTNERS = 500, 8   # of the interaction effects, at most
 SHUFFLED_ROWS = 5_000           # of the permutation importance, at most
 SCORES = 400_000                # about so many are computed for either, so that many fields do not take minutes
 VALUES = 20                     # of a field, each with a line of its own
+BINS = 10                       # of a field of numbers
 VALUE_BACKGROUND = 50           # rows that values are put into, where there are no terms to be read
 REPLACED_ROWS = 200         # that lend a row their values one by one, likewise
 MAX_CELLS = 4_500               # in the tables of values of pairs, together
@@ -133,7 +135,8 @@ class Findings:
         """For the fields of the strongest pairs, or the first ones, what each value adds: field -> table."""
         strongest = dict.fromkeys(field for pair in self.ranked_pairs for field in pair)
         chosen = list(strongest or dict.fromkeys(self.fields))[:MAX_VALUE_TABLES]
-        return {field: explain.field_values(self.model, self.value_rows, field, top=VALUES, background=VALUE_BACKGROUND)
+        return {field: explain.field_values(self.model, self.value_rows, field, top=VALUES, bins=BINS,
+                                            background=VALUE_BACKGROUND)
                 for field in self.fields if field in chosen}
 
     @functools.cached_property
@@ -141,12 +144,21 @@ class Findings:
         """For the strongest pairs what each two values add together: (field, other field) -> table."""
         tables, cells = {}, 0
         for pair in self.ranked_pairs[:2 * MAX_VALUE_TABLES]:
-            table = explain.pair_values(self.model, self.value_rows, *pair, top=VALUES, background=VALUE_BACKGROUND)
+            table = explain.pair_values(self.model, self.value_rows, *pair, top=VALUES, bins=BINS,
+                                        background=VALUE_BACKGROUND)
             cells += len(table)
             if tables and cells > MAX_CELLS:
                 break
             tables[pair] = table
         return tables
+
+    def rows_with(self, pair, values):
+        """The positions of the rows that hold both values of a pair of fields, called as in its table of values."""
+        held = np.zeros((2, len(self.X)), bool)
+        for has, field, value in zip(held, pair, values, strict=True):
+            known = self.value_rows.values(field, VALUES, BINS)
+            has[known.row[known.group == known.labels.index(value)]] = True
+        return np.flatnonzero(held.all(axis=0))
 
     @functools.cached_property
     def permutation_importance(self):
@@ -176,6 +188,9 @@ class Findings:
                  (order[-1], "the highest")]
         if self.y is not None:
             named.append((np.argmax(np.abs(self.y - self.prediction)), "the furthest from the truth"))
+        for pair, table in [*self.pair_values.items()][:1]:
+            named += [(self.rows_with(pair, (line.value_i, line.value_j))[0], "holds the strongest pair of values")
+                      for line in by_strength(table)[:1].itertuples()]
         for row, why in named:
             chosen[int(row)] = f"{chosen[int(row)]}, {why}" if int(row) in chosen else why
         if len(self.fields) <= 40:      # each takes predictions for many values of each field

@@ -6,6 +6,7 @@ from .maps import believed, short, shortened, value_map
 from .page import Cell, bar, escape, html_table, number, panel, paragraph
 
 STRONGEST = 5               # combinations of values that are listed by themselves
+FIRST_ROWS = 5              # of those that hold one, by number
 
 BACK = '<p class="back"><a href="#pairs">Back to the map</a></p>'
 
@@ -21,23 +22,36 @@ def anchor(found, *fields):
 def panels(found):
     """The article of each table of values: of the pairs, strongest first, and of the fields."""
     return [*(panel("values", anchor(found, *pair), escape(f"{short(pair[0])} × {short(pair[1])}"),
-                    pair_parts(table)) for pair, table in found.pair_values.items()),
+                    pair_parts(found, table)) for pair, table in found.pair_values.items()),
             *(panel("values", anchor(found, field), escape(short(field)), field_parts(table))
               for field, table in found.field_values.items())]
 
 
-def pair_parts(table):
+def pair_parts(found, table):
     """A pair's table of values as a map, with its strongest combinations in words and numbers."""
     i, j = map(short, table.attrs["fields"])
-    strongest = by_strength(table)[:STRONGEST]
-    lines = [[f"{short(row.value_i)}, {short(row.value_j)}", *numbers(row)] for row in strongest.itertuples()]
     return [paragraph(f"What each two values of {i} and {j} add to the prediction together, in "
                       f"{table.attrs['unit']}, beyond what each adds by itself; below it, in small, the rows of "
                       "this table that hold both. Orange adds, blue takes away, and the paler the fewer the rows; "
                       f"grey numbers rest on less than ten. Made of: {table.attrs['source']}."),
             *notes(table), value_map(table),
-            values_table(f"{i}, {j}", lines, table, "The strongest of them, few rows counting less.",
-                         f"strongest values of {i} and {j}"), BACK]
+            strongest_values(found, table), BACK]
+
+
+def strongest_values(found, table):
+    """The strongest two values of a pair, with the rows that hold them: which, what is predicted and what is true."""
+    i, j = map(short, table.attrs["fields"])
+    heads, lines = ["mean prediction", *["observed mean"] * (found.y is not None), "the first of these rows"], []
+    for line in by_strength(table)[:STRONGEST].itertuples():
+        rows = found.rows_with(table.attrs["fields"], (line.value_i, line.value_j))
+        means = [float(known[rows].mean()) for known in (found.prediction, found.y) if known is not None]
+        links = ", ".join(f'<a href="#row-{row}">{row}</a>' if row in found.rows else str(row)
+                          for row in rows[:FIRST_ROWS].tolist())
+        lines.append([f"{short(line.value_i)}, {short(line.value_j)}", *numbers(line), *means, Cell(links)])
+    return values_table(f"{i}, {j}", lines, table, "The strongest of them, few rows counting less. Mean prediction"
+                        f"{' and observed mean' * (found.y is not None)}: over the rows that hold both values, with "
+                        "all else that they hold. Their numbers count from 0; a link leads to how the prediction came "
+                        "about.", f"strongest values of {i} and {j}", heads)
 
 
 def field_parts(table):
@@ -65,13 +79,13 @@ def numbers(row):
     return float(row.term), ends, int(row.rows)
 
 
-def values_table(head, lines, table, caption, label):
-    """Values with their ``numbers``; the column of intervals is there if any line has one."""
-    heads = [head, "adds", "low to high", "rows"]
+def values_table(head, lines, table, caption, label, more=()):
+    """Values with their ``numbers``, and ``more`` columns; that of intervals is there if any line has one."""
+    heads = [head, "adds", "low to high", "rows", *more]
     if any(line[2] for line in lines):
         caption += f" Low to high: {table.attrs['interval']}."
     else:
-        heads, lines = [*heads[:2], heads[3]], [[*line[:2], line[3]] for line in lines]
+        heads, lines = [*heads[:2], *heads[3:]], [[*line[:2], *line[3:]] for line in lines]
     return html_table(heads, lines, caption, label, numbers=range(1, len(heads)))
 
 
