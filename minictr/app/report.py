@@ -200,24 +200,26 @@ def the_list(found):
         return Cell(linked + (bar(0, largest, (0, value), signed=False) if value == value else ""))
 
     shares = bool(found.shares)
-    heads = ["field or pair", "kind", first, "low", "high", *["share"] * shares, "rows alike"]
+    heads = ["field or pair", first, "rows alike", *["share"] * shares, "size from, to"]
     for name in list(tables)[1:]:
-        heads += [name, "low", "high"]
-    def share_of(*fields):
-        return [found.shares.get(fields, np.nan)] if shares else []
+        heads += [name, "size from, to"]
+    heads.append("kind")
 
-    nothing = [np.nan] * 3 * (len(tables) - 1)
-    lines = [[entry(short(field), sizes[0], anchor(found, field)), "field", *sizes, *share_of(field),
-              found.alike.typical(field), *nothing] for field, sizes in found.field_sizes.items()]
+    def line(fields, size, *others):
+        shared = [found.shares.get(fields, np.nan)] if shares else []
+        name = entry(" × ".join(map(short, fields)), size[0], anchor(found, *fields))
+        return [name, size[0], found.alike.typical(*fields), *shared, from_to(*size[1:]),
+                *(cell for value, *ends in others for cell in (value, from_to(*ends))), kinds[len(fields)]]
+
+    kinds, nothing = {1: "field", 2: "pair"}, [(np.nan,) * 3] * (len(tables) - 1)
+    lines = [line((field,), sizes, *nothing) for field, sizes in found.field_sizes.items()]
     columns = {name: {tuple(pair): ends for *pair, ends in zip(
         table["field_i"], table["field_j"], table[["value", "low", "high"]].to_numpy(np.float64).tolist(), strict=True)}
         for name, table in tables.items()}
     for pair in found.ranked_pairs[:MAX_PAIRS]:
-        own, *others = (column[pair] for column in columns.values())
-        lines.append([entry(f"{short(pair[0])} × {short(pair[1])}", own[0], anchor(found, *pair)), "pair", *own,
-                      *share_of(*pair), found.alike.typical(*pair), *(value for ends in others for value in ends)])
-    lines.sort(key=lambda line: -line[2] if line[2] == line[2] else np.inf)
-    units = "; ".join(f"{name}: {table.attrs['unit']}, low to high is the {table.attrs['interval']}"
+        lines.append(line(pair, *(column[pair] for column in columns.values())))
+    lines.sort(key=lambda cells: -cells[1] if cells[1] == cells[1] else np.inf)
+    units = "; ".join(f"{name}: {table.attrs['unit']}; from, to: {table.attrs['interval']}"
                       for name, table in tables.items())
     n_pairs = len(found.ranked_pairs)
     which = "All fields and pairs"
@@ -225,10 +227,15 @@ def the_list(found):
         which = f"All fields, and the first {MAX_PAIRS} of {n_pairs:,} pairs"
     of_shares = ("Share: of the logits' variance, Cov(term, logit) / Var(logit); all add up to 1, and where fields "
                  "depend on each other some are negative. " * shares)
-    return [html_table(heads, lines, f"{which}. Of a field: the mean size of what it adds by itself. {units}. "
-                       f"{of_shares}Rows alike: how many rows hold the same values in these fields, the median over "
-                       "the rows. Names lead to tables of values.", "fields and pairs", numbers=range(2, len(heads)),
-                       sortable=True, sorted_by=2)]
+    return [html_table(heads, lines, f"{which}. Of a field: the mean size of what it adds by itself. {units}. A size "
+                       f"has no sign. {of_shares}Rows alike: how many rows hold the same values in these fields, the "
+                       "median over the rows. Names lead to tables of values.", "fields and pairs",
+                       numbers=range(1, len(heads) - 1), sortable=True, sorted_by=1)]
+
+
+def from_to(low, high):
+    """The cell of an interval, sorted by its upper end; empty where it is not known."""
+    return Cell(f"{number(low)} to {number(high)}" if high == high else "–", high)
 
 
 def scores(found):

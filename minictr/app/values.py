@@ -81,9 +81,9 @@ def numbers(row):
 
 def values_table(head, lines, table, caption, label, more=()):
     """Values with their ``numbers``, and ``more`` columns; that of intervals is there if any line has one."""
-    heads = [head, "adds", "low to high", "rows", *more]
+    heads = [head, "adds", "adds from, to", "rows", *more]
     if any(line[2] for line in lines):
-        caption += f" Low to high: {table.attrs['interval']}."
+        caption += f" Adds from, to: {table.attrs['interval']}."
     else:
         heads, lines = [*heads[:2], *heads[3:]], [[*line[:2], *line[3:]] for line in lines]
     return html_table(heads, lines, caption, label, numbers=range(1, len(heads)))

@@ -149,12 +149,13 @@ def test_the_numbers_are_those_of_the_functions(written, tmp_path):
     page = Page(written("AFM", "binary"))
     attention = explain.attention(model, X).sort_values("value", ascending=False, kind="stable")
     importance = explain.pair_importance(model, X).loc[attention.index]
-    rows = [row for row in page.table("field or pair") if row[1] == "pair"]
+    rows = [row for row in page.table("field or pair") if row[-1] == "pair"]
     importance = importance.sort_values("value", ascending=False, kind="stable")
     assert [row[0] for row in rows] == [f"{i} × {j}" for i, j in importance[["field_i", "field_j"]].to_numpy()]
-    for table, first in ((importance, 2), (attention.loc[importance.index], 6)):
-        for column, name in enumerate(("value", "low", "high"), start=first):
-            assert [row[column] for row in rows] == [f"{value:.4g}" for value in table[name]]
+    for table, columns in ((importance, (1, 3)), (attention.loc[importance.index], (4, 5))):
+        for column, names in zip(columns, (["value"], ["low", "high"]), strict=True):
+            assert [row[column].split(" to ") for row in rows] == [
+                [f"{value:.4g}" for value in values] for values in table[names].to_numpy()]
     described = model.encoder_.describe()[["field", "kind", "values"]].astype(str)
     assert [row[:3] for row in page.table("missing in training")] == described.to_numpy().tolist()
     prediction = model.predict_proba(X)[:, 1]
@@ -172,7 +173,8 @@ def test_fields_and_pairs_have_their_shares_where_terms_make_up_the_logit(tmp_pa
     names = [i if j is None else f"{i} × {j}" for i, j in table[["field_i", "field_j"]].to_numpy()]
     rows = {row[0]: row for row in page_of(tmp_path, model, X).table("share")}
     for name, line in zip(names, table.itertuples(), strict=True):
-        assert rows[name][2:6] == [f"{value:.4g}" for value in (line.value, line.low, line.high, line.share)]
+        assert [rows[name][column] for column in (1, 3, 4)] == [
+            f"{line.value:.4g}", f"{line.share:.4g}", f"{line.low:.4g} to {line.high:.4g}"]
     assert len(rows) == len(table) == 10
 
 
