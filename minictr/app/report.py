@@ -24,6 +24,7 @@ from .whole import whole_file
 MAX_PAIRS = 300             # in the list
 MAX_FIELDS = 24             # in a map of pairs
 MAX_ASKING = 16             # in a map of self-attention, of which there can be many
+NOT_KNOWN = "The model's file does not say whether the rows of this page are among those it was trained on."
 
 HOW_TO_READ = {     # of each quantity: what its map shows, and what it does not say
     "attention": (
@@ -243,7 +244,9 @@ def scores(found):
     y, prediction, model = found.y, found.prediction, found.model
     if y is None:
         return [paragraph("No target was given, so there is nothing to measure the predictions by. They go from "
-                          f"{prediction.min():.4g} to {prediction.max():.4g}, with mean {prediction.mean():.4g}.")]
+                          f"{prediction.min():.4g} to {prediction.max():.4g}, with mean {prediction.mean():.4g}. A loss "
+                          "in the model card is of the rows that the model was trained on, and of its validation rows. "
+                          f"{NOT_KNOWN}")]
     binary = model.task_ == "binary"
     of_base = point_scores(y, np.full(len(y), y.mean()), binary)
     lines = [[name, number(value), f"{number(low)} to {number(high)}", number(of_base[name])]
@@ -252,8 +255,8 @@ def scores(found):
                         f"Scores on {len(y):,} rows; mean alone: always predicting the mean of this table, "
                         f"{y.mean():.4g}. Interval: percentiles of {RESAMPLES} tables of as many rows drawn "
                         f"from this one with replacement (bootstrap, seed {SEED}); it is about drawing rows, not about "
-                        "training again. Flattering where the model was trained on these rows: the training curve "
-                        "below has the loss on held-out rows, if there were any.", "scores", numbers=(1, 2, 3))]
+                        f"training again. {NOT_KNOWN} On those they flatter: the training curve in the model card has "
+                        "the loss on held-out rows, if there were any.", "scores", numbers=(1, 2, 3))]
     if binary:
         parts += [paragraph(f"Mean prediction {prediction.mean():.4g}, observed rate {y.mean():.4g}."),
                   picture(found.pictures["calibration"], *SIZES["calibration"],
@@ -297,7 +300,8 @@ def model_card(found, table_name):
         parts.append(picture(found.pictures["training_curve"], *SIZES["training_curve"],
                              "Loss on the training data by epoch, and on validation data if there were any.",
                              "How it was trained: the lower the better; validation loss that turns upwards while "
-                             "training loss falls is overfitting. It says nothing of other data."))
+                             "training loss falls is overfitting. The dashed line is the loss of always predicting the "
+                             "mean of the training data: a model near it has learned nothing."))
     return parts
 
 

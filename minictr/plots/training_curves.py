@@ -52,9 +52,8 @@ def history(history, *, ax=None):
                 markerfacecolor="none", markeredgewidth=2.5, linestyle="none",
                 label=f"best epoch {epochs[best][0]:.0f}: {judged[best][0]:.4f}")
     if base is not None:
-        name = "training mean" if loss == "squared error" else "base rate"
-        ax.axhline(base, color=GREY, linestyle="--", label=f"{name}: {base:.4f}")
+        ax.axhline(base, color=GREY, linestyle="--", label=f"always the mean: {base:.4f}")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set(xlabel="epoch", ylabel=loss, xlim=(epochs.min() - 0.5, epochs.max() + 0.5))
-    ax.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    ax.legend(fontsize=10, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return ax

@@ -66,3 +66,4 @@ def test_a_strong_pair_of_values_has_its_rows_beside_it(model, clicks, text):
 def test_without_a_target_nothing_is_observed(model, clicks, tmp_path):
     text = write_report(model, clicks.X, path=tmp_path / "page.html").read_text(encoding="utf-8")
     assert "mean prediction" in text and "observed mean" not in text
+    assert "does not say whether the rows of this page are among those it was trained on" in text

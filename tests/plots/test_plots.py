@@ -669,7 +669,7 @@ def legend(ax):
 
 def test_history_lines_best_epoch_and_base_rate():
     ax = plots.history(history_table())
-    assert legend(ax) == ["training", "validation", "best epoch 6: 0.4200", "base rate: 0.5600"]
+    assert legend(ax) == ["training", "validation", "best epoch 6: 0.4200", "always the mean: 0.5600"]
     training, validation, best, base = ax.lines
     np.testing.assert_array_equal(training.get_ydata(), history_table()["train_loss"])
     np.testing.assert_array_equal(validation.get_ydata(), history_table()["val_loss"])
@@ -680,7 +680,7 @@ def test_history_lines_best_epoch_and_base_rate():
 
 def test_history_without_validation_or_attrs():
     ax = plots.history(history_table(validation=False, loss="squared error"))
-    assert legend(ax)[::2] == ["training", "training mean: 0.5600"]
+    assert legend(ax)[::2] == ["training", "always the mean: 0.5600"]
     assert ax.get_ylabel() == "squared error" and len(ax.lines) == 3
     table = history_table()
     table.attrs = {}
