@@ -7,6 +7,7 @@ from .page import escape, sentence
 
 LEVELS = 9                  # of a colour
 FEW = 10                    # rows; of a term on fewer the number is grey
+HALF = 20                   # rows; a term on so many has half the colour that it would have on very many
 
 
 def tone(value, largest, signed=False, weight=1.0):
@@ -16,8 +17,8 @@ def tone(value, largest, signed=False, weight=1.0):
 
 
 def believed(rows):
-    """The weight of the colour of a term that rests on so many rows: from 0 to 1, one half at 5 rows."""
-    return np.asarray(rows) / (np.asarray(rows) + 5.0)
+    """The weight of the colour of a term that rests on so many rows: from 0 to 1, one half at 20 rows."""
+    return np.asarray(rows) / (np.asarray(rows) + HALF)
 
 
 def map_table(row_names, column_names, cell, label, corner="", tabindex=False, kind=""):
@@ -75,34 +76,51 @@ def attention_maps(table, fields):
     return f'<div class="maps">{"".join(parts)}</div>'
 
 
-def value_map(table):
-    """What each two values of a pair add together: a term and its rows in each cell, rows at the margins."""
+def value_map(table, largest):
+    """What each two values of a pair add together: a term and its rows in each cell, rows at the margins.
+
+    largest : the size of a term that has the strongest colour.
+    """
     one, other = (list(dict.fromkeys(table[side])) for side in ("value_i", "value_j"))
     sides = "ij"
     if len(one) < len(other):                                     # the longer list downwards: a page is narrow
         one, other, sides = other, one, "ji"
     columns = [*(f"value_{side}" for side in sides), "term", "rows"]
     cells = {key[:2]: key[2:] for key in table[columns].itertuples(index=False, name=None)}
-    largest = np.nanmax(np.abs(table["term"].to_numpy()), initial=0)
     write = number_format([largest])
     rows_of = [table.attrs[f"rows_{side}"] for side in sides]
 
     def cell(row, column):
-        if row == len(one) and column == len(other):
+        if row == column == 0:
             return ""
-        if row == len(one) or column == len(other):
-            held = rows_of[1][other[column]] if row == len(one) else rows_of[0][one[row]]
+        if row == 0 or column == 0:                               # first, where a narrow window shows them
+            held = rows_of[1][other[column - 1]] if row == 0 else rows_of[0][one[row - 1]]
             return f'<td class="margin">{held:,}</td>'
-        term, rows = cells[one[row], other[column]]
+        term, rows = cells[one[row - 1], other[column - 1]]
         if term != term:
             return '<td class="few"><b>–</b><small>0</small></td>'
-        shade = " ".join(filter(None, [tone(term, largest, signed=True, weight=believed(rows)), "few" * (rows < FEW)]))
-        return f'<td class="{shade}"><b>{"+" * (term > 0)}{write(term)}</b><small>{rows:,}</small></td>'
+        return (f'<td class="{shade(term, largest, rows)}"><b>{"+" * (term > 0)}{write(term)}</b>'
+                f"<small>{rows:,}</small></td>")
 
     i, j = (table.attrs["fields"]["ij".index(side)] for side in sides)
-    return map_table([*shortened(one), "rows"], [*shortened(other), "rows"], cell,
+    return map_table(["rows", *shortened(one)], ["rows", *shortened(other)], cell,
                      f"what values of {short(i)} and {short(j)} add together", tabindex=True, kind="values",
                      corner=f"{escape(short(i))} ↓ {escape(short(j))} →")
+
+
+def shade(term, largest, rows):
+    """The class of the cell of a term that rests on so many rows."""
+    return " ".join(filter(None, [tone(term, largest, signed=True, weight=believed(rows)), "few" * (rows < FEW)]))
+
+
+def legend(largest):
+    """The colours of all maps of values: how strong one is for the size of a term and for its rows."""
+    rows, write = (1, FEW, 100, 1_000), number_format([largest])
+    terms = [part * largest for part in (-1, -0.5, -0.1, 0.1, 0.5, 1)]
+    names = [f"{'+' * (term > 0)}{write(term)}" for term in terms]
+    return map_table([f"{n:,} row{'s' * (n > 1)}" for n in rows], names,
+                     lambda row, column: f'<td class="{shade(terms[column], largest, rows[row])}">{names[column]}</td>',
+                     "legend of the maps of values", tabindex=True, kind="legend")
 
 
 def shortened(names):

@@ -244,9 +244,9 @@ def scores(found):
     y, prediction, model = found.y, found.prediction, found.model
     if y is None:
         return [paragraph("No target was given, so there is nothing to measure the predictions by. They go from "
-                          f"{prediction.min():.4g} to {prediction.max():.4g}, with mean {prediction.mean():.4g}. A loss "
-                          "in the model card is of the rows that the model was trained on, and of its validation rows. "
-                          f"{NOT_KNOWN}")]
+                          f"{prediction.min():.4g} to {prediction.max():.4g}, with mean {prediction.mean():.4g}. A "
+                          "loss in the model card is of the rows that the model was trained on, and of its validation "
+                          f"rows. {NOT_KNOWN}")]
     binary = model.task_ == "binary"
     of_base = point_scores(y, np.full(len(y), y.mean()), binary)
     lines = [[name, number(value), f"{number(low)} to {number(high)}", number(of_base[name])]

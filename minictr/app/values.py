@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .maps import believed, short, shortened, value_map
+from .maps import FEW, HALF, believed, legend, short, shortened, value_map
 from .page import Cell, bar, escape, html_table, number, panel, paragraph
 
 STRONGEST = 5               # combinations of values that are listed by themselves
@@ -21,20 +21,32 @@ def anchor(found, *fields):
 
 def panels(found):
     """The article of each table of values: of the pairs, strongest first, and of the fields."""
-    return [*(panel("values", anchor(found, *pair), escape(f"{short(pair[0])} × {short(pair[1])}"),
-                    pair_parts(found, table)) for pair, table in found.pair_values.items()),
-            *(panel("values", anchor(found, field), escape(short(field)), field_parts(table))
+    pairs = largest_term(found.pair_values)
+    fields = largest_term(found.field_values)
+    how = ['<div id="legend">\n<h3>Legend of the tables of values</h3>', paragraph(
+        "One scale for all of them: orange adds, blue takes away, and a strong colour is a large term on many rows. It "
+        f"is weighed by rows / (rows + {HALF}): on {HALF} rows it is half as strong as it would be on very many. A "
+        f"grey number in italics rests on less than {FEW} rows: take it for a guess."), legend(pairs), "</div>"]
+    return [*how * bool(found.pair_values), *(panel("values", anchor(found, *pair), escape(f"{short(pair[0])} × {short(pair[1])}"),
+                    pair_parts(found, table, pairs)) for pair, table in found.pair_values.items()),
+            *(panel("values", anchor(found, field), escape(short(field)), field_parts(table, fields))
               for field, table in found.field_values.items())]
 
 
-def pair_parts(found, table):
+def largest_term(tables):
+    """The size of the largest term that any row has, in tables of values; 0 without any."""
+    return max((float(np.nanmax(table["term"].abs()[table["rows"] > 0], initial=0)) for table in tables.values()),
+               default=0.0)
+
+
+def pair_parts(found, table, largest):
     """A pair's table of values as a map, with its strongest combinations in words and numbers."""
     i, j = map(short, table.attrs["fields"])
     return [paragraph(f"What each two values of {i} and {j} add to the prediction together, in "
                       f"{table.attrs['unit']}, beyond what each adds by itself; below it, in small, the rows of "
-                      "this table that hold both. Orange adds, blue takes away, and the paler the fewer the rows; "
-                      f"grey numbers rest on less than ten. Made of: {table.attrs['source']}."),
-            *notes(table), value_map(table),
+                      "this table that hold both. The colours are those of the legend above. "
+                      f"Made of: {table.attrs['source']}."),
+            *notes(table), value_map(table, largest),
             strongest_values(found, table), BACK]
 
 
@@ -48,20 +60,20 @@ def strongest_values(found, table):
         links = ", ".join(f'<a href="#row-{row}">{row}</a>' if row in found.rows else str(row)
                           for row in rows[:FIRST_ROWS].tolist())
         lines.append([f"{short(line.value_i)}, {short(line.value_j)}", *numbers(line), *means, Cell(links)])
-    return values_table(f"{i}, {j}", lines, table, "The strongest of them, few rows counting less. Mean prediction"
-                        f"{' and observed mean' * (found.y is not None)}: over the rows that hold both values, with "
-                        "all else that they hold. Their numbers count from 0; a link leads to how the prediction came "
-                        "about.", f"strongest values of {i} and {j}", heads)
+    means = f"Mean prediction{' and observed mean' * (found.y is not None)}"
+    return values_table(f"{i}, {j}", lines, table, f"The strongest of them, by size × rows / (rows + {HALF}). {means}: "
+                        "over the rows that hold both values, with all else that they hold. Rows are numbered from 0, "
+                        "the first below the table's heading; a link leads to how the prediction came about.",
+                        f"strongest values of {i} and {j}", heads)
 
 
-def field_parts(table):
-    """A field's table of values: a bar for each."""
-    ends = np.append(table["term"], 0)
-    low, high = np.nanmin(ends), np.nanmax(ends)
-    lines = [[Cell(f"{name}{bar(low, high, (0, row.term))}"), *numbers(row)]
+def field_parts(table, largest):
+    """A field's table of values: a bar for each, on an axis up to the largest size of a term of any field."""
+    lines = [[Cell(f"{name}{bar(-largest, largest, (0, row.term))}"), *numbers(row)]
              for name, row in zip(shortened(table["value"]), table.itertuples(), strict=True)]
     return [paragraph(f"What each value of {short(table.attrs['field'])} adds to the prediction by itself, in "
-                      f"{table.attrs['unit']}, beside the average of this table. Made of: {table.attrs['source']}."),
+                      f"{table.attrs['unit']}, beside the average of this table; bars have one scale for all fields. "
+                      f"Made of: {table.attrs['source']}."),
             *notes(table),
             values_table("value", lines, table, "Rows: of this table, that hold the value.",
                          f"values of {short(table.attrs['field'])}"), BACK]
@@ -74,18 +86,18 @@ def by_strength(table):
 
 
 def numbers(row):
-    """The cells of a line of a table of values: term, ends of its interval if it has two, rows."""
+    """The cells of a line of a table of values: term, rows, ends of the term's interval if it has two."""
     ends = "" if row.low == row.high or np.isnan(row.low) else f"{number(row.low)} to {number(row.high)}"
-    return float(row.term), ends, int(row.rows)
+    return float(row.term), int(row.rows), ends
 
 
 def values_table(head, lines, table, caption, label, more=()):
     """Values with their ``numbers``, and ``more`` columns; that of intervals is there if any line has one."""
-    heads = [head, "adds", "adds from, to", "rows", *more]
-    if any(line[2] for line in lines):
+    heads = [head, "adds", "rows", "adds from, to", *more]
+    if any(line[3] for line in lines):
         caption += f" Adds from, to: {table.attrs['interval']}."
     else:
-        heads, lines = [*heads[:2], *heads[3:]], [[*line[:2], *line[3:]] for line in lines]
+        heads, lines = [*heads[:3], *heads[4:]], [[*line[:3], *line[4:]] for line in lines]
     return html_table(heads, lines, caption, label, numbers=range(1, len(heads)))
 
 

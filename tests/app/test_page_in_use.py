@@ -188,6 +188,30 @@ def test_a_phone_scrolls_in_one_direction(chromium, pages, name):
     assert chromium.value(boxes), "what scrolls can be reached by keys"
 
 
+@pytest.mark.parametrize("name", ["FM", "AutoInt"])
+def test_on_a_phone_value_and_support_are_in_sight(chromium, pages, name):
+    chromium.open(pages[0] / f"{name}.html", width=390, height=800)
+    shown = "article[id^=pair-]:not([hidden])"
+    for table, wanted in (("#list table", ["rows alike"]), (f"{shown} .values", ["rows"]),
+                          (f"{shown} .scroll:last-of-type table", ["adds", "rows"]),
+                          (".panel[id^=row]:not([hidden]) table", ["adds", "rows alike"])):
+        ends = chromium.value(f"""Object.fromEntries([...document.querySelector({table!r}).tHead.rows[0].cells].map(
+            head => [head.textContent, head.getBoundingClientRect().right]))""")
+        assert all(ends[head] <= 390 for head in wanted), (table, ends)
+
+
+def test_one_legend_has_the_colours_of_all_tables_of_values(page):
+    colours = page.value("""Object.fromEntries([...document.querySelectorAll(".values, .legend")].map(table => [
+        table.closest("[id]").id, [...table.querySelectorAll("td[class]:not(.margin)")].map(cell => [
+            +(cell.querySelector("b") ?? cell).textContent, +(cell.querySelector("small")?.textContent ?? NaN),
+            cell.className.match(/l(\\d)/)?.[1] ?? 0, cell.className.includes("few")])]))""")
+    legend = colours.pop("legend")
+    largest = max(abs(term) for cells in colours.values() for term, rows, *_ in cells if rows)
+    assert max(term for term, *_ in legend) == pytest.approx(largest, abs=0.006)
+    for term, rows, level, few in (cell for cells in colours.values() for cell in cells if cell[0] is not None):
+        assert abs(int(level) - 9 * min(abs(term) / largest, 1) * rows / (rows + 20)) < 1.1 and few == (rows < 10)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_can_be_read_on_every_colour(chromium, pages, dark):
     chromium.open(pages[0] / "FM.html", dark=dark)
