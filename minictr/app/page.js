@@ -28,15 +28,20 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const box = document.createElement("input"), count = document.createElement("span");
   const label = document.createElement("label"), line = document.createElement("p");
   box.type = "search";
-  label.append("Show rows with: ", box);
+  label.append("Show only lines with: ", box);
+  box.placeholder = "part of a name or value";
   line.className = "controls";
+  const texts = new Map(rows.map(row => {                         // of a row of data, its values too, which its article has
+    const link = row.querySelector("th a[href^='#row-']");
+    const values = link ? document.querySelector(link.hash + " > p").textContent : "";
+    return [row, (row.textContent + " " + values).toLowerCase()];
+  }));
   line.append(label, " ", count);
   table.parentNode.before(line);
   box.addEventListener("input", () => {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every(word => text.includes(word));
+      row.hidden = !words.every(word => texts.get(row).includes(word));
     }
     count.textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length}`;
     say(count.textContent);

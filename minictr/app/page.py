@@ -150,9 +150,10 @@ def bar(low, high, *spans, mark=0.0, signed=True):
     return f'<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>'
 
 
-def panel(group, name, heading, parts):
-    """One of several articles, of which the page shows one at a time; without script, and in print, all of them."""
-    return (f'<article class="panel" data-group="{group}" id="{name}" aria-labelledby="{name}-head">\n'
+def panel(group, name, heading, parts, printed=True):
+    """One of several articles, of which the page shows one at a time; without script all, on paper the ``printed``."""
+    return (f'<article class="panel{"" if printed else " unprinted"}" data-group="{group}" id="{name}" '
+            f'aria-labelledby="{name}-head">\n'
             f'<h3 id="{name}-head" tabindex="-1">{heading}</h3>\n' + "\n".join(parts) + "\n</article>")
 
 

@@ -95,12 +95,12 @@ def write_page(found, path, model_name, table_name):
     title = f"{type(found.model).__name__}: {model_name or 'what it learned'}"
     sections = [
         ("short", "In short", in_short(found)),
+        ("caveats", "Caveats", caveats(found)),
         ("pairs", "Map of fields and pairs", pairs(found)),
         ("list", "Fields and pairs in one list", the_list(found)),
         ("predictions", "Single predictions", single_predictions(found)),
         ("scores", "How good it is", scores(found)),
         ("card", "Model card", model_card(found, table_name)),
-        ("caveats", "Caveats", caveats(found)),
     ]
     path = Path(path)
     with whole_file(path) as part:

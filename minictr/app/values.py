@@ -5,6 +5,7 @@ import numpy as np
 from .maps import FEW, HALF, believed, legend, short, shortened, value_map
 from .page import Cell, bar, escape, html_table, number, panel, paragraph
 
+PRINTED = 6                 # tables of pairs that are printed, the strongest: all would take dozens of pages
 STRONGEST = 5               # combinations of values that are listed by themselves
 FIRST_ROWS = 5              # of those that hold one, by number
 
@@ -27,8 +28,14 @@ def panels(found):
         "One scale for all of them: orange adds, blue takes away, and a strong colour is a large term on many rows. It "
         f"is weighed by rows / (rows + {HALF}): on {HALF} rows it is half as strong as it would be on very many. A "
         f"grey number in italics rests on less than {FEW} rows: take it for a guess."), legend(pairs), "</div>"]
-    return [*how * bool(found.pair_values), *(panel("values", anchor(found, *pair), escape(f"{short(pair[0])} × {short(pair[1])}"),
-                    pair_parts(found, table, pairs)) for pair, table in found.pair_values.items()),
+    left = len(found.pair_values) - PRINTED
+    if left > 0:
+        how.append(f'<p class="paper">Printed are the tables of values of the {PRINTED} strongest pairs; the page on '
+                   f"a screen has those of {left} more.</p>")
+    titles = {pair: escape(f"{short(pair[0])} × {short(pair[1])}") for pair in found.pair_values}
+    return [*how * bool(found.pair_values),
+            *(panel("values", anchor(found, *pair), titles[pair], pair_parts(found, table, pairs),
+                    printed=place < PRINTED) for place, (pair, table) in enumerate(found.pair_values.items())),
             *(panel("values", anchor(found, field), escape(short(field)), field_parts(table, fields))
               for field, table in found.field_values.items())]
 

@@ -175,6 +175,16 @@ def test_a_row_is_chosen_and_its_bars_add_up(page, pages):
     assert all(abs(start - end) < 0.5 for (_, end), (start, _) in itertools.pairwise(ends))
 
 
+def test_rows_are_found_by_the_values_that_they_hold(page, pages):
+    X = pages[2]
+    numbers = [int(text.removeprefix("row ")) for text in page.value(
+        "[...document.querySelectorAll('#predictions tbody')[0].rows].map(row => row.cells[0].textContent)")]
+    page.value("document.querySelector('#predictions input').focus()")
+    page.press(*"student")
+    shown = page.value("[...document.querySelectorAll('#predictions tbody')[0].rows].filter(row => !row.hidden).length")
+    assert 0 < shown == (X["user_segment"].iloc[numbers] == "student").sum() < len(numbers)
+
+
 # ---- narrow, dark, printed, without script ------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ["FM", "AutoInt"])
@@ -232,11 +242,18 @@ def test_text_can_be_read_on_every_colour(chromium, pages, dark):
     assert worst >= 4.5, "WCAG 2.1, 1.4.3"
 
 
-def test_on_paper_all_articles_are_there(page):
+def test_on_paper_the_strongest_pairs_and_all_else_are_there(page):
     everything = page.value("document.querySelectorAll('.panel').length")
     page.tell("Emulation.setEmulatedMedia", media="print")
-    assert len(page.value("""[...document.querySelectorAll(".panel")].filter(
-        panel => panel.getBoundingClientRect().height > 50)""" + ".map(panel => panel.id)")) == everything > 35
+    there = page.value("""[...document.querySelectorAll(".panel")].filter(
+        panel => panel.getBoundingClientRect().height > 50).map(panel => panel.id)""")
+    strongest = page.value("""[...document.querySelectorAll("#list a[href^='#pair-']")].map(
+        link => link.hash.slice(1))""")
+    assert len(there) == everything - 15 > 20
+    assert [name for name in there if name.startswith("pair")] == strongest[:6]
+    text = page.value("document.body.innerText")
+    assert "the 6 strongest pairs; the page on a screen has those of 15 more" in text
+    assert text.index("Nothing here is causal") < text.index("Map of fields and pairs")
     assert page.value("getComputedStyle(document.querySelector('nav')).display") == "none"
     pdf = page.printed()
     assert pdf.startswith(b"%PDF") and 10 < len(re.findall(rb"/Type\s*/Page\b", pdf)) < 60
