@@ -15,7 +15,7 @@ from ..explain.contribution_tables import is_sum_of_fields_and_pairs
 from ..layers import parameters
 from .findings import SIZES, Findings
 from .maps import attention_maps, pair_map, short
-from .page import Cell, bar, escape, html_table, number, page, panel, paragraph, picture, share
+from .page import Cell, bar, escape, html_table, number, page, panel, paragraph, picture, sentence, share
 from .scores import RESAMPLES, SEED, point_scores
 from .single_rows import single_predictions
 from .values import anchor, by_strength, panels
@@ -111,24 +111,48 @@ def write_page(found, path, model_name, table_name):
 # ---- the sections ------------------------------------------------------------------------------------------
 
 def in_short(found):
-    """A few sentences for a reader who has a minute: how good it is, and which pair of values moves it most."""
-    model, texts = found.model, []
+    """A few sentences for a reader who has a minute: how good it is, what moves it most, and links to the tables."""
+    model, texts, lines = found.model, [], []
+    binary = model.task_ == "binary"
+    mean = found.prediction.mean()
+    texts.append(f"It predicts {'a probability' if binary else 'a number'} for each row: on average {number(mean)}, "
+                 f"from {number(found.prediction.min())} to {number(found.prediction.max())}.")
     if found.y is not None:
         name, (value, low, high) = next(iter(found.scores.items()))
         texts.append(f"How good it is: {name} {number(value)} on {len(found.y):,} rows ({number(low)} to "
-                     f"{number(high)}, if other rows had been drawn).")
+                     f"{number(high)}, if other rows had been drawn). The target's mean is {number(found.y.mean())}.")
     if found.pair_tables:
-        quantity, (i, j) = next(iter(found.pair_tables)), found.ranked_pairs[0]
-        table = found.pair_values[i, j]
-        texts.append(f"The pair of fields with the largest {quantity}: {short(i)} and {short(j)}.")
-        strongest = by_strength(table)[:2]
-        texts += [f"{short(i)} = {short(row.value_i)} with {short(j)} = {short(row.value_j)} "
-                  f"{'adds' if row.term > 0 else 'takes away'} {abs(row.term):.3g} {table.attrs['unit']}"
-                  f"{f' (odds × {np.exp(row.term):.3g})' if model.task_ == 'binary' else ''}, beyond what the two do "
-                  f"by themselves; {row.rows:,} of the {len(found.X):,} rows hold both."
-                  for row in strongest.itertuples()]
-    texts.append("All of it is about how this model predicts, not about what causes what: see the caveats.")
-    return ["<ul>", *(f"<li>{escape(text)}</li>" for text in texts), "</ul>"]
+        quantity, pair = next(iter(found.pair_tables)), found.ranked_pairs[0]
+        i, j = map(short, pair)
+        table, strongest = found.pair_values[pair], by_strength(found.pair_values[pair])
+        texts.append((f"The pair of fields with the largest {quantity}: ", anchor(found, *pair), f"{i} and {j}", "."))
+        for line in strongest.groupby(strongest["term"] > 0, sort=False).head(1).itertuples():
+            rows = found.rows_with(pair, (line.value_i, line.value_j))
+            texts.append(f"{i} = {short(line.value_i)} with {j} = {short(line.value_j)} {adds(line, table, binary)}, "
+                         f"beyond what the two do by themselves; {line.rows:,} of the {len(found.X):,} rows hold both, "
+                         f"with a mean prediction of {number(found.prediction[rows].mean())}"
+                         + (f" and an observed mean of {number(found.y[rows].mean())}." if found.y is not None else "."))
+    sizes = {field: value for field, (value, *_) in found.field_sizes.items()
+             if anchor(found, field) and value == value}
+    if sizes:
+        field = max(sizes, key=sizes.get)
+        strongest = by_strength(found.field_values[field])[:1]
+        texts += [("The field that does most by itself: ", anchor(found, field), short(field),
+                   f"; {short(field)} = {short(line.value)} {adds(line, found.field_values[field], binary)}, on "
+                   f"{line.rows:,} rows.") for line in strongest.itertuples()]
+    texts.append(("These are the terms of one trained model. How much they change from training to training, the page "
+                  "does not know; and none of it says what causes what: see the ", "caveats", "caveats", "."))
+    for text in texts:
+        before, link, name, after = (text, "", "", "") if isinstance(text, str) else text
+        name = f'<a href="#{link}">{sentence(name)}</a>' if link else ""
+        lines.append(f"<li>{sentence(before)}{name}{sentence(after)}</li>")
+    return ["<ul>", *lines, "</ul>"]
+
+
+def adds(line, table, binary):
+    """What a line of a table of values adds, in words."""
+    odds = f" (the odds times {np.exp(line.term):.3g})" if binary else ""
+    return f"{'adds' if line.term > 0 else 'takes away'} {number(abs(line.term))} {table.attrs['unit']}{odds}"
 
 
 def pairs(found):

@@ -67,3 +67,18 @@ def test_without_a_target_nothing_is_observed(model, clicks, tmp_path):
     text = write_report(model, clicks.X, path=tmp_path / "page.html").read_text(encoding="utf-8")
     assert "mean prediction" in text and "observed mean" not in text
     assert "does not say whether the rows of this page are among those it was trained on" in text
+
+
+def test_in_short_names_a_raise_a_reduction_and_a_field_and_leads_to_their_tables(model, clicks, text):
+    found = Findings(model, clicks.X, clicks.y)
+    short = text.split('id="short"')[1].split("</section>")[0]
+    pair, line = headline(model, clicks.X)
+    names = list(model.feature_names_in_)
+    assert f'<a href="#pair-{names.index(pair[0])}-{names.index(pair[1])}">{pair[0]} and {pair[1]}</a>' in short
+    rows = found.rows_with(pair, (line["value_i"], line["value_j"]))
+    assert (f"{len(rows)} of the 600 rows hold both, with a mean prediction of {found.prediction[rows].mean():.4g} and "
+            f"an observed mean of {clicks.y[rows].mean():.4g}.") in short
+    assert short.count("beyond what the two do") == 2 and short.count("takes away") >= 1 <= short.count(" adds ")
+    strongest = max(found.field_sizes, key=lambda field: found.field_sizes[field][0])
+    assert f'by itself: <a href="#field-{names.index(strongest)}">{strongest}</a>; {strongest} = ' in short
+    assert '<a href="#caveats">' in short
