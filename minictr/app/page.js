@@ -101,7 +101,10 @@ for (const map of document.querySelectorAll("table.pairs")) {
   if (!links.length) continue;
   const at = link => [link.closest("tr").rowIndex, link.closest("td").cellIndex];
   const reach = link => links.forEach(other => {other.tabIndex = other === link ? 0 : -1});
-  reach(links[0]);
+  const reachCurrent = () => reach(links.find(link => link.hasAttribute("aria-current"))
+    ?? links.find(link => link.tabIndex === 0) ?? links[0]);
+  reachCurrent();
+  addEventListener("hashchange", reachCurrent);                  // after follow, which says which one is current
   map.addEventListener("focusin", event => {if (links.includes(event.target)) reach(event.target)});
   map.addEventListener("keydown", event => {
     const way = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key];

@@ -128,10 +128,10 @@ def in_short(found):
         texts.append((f"The pair of fields with the largest {quantity}: ", anchor(found, *pair), f"{i} and {j}", "."))
         for line in strongest.groupby(strongest["term"] > 0, sort=False).head(1).itertuples():
             rows = found.rows_with(pair, (line.value_i, line.value_j))
+            true = "" if found.y is None else f" and an observed mean of {number(found.y[rows].mean())}"
             texts.append(f"{i} = {short(line.value_i)} with {j} = {short(line.value_j)} {adds(line, table, binary)}, "
                          f"beyond what the two do by themselves; {line.rows:,} of the {len(found.X):,} rows hold both, "
-                         f"with a mean prediction of {number(found.prediction[rows].mean())}"
-                         + (f" and an observed mean of {number(found.y[rows].mean())}." if found.y is not None else "."))
+                         f"with a mean prediction of {number(found.prediction[rows].mean())}{true}.")
     sizes = {field: value for field, (value, *_) in found.field_sizes.items()
              if anchor(found, field) and value == value}
     if sizes:
@@ -177,8 +177,10 @@ def pairs(found):
         parts.append(f'<nav class="choice" aria-label="Maps">\n{links}\n</nav>')
     if found.pair_tables:
         parts.append(paragraph("Each cell is a pair of fields, and on the diagonal a field by itself: its size, and in "
-                               "small how many rows are typically alike in these fields (the median over the rows), "
-                               "which is what a term of it rests on. A cell leads to its table of values."))
+                               "small on how many rows it rests: so many hold the same values in these fields as a row "
+                               "in the middle does (the median). A cell leads to its table of values."
+                               + " Log-odds are ln(p / (1 - p)): 0.7 more doubles the odds, 0.7 less halves them."
+                               * (model.task_ == "binary")))
     if len(found.fields) > MAX_FIELDS:
         parts.append(paragraph(f"There are {len(found.fields)} fields: a map shows the {MAX_FIELDS} of the strongest "
                                f"pairs."))
@@ -317,7 +319,7 @@ def model_card(found, table_name):
         [[field.field, field.kind, int(field.values), share(field.unknown), share(field.missing),
           share(found.unknown[field.field])] for field in described.itertuples()],
         f"The {len(described)} fields. Values: those with a vector of their own (a number has one for all). Unknown in "
-        "training: values rarer than min_count; unknown here: values in "
+        "training: values too rare to have a vector of their own (the setting min_count); unknown here: values in "
         f"{short(table_name)} that training did not see, for which the model takes an average.", "fields",
         numbers=(2, 3, 4, 5)))
     if "training_curve" in found.pictures:
@@ -333,13 +335,14 @@ def caveats(found):
     """What none of this says."""
     unseen = ", ".join(f"{short(name)} {share(rate)}" for name, rate in found.unknown.items() if rate)
     texts = [
-        "Attention is not importance: it is how much the model weighs a pair, not what the pair adds.",
         "Contributions are not unique: they add up exactly, but another model may share the same prediction out "
         "differently. Train with several seeds before believing a ranking.",
         "Rows alike are counted in this table, and a term on few of them is a guess, however large it is.",
         "Nothing here is causal: it says how the model predicts, not what would happen if somebody changed a field.",
         "What-if predictions put values together that may never occur together.",
     ]
+    if found.attention is not None:
+        texts.insert(0, "Attention is not importance: it is how much the model weighs a pair, not what the pair adds.")
     if unseen:
         texts.append("Values that training did not see are predicted as an average one. Shares in this table: "
                      f"{unseen}.")

@@ -23,8 +23,8 @@ def single_predictions(found):
               *([truth[row]] if truth else [])] for row, why in chosen.items()]
     parts = [paragraph("How each came about, compared with the average of this table; and what the model would predict "
                        "if a single field were different. That is about the model, not about the world."),
-             html_table(heads, lines, "Rows to choose from, counted from 0; ten are spread evenly over the table.",
-                        "rows to choose from", numbers=(2, 3), sortable=True)]
+             html_table(heads, lines, "Rows to choose from, numbered from 0, the first below the table's heading; ten are "
+                        "spread evenly over the table.", "rows to choose from", numbers=(2, 3), sortable=True)]
     for row, why in chosen.items():
         told = f", true {escape(truth[row])}" if truth else ""
         parts.append(panel("rows", f"row-{row}", f"Row {row}, {why}: {found.prediction[row]:.4g}{told}",
@@ -62,6 +62,7 @@ def waterfall(found, row, explanation):
     def reached(s):
         return f"{sigmoid(np.array([s]))[0]:.3g}" if binary else number(float(s))
 
+    average = ", the first for the average of the log-odds, which is not that of the probabilities" * binary
     lines = [["the average", Cell(""), reached(values[0]), ""]]
     for (name, alike, value), start, end in zip(steps, ends, ends[1:], strict=False):
         lines.append([Cell(f"{escape(name)}{bar(low, high, (start, end), mark=ends[0])}"), f"{value:+.3g}",
@@ -69,8 +70,8 @@ def waterfall(found, row, explanation):
     return [html_table(["term", "adds", "then", "rows alike"], lines,
                        f"How it adds up, in {terms.attrs['unit']}, from the average to this row: each bar begins where "
                        f"the one above ended, orange adds, blue takes away. Then: the "
-                       f"{'probability' if binary else 'prediction'} so far. Rows alike: how many rows of this table "
-                       f"hold these values, this one included; a term on few rows is a guess. {how}",
+                       f"{'probability' if binary else 'prediction'} so far{average}. Rows alike: how many rows of this "
+                       f"table hold these values, this one included; a term on few rows is a guess. {how}",
                        f"how the prediction of row {row} adds up", numbers=(1, 2, 3))]
 
 
@@ -112,7 +113,8 @@ def what_if(explanation):
         heads.append(f"across {threshold:g} with")
         side = f" Across {threshold:g}: the most common value that takes it to the other side."
     return [html_table(heads, lines, f"What would change it: the {explanation.unit} if one field had another value, "
-                       f"all others as they are; in brackets the share of rows with that value. It is {now:.4g} now."
+                       f"all others as they are; in brackets the share of rows with that value. It is {now:.4g} now, "
+                       f"the line in the bars; blue goes down from there and orange up. Empty: no other value does."
                        f"{side}", "what would change it")]
 
 

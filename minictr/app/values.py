@@ -9,7 +9,7 @@ PRINTED = 6                 # tables of pairs that are printed, the strongest: a
 STRONGEST = 5               # combinations of values that are listed by themselves
 FIRST_ROWS = 5              # of those that hold one, by number
 
-BACK = '<p class="back"><a href="#pairs">Back to the map</a></p>'
+BACK = '<p class="back"><a href="#pairs">Back to the map</a> <a href="#list">Back to the list</a></p>'
 
 
 def anchor(found, *fields):
@@ -95,7 +95,7 @@ def by_strength(table):
 def numbers(row):
     """The cells of a line of a table of values: term, rows, ends of the term's interval if it has two."""
     ends = "" if row.low == row.high or np.isnan(row.low) else f"{number(row.low)} to {number(row.high)}"
-    return float(row.term), int(row.rows), ends
+    return Cell(f"{'+' * (row.term > 0)}{number(row.term)}", float(row.term)), int(row.rows), ends
 
 
 def values_table(head, lines, table, caption, label, more=()):

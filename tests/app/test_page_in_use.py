@@ -127,6 +127,17 @@ def test_keys_reach_every_cell_open_it_and_come_back(page, pages):
     assert not page.value("document.activeElement.closest('table.pairs')")
 
 
+def test_tab_enters_the_map_at_the_cell_that_is_shown(page, pages):
+    i, j = strongest(*pages[1:])
+    reached = """[...document.querySelectorAll("table.pairs a")].filter(link => link.tabIndex === 0)
+        .map(link => link.hash)"""
+    assert page.value(reached) == [f"#pair-{i}-{j}"]
+    page.click("#list a[href='#pair-1-2']")
+    assert page.value(reached) == ["#pair-1-2"]
+    page.click("#pair-1-2 .back a[href='#list']")
+    assert page.value("location.hash") == "#list"
+
+
 def test_an_address_leads_to_an_article(page):
     page.value("location.hash = '#pair-0-4'")
     page.go("Page.reload")

@@ -65,6 +65,7 @@ def test_a_strong_pair_of_values_has_its_rows_beside_it(model, clicks, text):
 
 def test_without_a_target_nothing_is_observed(model, clicks, tmp_path):
     text = write_report(model, clicks.X, path=tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Attention is not importance" not in text, "an FM has none"
     assert "mean prediction" in text and "observed mean" not in text
     assert "does not say whether the rows of this page are among those it was trained on" in text
 
