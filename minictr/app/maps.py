@@ -124,8 +124,13 @@ def legend(largest):
 
 
 def shortened(names):
-    """Names as HTML, no two alike, however long they are."""
-    return [escape(text) for text in (short_names(names, limit=24)[name] for name in names)]
+    """Names as HTML, no two alike, however long they are; a line may break after each underscore."""
+    return [breakable(escape(text)) for text in (short_names(names, limit=24)[name] for name in names)]
+
+
+def breakable(text):
+    """HTML's text in which a line may break after each underscore, and not within words before that."""
+    return text.replace("_", "_<wbr>")
 
 
 def short(name):

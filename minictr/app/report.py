@@ -14,7 +14,7 @@ from ..estimator import Model
 from ..explain.contribution_tables import is_sum_of_fields_and_pairs
 from ..layers import parameters
 from .findings import SIZES, Findings
-from .maps import attention_maps, pair_map, short
+from .maps import attention_maps, breakable, pair_map, short
 from .page import Cell, bar, escape, html_table, number, page, panel, paragraph, picture, sentence, share
 from .scores import RESAMPLES, SEED, point_scores
 from .single_rows import single_predictions
@@ -222,7 +222,7 @@ def the_list(found):
     largest = max(sizes, default=0) or 1
 
     def entry(name, value, link):
-        text = escape(name)
+        text = breakable(escape(name))
         linked = f'<a href="#{link}">{text}</a>' if link else text
         return Cell(linked + (bar(0, largest, (0, value), signed=False) if value == value else ""))
 

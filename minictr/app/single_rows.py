@@ -23,8 +23,8 @@ def single_predictions(found):
               *([truth[row]] if truth else [])] for row, why in chosen.items()]
     parts = [paragraph("How each came about, compared with the average of this table; and what the model would predict "
                        "if a single field were different. That is about the model, not about the world."),
-             html_table(heads, lines, "Rows to choose from, numbered from 0, the first below the table's heading; ten are "
-                        "spread evenly over the table.", "rows to choose from", numbers=(2, 3), sortable=True)]
+             html_table(heads, lines, "Rows to choose from, numbered from 0, the first below the table's heading; ten "
+                        "are spread evenly over the table.", "rows to choose from", numbers=(2, 3), sortable=True)]
     for row, why in chosen.items():
         told = f", true {escape(truth[row])}" if truth else ""
         parts.append(panel("rows", f"row-{row}", f"Row {row}, {why}: {found.prediction[row]:.4g}{told}",
@@ -70,8 +70,8 @@ def waterfall(found, row, explanation):
     return [html_table(["term", "adds", "then", "rows alike"], lines,
                        f"How it adds up, in {terms.attrs['unit']}, from the average to this row: each bar begins where "
                        f"the one above ended, orange adds, blue takes away. Then: the "
-                       f"{'probability' if binary else 'prediction'} so far{average}. Rows alike: how many rows of this "
-                       f"table hold these values, this one included; a term on few rows is a guess. {how}",
+                       f"{'probability' if binary else 'prediction'} so far{average}. Rows alike: how many rows of "
+                       f"this table hold these values, this one included; a term on few rows is a guess. {how}",
                        f"how the prediction of row {row} adds up", numbers=(1, 2, 3))]
 
 

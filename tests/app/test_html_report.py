@@ -18,7 +18,7 @@ from minictr.app.page import SCRIPT, STYLE, digest
 from minictr.app.report import write_report
 from minictr.app.scores import bootstrap
 
-VOID = {"meta", "img", "input", "br"}
+VOID = {"meta", "img", "input", "br", "wbr"}
 EVIL = "<script>alert(1)</script>"
 
 

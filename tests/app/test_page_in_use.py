@@ -215,7 +215,8 @@ def test_on_a_phone_value_and_support_are_in_sight(chromium, pages, name):
     shown = "article[id^=pair-]:not([hidden])"
     for table, wanted in (("#list table", ["rows alike"]), (f"{shown} .values", ["rows"]),
                           (f"{shown} .scroll:last-of-type table", ["adds", "rows"]),
-                          (".panel[id^=row]:not([hidden]) table", ["adds", "rows alike"])):
+                          (".panel[id^=row]:not([hidden]) table", ["adds", "rows alike"]),
+                          (".panel[id^=row]:not([hidden]) [aria-label^='what would'] table", ["across 0.5 with"])):
         ends = chromium.value(f"""Object.fromEntries([...document.querySelector({table!r}).tHead.rows[0].cells].map(
             head => [head.textContent, head.getBoundingClientRect().right]))""")
         assert all(ends[head] <= 390 for head in wanted), (table, ends)
