@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..plots.shared import number_format, short_names
-from .page import escape, sentence
+from .page import breakable, escape, sentence
 
 LEVELS = 9                  # of a colour
 FEW = 10                    # rows; of a term on fewer the number is grey
@@ -126,11 +126,6 @@ def legend(largest):
 def shortened(names):
     """Names as HTML, no two alike, however long they are; a line may break after each underscore."""
     return [breakable(escape(text)) for text in (short_names(names, limit=24)[name] for name in names)]
-
-
-def breakable(text):
-    """HTML's text in which a line may break after each underscore, and not within words before that."""
-    return text.replace("_", "_<wbr>")
 
 
 def short(name):

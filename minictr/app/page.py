@@ -71,6 +71,11 @@ def escape(text):
     return html.escape(printable(text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…", keep="\n"))
 
 
+def breakable(text):
+    """HTML's text in which a line may break after each underscore, and not within words before that."""
+    return text.replace("_", "_<wbr>")
+
+
 def sentence(text):
     """As ``escape``, of any length: for what the page itself says."""
     return html.escape(printable(text, keep="\n"))
@@ -95,7 +100,7 @@ def html_table(heads, rows, caption, label, numbers=(), sortable=False, sorted_b
     """
     def cell(column, value):
         if isinstance(value, str):
-            value = Cell(escape(value))
+            value = Cell(breakable(escape(value)))
         elif not isinstance(value, Cell):
             value = Cell(number(value), value)
         tag, attributes = ('th scope="row"', "") if column == 0 else ("td", ' class="n"' * (column in numbers))

@@ -14,8 +14,8 @@ from ..estimator import Model
 from ..explain.contribution_tables import is_sum_of_fields_and_pairs
 from ..layers import parameters
 from .findings import SIZES, Findings
-from .maps import attention_maps, breakable, pair_map, short
-from .page import Cell, bar, escape, html_table, number, page, panel, paragraph, picture, sentence, share
+from .maps import attention_maps, pair_map, short
+from .page import Cell, bar, breakable, escape, html_table, number, page, panel, paragraph, picture, sentence, share
 from .scores import RESAMPLES, SEED, point_scores
 from .single_rows import single_predictions
 from .values import anchor, by_strength, panels

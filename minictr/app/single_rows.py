@@ -6,7 +6,7 @@ from .. import explain
 from ..layers import sigmoid
 from ..text import as_text
 from .maps import short
-from .page import Cell, bar, escape, html_table, number, panel, paragraph, share
+from .page import Cell, bar, breakable, escape, html_table, number, panel, paragraph, share
 
 TOP = 8                     # terms, fields and pairs of each prediction
 
@@ -99,7 +99,7 @@ def what_if(explanation):
     for field in fields:
         lowest, highest = (pick(tried[field], key=lambda line: line.prediction) for pick in (min, max))
         spans = [(now, line.prediction) for line, way in ((lowest, -1), (highest, 1)) if way * line.change > 0]
-        name = f"{escape(short(field))} = {escape(short(lowest.now))}"
+        name = breakable(f"{escape(short(field))} = {escape(short(lowest.now))}")
         cells = [Cell(f"{name}{bar(low, high, *spans, mark=now)}"), instead(lowest) if lowest.change < 0 else "",
                  instead(highest) if highest.change > 0 else ""]
         if threshold is not None:
