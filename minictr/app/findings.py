@@ -99,8 +99,13 @@ class Findings:
 
     @functools.cached_property
     def importance(self):
-        """Fields and pairs in one table, purified, with shares; None where terms of both do not make up the logit."""
-        if not is_sum_of_fields_and_pairs(self.model) or (has_pairs(self.model) and not self.purified):
+        """Fields and pairs in one table, purified, with shares; None where terms of both do not make up the logit.
+
+        None too for one row, which has no others to be compared with.
+        """
+        if len(self.X) < 2 or not is_sum_of_fields_and_pairs(self.model):
+            return None
+        if has_pairs(self.model) and not self.purified:
             return None
         return explain.importance(self.model, self.X)
 

@@ -19,7 +19,7 @@ MODELS = [LR(epochs=1), FM(epochs=1, embedding_dim=2), AFM(epochs=1, embedding_d
           DeepFM(epochs=1, embedding_dim=2, deep_layers=(3,)),
           AutoInt(epochs=1, embedding_dim=2, attention_dim=2, num_layers=1)]
 TAGS = set("html head meta title style body header h1 h2 h3 p nav a main section dl dt dd div table thead tbody tr th "
-           "td figure figcaption img ul li script article h4 b small span svg rect".split())
+           "wbr td figure figcaption img ul li script article h4 b small span svg rect".split())
 ATTRIBUTES = set("lang charset http-equiv content name aria-label href id class tabindex role scope data-value width "
                  "height alt src aria-labelledby aria-sort aria-hidden data-group viewbox x "
                  "preserveaspectratio".split())
