@@ -9,8 +9,8 @@ goes on where it stopped, and only the training that was running is lost. Every 
 from its space of settings, judged on validation rows; the best is then trained with three seeds and judged on test
 rows. Spaces and budgets are in benchmarks/papers/tables.py. One thread is used. ``--page`` writes docs/papers.md, and
 tutorials/results/papers.json for notebook 12, from all results that are there. The data are looked for where the
-loaders look, such as the folder that the environment variable MINICTR_DATA names. On one core of a common machine
-afm-2 should take five hours, autoint-2 and frappe-auc six to nine each, by the seconds of single epochs.
+loaders look, such as the folder that the environment variable MINICTR_DATA names. Each table takes several hours of one
+core of a common machine; the time left is said before each training.
 
 frappe-auc has systems of DeepCTR-Torch and RecBole, which are not among minictr's extras:
 ``pip install deepctr-torch`` and ``pip install --no-deps recbole==1.2.1``, with ``pip install torch tensorboard
