@@ -42,7 +42,6 @@ class ByHand:
         >>> slots.ids.shape, y.dtype, c
         ((2, 10), dtype('float32'), None)
         """
-        self.check_fitted()
         X, y, c = check_rows(self.as_fields(X), y, sample_weight, self.task_.targets)
         return self.encoder_.encode(X), *self.as_dtype(y, c)
 

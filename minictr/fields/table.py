@@ -181,8 +181,9 @@ class TableEncoder:
                 cells = list(cells)     # all at once: the fullest cell says how many slots there are
                 for _, ids, _ in cells:
                     widths[number] = max(widths[number], ids.shape[1])
-                lengths = [np.count_nonzero(x, axis=1)[cells_of_rows] for cells_of_rows, _, x in cells]
-                check_padding(name, np.concatenate([[], *lengths]), range(len(columns[name])), widths[number])
+                if len(cells) != 1 or cells[0][1].shape[1] < widths[number]:      # one of full width has done it
+                    lengths = [np.count_nonzero(x, axis=1)[cells_of_rows] for cells_of_rows, _, x in cells]
+                    check_padding(name, np.concatenate([[], *lengths]), range(len(columns[name])), widths[number])
             parts.append(cells)
             weighted |= isinstance(encoder, (MultiValuedEncoder, NumericalEncoder))
         ends = np.cumsum(widths)
