@@ -14,6 +14,7 @@ from ..layers import (
     Dense,
     Embedding,
     FactorSum,
+    FieldAwareProducts,
     FMPooling,
     InteractingLayer,
     Linear,
@@ -105,6 +106,46 @@ def pairs_of_each_field(M):
     pair[i, j] = pair[j, i] = np.arange(len(i))
     field, partner = np.nonzero(~np.eye(M, dtype=bool))
     return partner, pair[field, partner]
+
+
+class FastFieldAwareProducts(FieldAwareProducts):
+    """Replaces indexing by two arrays, which copies vectors of k numbers one by one, by take: a tenth of the time, and
+    half of FFM's step or more. Both vectors of each pair are kept, as backward needs them again.
+    """
+
+    def forward(self, E):
+        B, M, _, k = E.shape
+        ij, ji, _ = places_of_pairs(M)
+        vectors = E.reshape(B, M * M, k)
+        E_ij, E_ji = vectors.take(ij, axis=1), vectors.take(ji, axis=1)   # (B, P, k)
+        out = sum_last(E_ij * E_ji)                               # (B, P)
+        self.cache = {"E": E, "E_ij": E_ij, "E_ji": E_ji, "out": out}
+        return out
+
+    def backward(self, dout):
+        E, E_ij, E_ji = (self.cache[name] for name in ("E", "E_ij", "E_ji"))
+        B, P, k = E_ij.shape
+        dpairs = np.repeat(dout, k, axis=1).reshape(B, P, k)
+        grads = np.empty((B, 2 * P + 1, k), E.dtype)
+        np.multiply(dpairs, E_ji, out=grads[:, :P])               # dE_ij = dout_ij E_ji
+        np.multiply(dpairs, E_ij, out=grads[:, P:-1])             # dE_ji
+        grads[:, -1] = 0                                          # dE_ii
+        return grads.take(places_of_pairs(E.shape[1])[2], axis=1).reshape(E.shape)
+
+
+def places_of_pairs(M):
+    """Where the two vectors of each pair stand among M x M, two arrays (P,), and the way back, (M * M,): for each of
+    the M x M vectors its place among all E_ij, all E_ji, and one vector of zeros for every E_ii.
+
+    >>> places_of_pairs(2)
+    (array([1]), array([2]), array([2, 0, 1, 2]))
+    """
+    i, j = field_pairs(M)
+    P = len(i)
+    ij, ji = i * M + j, j * M + i
+    back = np.full(M * M, 2 * P)
+    back[ij], back[ji] = np.arange(P), P + np.arange(P)
+    return ij, ji, back
 
 
 class FastFMPooling(FMPooling):
@@ -223,9 +264,9 @@ class FastDense(Dense):
 
 
 TWINS = {
-    Embedding: FastEmbedding, Linear: FastLinear, PairProduct: FastPairProduct, FMPooling: FastFMPooling,
-    FactorSum: FastFactorSum, AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer,
-    Dense: FastDense}
+    Embedding: FastEmbedding, Linear: FastLinear, PairProduct: FastPairProduct,
+    FieldAwareProducts: FastFieldAwareProducts, FMPooling: FastFMPooling, FactorSum: FastFactorSum,
+    AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer, Dense: FastDense}
 remember(*TWINS)
 
 

@@ -17,6 +17,7 @@ from minictr.layers import (
     Dense,
     Embedding,
     FactorSum,
+    FieldAwareProducts,
     FMPooling,
     InteractingLayer,
     Linear,
@@ -98,6 +99,7 @@ def test_twins_give_the_same_at_any_shape(data):
         (Linear(oracles.N_VALUES, dtype=np.float64), slots),
         (FMPooling(), rng.standard_normal((B, M, k))), (FactorSum(), rng.standard_normal((B, k))),
         (PairProduct(), rng.standard_normal((B, M + 1, k))),
+        (FieldAwareProducts(), rng.standard_normal((B, M, M, k))),
         (AttentionPooling(k, t, rng, options["dropout"], dtype=np.float64), rng.standard_normal((B, M, k))),
         (InteractingLayer(n_in, H, k, rng, dtype=np.float64, **options), rng.standard_normal((B, M, n_in))),
         (Dense(n_in, k, rng, np.float64), rng.standard_normal((B, n_in)))]
