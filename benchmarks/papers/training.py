@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minictr import AFM, FM, TrainingDiverged
+from minictr import FM, DeepCrossing, TrainingDiverged, WideDeep
+from minictr.estimator import Model, StartsFromFM
 from minictr.layers import parameters
 
 
@@ -38,18 +39,40 @@ def minictr(system, settings, train, validation):
     return fitted(system.family(**settings), train, validation)
 
 
-def afm_from_fm(system, settings, train, validation):
-    """The same for an AFM that starts from an FM: settings whose names begin with "fm_" are the FM's.
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class WideDeepFromFM(StartsFromFM, WideDeep):
+    """Wide & Deep that takes over an FM's vectors and weights."""
 
-    ``attention_lr`` is the factor on the learning rate of the attention.
+
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class DeepCrossingFromFM(StartsFromFM, DeepCrossing):
+    """Deep Crossing that takes over an FM's vectors; it has no weights of single values."""
+
+    def initialise(self, mean):
+        """Copy V alone."""
+        Model.initialise(self, mean)
+        if self.init_from is not None:
+            self.embedding.params["V"][...] = self.init_from.embedding.params["V"]
+
+
+# What an FM shares with a system that starts from it.
+OF_THE_FM_TOO = ("task", "fields", "embedding_dim", "batch_size", "optimizer", "learning_rate", "epochs", "patience",
+                 "seed", "n_threads")
+
+
+def from_fm(system, settings, train, validation):
+    """The same for a system that starts from an FM: settings whose names begin with "fm_" are the FM's.
+
+    ``attention_lr`` is the factor on the learning rate of the attention, where there is one.
     """
     own = {name: value for name, value in settings.items() if not name.startswith("fm_")}
-    of_fm = {name: value for name, value in own.items() if name not in ("attention_dim", "attention_lr")}
+    of_fm = {name: value for name, value in own.items() if name in OF_THE_FM_TOO}
     of_fm |= {name.removeprefix("fm_"): value for name, value in settings.items() if name.startswith("fm_")}
     fm = FM(**of_fm)
     fitted(fm, train, validation)
-    factor = own.pop("attention_lr")
-    return fitted(AFM.from_fm(fm, lr_multipliers={"attention": factor}, **own), train, validation)
+    if "attention_lr" in own:
+        own["lr_multipliers"] = {"attention": own.pop("attention_lr")}
+    return fitted(system.family.from_fm(fm, **own), train, validation)
 
 
 def official_or_paper(system, settings, train, validation):
