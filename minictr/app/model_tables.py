@@ -11,7 +11,7 @@ from ..fields.numerical import NumericalEncoder
 from ..fields.reading import in_piece
 from ..layers import sigmoid
 from ..text import printable
-from ..training import block_rows
+from ..training import fixed_chunk_rows
 from .pieces import open_pieces
 from .table_files import PIECE, check_columns, read_numbers, read_table, read_target, refuse, refuse_text
 from .terminal import Refused, in_words
@@ -68,7 +68,7 @@ class Scored:
     def __init__(self, model, path, sep=None, target=None, keep=()):
         self.model, self.path, self.target = model, path, target
         fields, numbers, text = list(model.encoder_.encoders), number_fields(model), text_fields(model)
-        rows = block_rows(model) * max(1, PIECE // block_rows(model))
+        rows = fixed_chunk_rows(model) * max(1, PIECE // fixed_chunk_rows(model))
         self.pieces = open_pieces(path, sep, rows=rows, keep=keep,
                                   dtypes=dict.fromkeys([*text, *text_target(model, target)], str),
                                   codes=[name for name in fields if name not in {*numbers, *text}])

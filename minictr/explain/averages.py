@@ -1,6 +1,6 @@
 """What is made of many mixed differences of a score: a square for each pair of fields, estimated without bias.
 
-``explain.interaction_effects`` forms the differences, block by block of rows, and has the equations.
+``explain.interaction_effects`` forms the differences, chunk by chunk of rows, and has the equations.
 """
 
 import numpy as np
@@ -21,17 +21,17 @@ class PartialDependence:
         self.noise = np.empty((P, n))                             # what drawing K partners adds to its square
         self.joint_sums = np.zeros((P, 3))                        # PD_ij: sum, sum of squares, the squares' noise
 
-    def add(self, p, block, other, mixed, changed, f_c):
-        """Take in pair p's mixed differences of the rows of a block.
+    def add(self, p, chunk, other, mixed, changed, f_c):
+        """Take in pair p's mixed differences of the rows of a chunk.
 
         Parameters
         ----------
-        block : numbers of the rows r, (b,).   other : numbers of their partners c, (b K,), row by row.
+        chunk : numbers of the rows r, (b,).   other : numbers of their partners c, (b K,), row by row.
         mixed, changed, f_c : D, f(u, v, rest of c) - f(c), and f(c), (b K,) each.
         """
         mixed, joint = mixed.reshape(-1, self.K), (changed + f_c).reshape(-1, self.K)
-        self.departure[p, block] = mixed.mean(axis=1)
-        self.noise[p, block] = self.unexplained * mixed.var(axis=1, ddof=1)
+        self.departure[p, chunk] = mixed.mean(axis=1)
+        self.noise[p, chunk] = self.unexplained * mixed.var(axis=1, ddof=1)
         means = joint.mean(axis=1)
         self.joint_sums[p] += means.sum(), means @ means, self.unexplained * joint.var(axis=1, ddof=1).sum()
 
@@ -63,10 +63,10 @@ class MeanSquare:
         self.as_partner = np.zeros((P, n))                        # and of row c with those whose partner it is
         self.joint_sums = np.zeros(P)
 
-    def add(self, p, block, other, mixed, changed, f_c):
-        """Take in pair p's mixed differences of the rows of a block."""
+    def add(self, p, chunk, other, mixed, changed, f_c):
+        """Take in pair p's mixed differences of the rows of a chunk."""
         square = mixed ** 2 / 4
-        self.as_row[p, block] = square.reshape(-1, self.K).mean(axis=1)
+        self.as_row[p, chunk] = square.reshape(-1, self.K).mean(axis=1)
         self.as_partner[p] += np.bincount(other, square, minlength=self.n) / self.K
         self.joint_sums[p] += changed @ changed / (2 * self.n * self.K)
 

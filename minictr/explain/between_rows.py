@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..checks import as_table
 from ..estimator import Model
-from .effects import BLOCK_ROWS, checked_scores, chosen_pairs, field_names, table_of_pairs, unit_of
+from .effects import CHUNK_ROWS, checked_scores, chosen_pairs, field_names, table_of_pairs, unit_of
 
 
 def mixed_differences(model, row, baseline, *, fields=None, pairs=None):
@@ -76,7 +76,7 @@ def _scores_with(model, both, exchanged):
     place, scores = {name: at for at, name in enumerate(both)}, np.empty((len(exchanged), 2))
     score, source = (model.decision_function, type(model).__name__) if isinstance(model, Model) else (
         model, "the function")
-    step = max(1, BLOCK_ROWS // (2 * len(place)))                 # a table of so many cells at once, or some more
+    step = max(1, CHUNK_ROWS // (2 * len(place)))                 # a table of so many cells at once, or some more
     for start in range(0, len(exchanged), step):
         groups = exchanged[start:start + step]
         donor = np.tile([0, 1], (len(place), len(groups), 1))     # (fields, groups, 2)  which row a value is from

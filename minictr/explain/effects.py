@@ -19,7 +19,7 @@ from .averages import AVERAGES
 
 LOSSES = {loss.name: loss for loss in (LogLoss, SquaredLoss)}
 # Rows that are put together and scored at once: with 40 fields some 10 MB.
-BLOCK_ROWS = 65_536
+CHUNK_ROWS = 65_536
 
 
 def interaction_effects(model, X, *, fields=None, pairs=None, average="partial dependence", background=2_000,
@@ -127,17 +127,17 @@ def interaction_effects(model, X, *, fields=None, pairs=None, average="partial d
     K = len(shifts)
     effect = AVERAGES[average](len(pairs), n, K)
     alone = rows.scores(np.arange(n))                             # (n,)       f(c)
-    step = max(1, BLOCK_ROWS // K)
+    step = max(1, CHUNK_ROWS // K)
     progress = Progress(verbose, "interaction effects", -(-n // step) * len(pairs))
     for start in range(0, n, step):
-        block = np.arange(start, min(start + step, n))
-        own = np.repeat(block, K)                                 # (b K,)     r: whose values are put in
-        other = (own + np.tile(shifts, len(block))) % n           # (b K,)     c: what they are put into
+        chunk = np.arange(start, min(start + step, n))
+        own = np.repeat(chunk, K)                                 # (b K,)     r: whose values are put in
+        other = (own + np.tile(shifts, len(chunk))) % n           # (b K,)     c: what they are put into
         f_c = alone[other]
         single = {i: rows.scores(other, own, [i]) - f_c for i in {name for pair in pairs for name in pair}}
         for p, (i, j) in enumerate(pairs):
             f_ij = rows.scores(other, own, [i, j]) - f_c          # (b K,)     f(u, v, rest of c) - f(c)
-            effect.add(p, block, other, f_ij - single[i] - single[j], f_ij, f_c)
+            effect.add(p, chunk, other, f_ij - single[i] - single[j], f_ij, f_c)
             progress.step()
     progress.end()
 
@@ -213,10 +213,10 @@ def permutation_importance(model, X, y, *, fields=None, pairs=False, repeats=5, 
 
     def mean_loss(donors, group):
         total = 0.0
-        for start in range(0, len(y), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
-            scores = rows.scores(np.arange(len(y))[block], donors[block], group)
-            total += loss().forward(scores, y[block], None if c is None else c[block], n_rows=len(y))
+        for start in range(0, len(y), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            scores = rows.scores(np.arange(len(y))[chunk], donors[chunk], group)
+            total += loss().forward(scores, y[chunk], None if c is None else c[chunk], n_rows=len(y))
         return total
 
     unshuffled = mean_loss(np.arange(len(y)), ())

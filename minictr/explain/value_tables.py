@@ -13,7 +13,7 @@ from .summaries import INTERVAL, after_one_row, forward_slots, unit_of
 from .value_groups import entries_of_both, rows_of_groups
 from .value_rows import ValueRows
 
-BLOCK_ROWS = 65_536         # rows that are put together and scored at once
+CHUNK_ROWS = 65_536         # rows that are put together and scored at once
 
 
 def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=20, bins=10, background=200, seed=0):
@@ -149,11 +149,11 @@ def _pair_factors(shared, one, other, purified):
 
 
 def _products(a, at_a, b, at_b):
-    """<a, b> of each entry, (E,), from the rows of a and b that it has; in blocks, as there may be millions."""
+    """<a, b> of each entry, (E,), from the rows of a and b that it has; in chunks, as there may be millions."""
     terms = np.empty(len(at_a))
-    for first in range(0, len(terms), BLOCK_ROWS):
-        block = slice(first, first + BLOCK_ROWS)
-        terms[block] = (a[at_a[block]] * b[at_b[block]]).sum(axis=1)
+    for first in range(0, len(terms), CHUNK_ROWS):
+        chunk = slice(first, first + CHUNK_ROWS)
+        terms[chunk] = (a[at_a[chunk]] * b[at_b[chunk]]).sum(axis=1)
     return terms
 
 
@@ -211,7 +211,7 @@ def _centred_dependence(model, X, fields, background, seed):
     n, shape = len(slots), [len(values.labels) for values in fields]
     drawn = [values.draw(n, rng) for values in fields]            # (G, n): a group's value that each row c takes
     cells = np.array(list(np.ndindex(*shape)))                    # (cells, fields)
-    f, step = np.empty((len(cells), n)), max(1, BLOCK_ROWS // n)
+    f, step = np.empty((len(cells), n)), max(1, CHUNK_ROWS // n)
     for first in range(0, len(cells), step):
         chosen = cells[first:first + step]
         rows = slots[np.tile(np.arange(n), len(chosen))]

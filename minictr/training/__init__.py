@@ -4,12 +4,12 @@
 ``fast_layers``; ``loop`` goes through epochs, with the random numbers of ``randomness``.
 """
 
-from .chunked import ChunkedTrainer, block_rows, chunk_rows, chunk_slices, predict_logits
+from .chunked import ChunkedTrainer, chunk_rows, chunk_slices, fixed_chunk_rows, predict_logits
 from .loop import constant_loss, evaluate, fit, fit_once
 from .progress import duration
 from .randomness import checked_random, first_random, seed_dropout
 from .step import TrainingDiverged, step, training_mode
 
-__all__ = ["ChunkedTrainer", "TrainingDiverged", "block_rows", "checked_random", "chunk_rows", "chunk_slices",
-           "constant_loss", "duration", "evaluate", "first_random", "fit", "fit_once", "predict_logits", "seed_dropout",
-           "step", "training_mode"]
+__all__ = ["ChunkedTrainer", "TrainingDiverged", "checked_random", "chunk_rows", "chunk_slices",
+           "constant_loss", "duration", "evaluate", "first_random", "fit", "fit_once", "fixed_chunk_rows",
+           "predict_logits", "seed_dropout", "step", "training_mode"]

@@ -228,13 +228,13 @@ def add_up(parts, chunks, places):
 
 
 def predict_logits(model, slots):
-    """The model's output for every row, in blocks on threads: (N,).
+    """The model's output for every row, in chunks on threads: (N,).
 
-    Blocks are cut from the first row on, all of one length but the last, and rows of a block are computed by
-    themselves, less what only fills up multi-valued fields there. So a table cut at multiples of ``block_rows`` has the
-    outputs, bit for bit, of the whole table.
+    Chunks are cut from the first row on, all of one length but the last, and rows of a chunk are computed by
+    themselves, less what only fills up multi-valued fields there. So a table cut at multiples of ``fixed_chunk_rows``
+    has the outputs, bit for bit, of the whole table.
     """
-    logits, n = np.empty(len(slots), model.dtype), block_rows(model)
+    logits, n = np.empty(len(slots), model.dtype), fixed_chunk_rows(model)
     starts = range(0, len(slots), n)
     n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(starts), 1))
     idle = [replica(model) for _ in range(n_threads)]
@@ -242,10 +242,10 @@ def predict_logits(model, slots):
         idle = [with_fast_layers(one) for one in idle]
 
     def run(start):
-        one, block = idle.pop(), slots[start:start + n].without_padding()
-        size = max(8, n * block.n_fields // block.n_slots)        # rows of many slots take more of the cache
-        for first in range(0, len(block), size):
-            part = block[first:first + size]
+        one, chunk = idle.pop(), slots[start:start + n].without_padding()
+        size = max(8, n * chunk.n_fields // chunk.n_slots)        # rows of many slots take more of the cache
+        for first in range(0, len(chunk), size):
+            part = chunk[first:first + size]
             with np.errstate(over="ignore", invalid="ignore"):
                 logits[start + first:start + first + len(part)] = one.forward(part)
         idle.append(one)
@@ -255,10 +255,10 @@ def predict_logits(model, slots):
     return logits
 
 
-def block_rows(model):
-    """How many rows ``predict_logits`` computes at once: from the model alone, measured with one slot a field."""
-    if not hasattr(model, "block_rows_"):
+def fixed_chunk_rows(model):
+    """How many rows a chunk of ``predict_logits`` has: from the model alone, measured with one slot a field."""
+    if not hasattr(model, "fixed_chunk_rows_"):
         M = len(model.encoder_.field_names)
         rows = Slots(np.zeros((MEASURED_ROWS, M), np.int32), np.ones((MEASURED_ROWS, M)), np.arange(M))
-        model.block_rows_ = max(8, CHUNK_NUMBERS // measured_numbers(model, rows))
-    return model.block_rows_
+        model.fixed_chunk_rows_ = max(8, CHUNK_NUMBERS // measured_numbers(model, rows))
+    return model.fixed_chunk_rows_

@@ -223,10 +223,10 @@ def constant_loss(loss, y, c, y_test, c_test):
     mean = np.mean(y, dtype=np.float64) if c is None else np.average(y.astype(np.float64), weights=c)
     s = np.log(mean / (1 - mean)) if loss.name == "log loss" else mean
     N, total = len(y_test), 0.0
-    for start in range(0, N, 100_000):                  # in blocks, for many rows' sake
-        block = slice(start, min(start + 100_000, N))
-        c_block = None if c_test is None else c_test[block]
-        total += loss().forward(np.full(block.stop - start, s), y_test[block], c_block, n_rows=N)
+    for start in range(0, N, 100_000):                  # in chunks, for many rows' sake
+        chunk = slice(start, min(start + 100_000, N))
+        c_chunk = None if c_test is None else c_test[chunk]
+        total += loss().forward(np.full(chunk.stop - start, s), y_test[chunk], c_chunk, n_rows=N)
     return total if c_test is None else total / np.mean(c_test)
 
 

@@ -18,7 +18,7 @@ from test_cli import assert_one_line_of, clicks_table, run
 from minictr import FM, LR, AutoInt, Model, MultiValued, Numerical, datasets
 from minictr.app import model_tables, score_files
 from minictr.app.table_files import read_table
-from minictr.training import block_rows, chunked
+from minictr.training import chunked, fixed_chunk_rows
 
 TABLE = clicks_table(300).assign(id=[f"{k:05}" for k in range(300)])
 FIELDS = ["user_segment", "hour", Numerical("discount", transform="standard"), MultiValued("interests"), "advertiser"]
@@ -183,8 +183,8 @@ def test_the_size_of_pieces_changes_no_bit(rows, piece, numbers, model, seed):
 
 def test_a_piece_is_a_few_blocks(monkeypatch):
     model = Model.load("m.npz")
-    monkeypatch.setattr(model_tables, "PIECE", 3 * block_rows(model) + 1)
-    assert model_tables.Scored(model, Path("clicks.csv")).pieces.rows == 3 * block_rows(model)
+    monkeypatch.setattr(model_tables, "PIECE", 3 * fixed_chunk_rows(model) + 1)
+    assert model_tables.Scored(model, Path("clicks.csv")).pieces.rows == 3 * fixed_chunk_rows(model)
 
 
 def changed(row, **cells):

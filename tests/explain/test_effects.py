@@ -122,12 +122,12 @@ def test_the_interval_covers_the_effect_of_all_rows():
     assert 85 <= covered <= 100
 
 
-@pytest.mark.parametrize("block", [1, 7, 50])
-def test_it_does_not_depend_on_the_size_of_blocks(block, fitted, monkeypatch):
+@pytest.mark.parametrize("rows", [1, 7, 50])
+def test_it_does_not_depend_on_the_size_of_chunks(rows, fitted, monkeypatch):
     X, y = table(20)
     whole = explain.interaction_effects(fitted["AFM"], X, partners=6)
     importance = explain.permutation_importance(fitted["AFM"], X, y, pairs=True, repeats=2)
-    monkeypatch.setattr(effects, "BLOCK_ROWS", block)
+    monkeypatch.setattr(effects, "CHUNK_ROWS", rows)
     pd.testing.assert_frame_equal(explain.interaction_effects(fitted["AFM"], X, partners=6), whole, rtol=1e-9)
     pd.testing.assert_frame_equal(explain.permutation_importance(fitted["AFM"], X, y, pairs=True, repeats=2),
                                   importance, rtol=1e-9, atol=1e-12)

@@ -122,14 +122,14 @@ def test_the_interval_covers_the_value_of_all_rows():
     assert 85 <= covered <= 100
 
 
-@pytest.mark.parametrize("block", [1, 7, 50])
-def test_it_does_not_depend_on_the_size_of_blocks(block, monkeypatch):
+@pytest.mark.parametrize("rows", [1, 7, 50])
+def test_it_does_not_depend_on_the_size_of_chunks(rows, monkeypatch):
     def result():
         return explain.interaction_effects(lambda X: X["a"] * X["b"] * X["c"], numbers(20), average="mean square",
                                            partners=6)
 
     whole = result()
-    monkeypatch.setattr(effects, "BLOCK_ROWS", block)
+    monkeypatch.setattr(effects, "CHUNK_ROWS", rows)
     pd.testing.assert_frame_equal(result(), whole, rtol=1e-9)
 
 
@@ -207,5 +207,5 @@ def test_differences_do_not_depend_on_the_size_of_blocks(monkeypatch):
         return between(lambda X: X["a"] * X["b"] * X["c"] + X["d"] ** 2 * X["a"], (2, 3, 5, 7), (1, 0, -1, 2))
 
     whole = result()
-    monkeypatch.setattr(between_rows, "BLOCK_ROWS", 1)
+    monkeypatch.setattr(between_rows, "CHUNK_ROWS", 1)
     pd.testing.assert_frame_equal(result(), whole)

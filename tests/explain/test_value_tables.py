@@ -235,15 +235,14 @@ def test_scores_of_bins_are_close_to_the_terms():
     np.testing.assert_allclose(own["term"], scores["term"], atol=0.05 * scale)
 
 
-def test_blocks_of_any_size_give_the_same(monkeypatch):
+def test_chunks_of_any_size_give_the_same(monkeypatch):
     X, y = mixed_table(50)
-    model = shaken("AutoInt", X, y)
-    whole = explain.pair_values(model, X, "user", "price")
-    monkeypatch.setattr(explain.value_tables, "BLOCK_ROWS", 7)
-    pd.testing.assert_frame_equal(explain.pair_values(model, X, "user", "price"), whole, rtol=1e-12)
-    fm = shaken("FM", X, y)
-    table = explain.pair_values(fm, X, "user", "price")
-    np.testing.assert_allclose(table["rows"].sum(), 50)
+    models = [shaken(name, X, y) for name in ("AutoInt", "FM")]
+    whole = [explain.pair_values(model, X, "user", "price") for model in models]
+    monkeypatch.setattr(explain.value_tables, "CHUNK_ROWS", 7)
+    for model, table in zip(models, whole, strict=True):
+        pd.testing.assert_frame_equal(explain.pair_values(model, X, "user", "price"), table, rtol=1e-12)
+        assert table["rows"].sum() == 50
 
 
 def test_a_regression_is_in_units_of_the_target():

@@ -1,4 +1,4 @@
-"""Predicting in blocks: a table cut at multiples of them has the outputs of the whole one, bit for bit."""
+"""Predicting in chunks: a table cut at multiples of them has the outputs of the whole one, bit for bit."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ CLICKS = datasets.make_clicks(700, seed=0)
 def test_pieces_have_the_bits_of_the_whole(name, monkeypatch, tmp_path):
     monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 5_000)
     model = small(name, list(CLICKS.X), epochs=1, learning_rate=0.1).fit(CLICKS.X[:200], CLICKS.y[:200])
-    rows, whole = training.block_rows(model), model.decision_function(CLICKS.X)
+    rows, whole = training.fixed_chunk_rows(model), model.decision_function(CLICKS.X)
     assert 8 <= rows < 700 and whole.std() > 0
     for size in (rows, 3 * rows):
         parts = [model.decision_function(CLICKS.X[start:start + size]) for start in range(0, 700, size)]
@@ -28,11 +28,11 @@ def test_pieces_have_the_bits_of_the_whole(name, monkeypatch, tmp_path):
 
 
 def test_a_long_cell_changes_no_other_row(monkeypatch):
-    """Its padding is not added up in other blocks, where it would change the order of sums."""
+    """Its padding is not added up in other chunks, where it would change the order of sums."""
     monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 20_000)
     X = CLICKS.X.copy()
     model = FM(epochs=1).fit(X, CLICKS.y)
-    rows = training.block_rows(model)
+    rows = training.fixed_chunk_rows(model)
     before = model.decision_function(X)
     X["interests"] = [["sport"] * 900 if row == 0 else cell for row, cell in enumerate(X["interests"])]
     after = model.decision_function(X)
