@@ -1,4 +1,4 @@
-"""Interactions between one given row and one given baseline, as ArchDetect finds them."""
+"""Interactions between one given row and one given baseline, at the two places where ArchDetect looks."""
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,13 @@ def mixed_differences(model, row, baseline, *, fields=None, pairs=None):
         at_row      = f_x(i, j) - f_x(i) - f_x(j) + f(x)
         value^2     = (at_baseline^2 + at_row^2) / 2
 
-    ``value^2`` is ArchDetect's strength of a pair. No other rows are drawn. So it finds an AND of many fields, which
-    random rows almost never meet; but it misses an interaction that shows in neither of the two places, and says
-    nothing of the rest of a table: for that there is ``interaction_effects``.
+    These are the two places at which ArchDetect looks. Its strength of a pair is value^2, but for a division of each
+    mixed difference by |x_i - b_i| |x_j - b_j|. Fields of categories have no such distance, so nothing is divided
+    here: pairs rank alike if all fields are numbers equally far apart in row and baseline, such as inputs of 0 and 1.
+
+    No other rows are drawn. So it finds an AND of many fields, which random rows almost never meet; but it misses an
+    interaction that shows in neither of the two places, and says nothing of the rest of a table: for that there is
+    ``interaction_effects``.
 
     Parameters
     ----------
