@@ -137,7 +137,12 @@ class Findings:
 
     @functools.cached_property
     def field_values(self):
-        """For the fields of the strongest pairs, or the first ones, what each value adds: field -> table."""
+        """For the fields of the strongest pairs, or the first ones, what each value adds: field -> table.
+
+        Of one row, which has no others to be compared with, there are none.
+        """
+        if len(self.X) < 2:
+            return {}
         strongest = dict.fromkeys(field for pair in self.ranked_pairs for field in pair)
         chosen = list(strongest or dict.fromkeys(self.fields))[:MAX_VALUE_TABLES]
         return {field: explain.field_values(self.model, self.value_rows, field, top=VALUES, bins=BINS,
@@ -146,9 +151,9 @@ class Findings:
 
     @functools.cached_property
     def pair_values(self):
-        """For the strongest pairs what each two values add together: (field, other field) -> table."""
+        """For the strongest pairs what each two values add together: (field, other field) -> table. None of one row."""
         tables, cells = {}, 0
-        for pair in self.ranked_pairs[:2 * MAX_VALUE_TABLES]:
+        for pair in self.ranked_pairs[:2 * MAX_VALUE_TABLES] if len(self.X) > 1 else ():
             table = explain.pair_values(self.model, self.value_rows, *pair, top=VALUES, bins=BINS,
                                         background=VALUE_BACKGROUND)
             cells += len(table)

@@ -124,8 +124,9 @@ def in_short(found):
     if found.pair_tables:
         quantity, pair = next(iter(found.pair_tables)), found.ranked_pairs[0]
         i, j = map(short, pair)
-        table, strongest = found.pair_values[pair], by_strength(found.pair_values[pair])
         texts.append((f"The pair of fields with the largest {quantity}: ", anchor(found, *pair), f"{i} and {j}", "."))
+    for pair, table in [*found.pair_values.items()][:1]:
+        strongest = by_strength(table)
         for line in strongest.groupby(strongest["term"] > 0, sort=False).head(1).itertuples():
             rows = found.rows_with(pair, (line.value_i, line.value_j))
             true = "" if found.y is None else f" and an observed mean of {number(found.y[rows].mean())}"
@@ -144,7 +145,7 @@ def in_short(found):
                   "does not know; and none of it says what causes what: see the ", "caveats", "caveats", "."))
     for text in texts:
         before, link, name, after = (text, "", "", "") if isinstance(text, str) else text
-        name = f'<a href="#{link}">{sentence(name)}</a>' if link else ""
+        name = f'<a href="#{link}">{sentence(name)}</a>' if link else sentence(name)
         lines.append(f"<li>{sentence(before)}{name}{sentence(after)}</li>")
     return ["<ul>", *lines, "</ul>"]
 
@@ -178,7 +179,8 @@ def pairs(found):
     if found.pair_tables:
         parts.append(paragraph("Each cell is a pair of fields, and on the diagonal a field by itself: its size, and in "
                                "small on how many rows it rests: so many hold the same values in these fields as a row "
-                               "in the middle does (the median). A cell leads to its table of values."
+                               "in the middle does (the median)."
+                               + " A cell leads to its table of values." * bool(found.pair_values)
                                + " Log-odds are ln(p / (1 - p)): 0.7 more doubles the odds, 0.7 less halves them."
                                * (model.task_ == "binary")))
     if len(found.fields) > MAX_FIELDS:
@@ -186,7 +188,10 @@ def pairs(found):
                                f"pairs."))
     parts += [panel("maps", map_anchor(name), name.capitalize(), own) for name, own in maps.items()]
     n_pairs = len(found.ranked_pairs)
-    if len(found.pair_values) < n_pairs or len(found.field_values) < len(found.fields):
+    if len(found.X) == 1:
+        parts.append(paragraph("What a value adds is told from other rows, and there is one: so there are no tables of "
+                               "values."))
+    elif len(found.pair_values) < n_pairs or len(found.field_values) < len(found.fields):
         parts.append(paragraph(f"Tables of values are here of the {len(found.pair_values)} strongest of {n_pairs:,} "
                                f"pairs, and of {len(found.field_values)} of {len(found.fields)} fields; "
                                "explain.pair_values and explain.field_values give those of any."))
@@ -256,7 +261,8 @@ def the_list(found):
                  "depend on each other some are negative. " * shares)
     return [html_table(heads, lines, f"{which}. Of a field: the mean size of what it adds by itself. {units}. A size "
                        f"has no sign. {of_shares}Rows alike: how many rows hold the same values in these fields, the "
-                       "median over the rows. Names lead to tables of values.", "fields and pairs",
+                       f"median over the rows.{' Names lead to tables of values.' * bool(found.field_values)}",
+                       "fields and pairs",
                        numbers=range(1, len(heads) - 1), sortable=True, sorted_by=1)]
 
 

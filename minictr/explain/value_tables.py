@@ -22,7 +22,8 @@ def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=2
     Parameters
     ----------
     model : a fitted model.
-    X : table of its fields, at least one row, such as the training rows: values weigh, and rows are counted, as in it.
+    X : table of its fields, such as the training rows: values weigh, and rows are counted, as in it. Two rows or more,
+        unless the model's own terms are read as they are: one row has nothing to be compared with.
     field_i, field_j : names of two fields.
     source : "terms": the model's own terms of the pair. "scores": centred partial dependence, for any model,
 
@@ -52,7 +53,7 @@ def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=2
     at_i and at_j ({value: number}, for numbers).
 
     Raises: TypeError for what is no fitted model of minictr, for terms of a model that has none, and for terms that
-    cannot be purified; ValueError for unknown fields, the same field twice, an empty X.
+    cannot be purified; ValueError for unknown fields, the same field twice, an X without rows to compare.
 
     >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(5_000, seed=0)
@@ -71,6 +72,7 @@ def pair_values(model, X, field_i, field_j, *, purified=None, source=None, top=2
                          "explain.field_values")
     source = source or ("terms" if _is_sum_of_terms(model) and has_pairs(model) else "scores")
     purified = _purified(model, source, purified, offers(type(model), "factors"))
+    _check_rows_to_compare(shared, purified)
     if source == "terms" and not has_pairs(model):
         raise TypeError(f"{type(model).__name__} has no terms of pairs; leave source out for partial dependence")
     at_one, at_other = entries_of_both(one, other)
@@ -122,6 +124,7 @@ def field_values(model, X, field, *, purified=None, source=None, top=20, bins=10
     can = _is_sum_of_terms(model) and (offers(type(model), "factors") or not has_pairs(model))
     source = source or ("terms" if can else "scores")
     purified = _purified(model, source, purified, offers(type(model), "factors") or not has_pairs(model))
+    _check_rows_to_compare(shared, purified)
     if source == "scores":
         term, low, high = _centred_dependence(model, shared.X, [values], background, seed)
     else:
@@ -265,6 +268,13 @@ def _purified(model, source, purified, can):
     if purified and not can:
         model.factors()                                           # raises, and says why
     return can if purified is None else bool(purified)
+
+
+def _check_rows_to_compare(shared, purified):
+    """Raise ValueError for one row whose values would be compared with themselves alone: all terms would be 0."""
+    if purified and len(shared.X) == 1:
+        raise ValueError("X has one row, and compared with itself alone no value of it adds anything; pass the rows "
+                         "that it is to be compared with, such as the training rows, as X")
 
 
 def _attrs(model, source, purified, n_rows, averaged=False):

@@ -24,6 +24,18 @@ def test_one_row_compared_with_itself_alone_is_refused(world, ask):
         ask(world[0], world[1][:1])
 
 
+@pytest.mark.parametrize("source", ["terms", "scores"])
+@pytest.mark.parametrize("ask", [lambda *args, **options: explain.pair_values(*args, "user", "hour", **options),
+                                 lambda *args, **options: explain.field_values(*args, "user", **options)])
+def test_values_of_one_row_are_not_compared_with_themselves_alone(world, ask, source):
+    """Less their mean over that row, all of them would be 0."""
+    model, X = world
+    with pytest.raises(ValueError, match=r"X has one row, and compared with itself alone .* as X$"):
+        ask(model, X[:1], source=source)
+    table = ask(model, X[:1], source="terms", purified=False)
+    assert len(table) == 1 and table["term"].abs().item() > 0
+
+
 def test_one_row_is_ranked_beside_a_background_or_as_it_is(world):
     model, X = world
     assert (explain.importance(model, X[:1], background=X)["value"] > 0).any()
