@@ -16,6 +16,7 @@ from ..losses import LogLoss, SquaredLoss
 from ..slots import Slots
 from ..training import duration
 from .averages import AVERAGES
+from .summaries import check_drawn_rows
 
 LOSSES = {loss.name: loss for loss in (LogLoss, SquaredLoss)}
 # Rows that are put together and scored at once: with 40 fields some 10 MB.
@@ -107,9 +108,9 @@ def interaction_effects(model, X, *, fields=None, pairs=None, average="partial d
     >>> table.loc[table["value"].idxmax(), ["field_i", "field_j"]].tolist()
     ['user_segment', 'ad_category']
     """
-    for name, value in (("background", background), ("partners", partners)):
-        if not is_whole(value, least=2):
-            raise ValueError(f"{name} must be a whole number of at least 2, got {value!r}")
+    check_drawn_rows(background, least=2)
+    if not is_whole(partners, least=2):
+        raise ValueError(f"partners must be a whole number of at least 2, got {partners!r}")
     if average not in list(AVERAGES):
         raise ValueError(f"average must be one of {list(AVERAGES)}, got {average!r}")
     X = as_table(X)

@@ -15,6 +15,7 @@ from ..slots import Slots
 from ..text import as_text, rows_text, text_table
 from .attention_tables import attention, looks_at_pairs
 from .contribution_tables import all_terms
+from .purified import as_background
 from .summaries import unit_of
 from .support import Support, with_support
 
@@ -180,7 +181,7 @@ class Background:
     """
 
     def __init__(self, model, X, replaced=None):
-        X = as_table(X)
+        X = as_background(X)
         if not len(X):
             raise ValueError("background has no rows: there is nothing to compare with; pass e.g. the training rows")
         self.model, self.rows = model, X.iloc[::-(-len(X) // BACKGROUND_ROWS)]

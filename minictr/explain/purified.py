@@ -143,9 +143,17 @@ def check_factors(plain):
                              "of. Write both in the same class")
 
 
+def as_background(background):
+    """A background as a table; TypeError for a number of rows, which is what ``interaction_effects`` takes."""
+    if isinstance(background, (int, np.integer)):
+        raise TypeError(f"background is a table of rows here, such as a DataFrame of the training rows, got "
+                        f"{background}; for so many of them pass X.sample({background})")
+    return as_table(background)
+
+
 def check_background(background):
     """Raise ValueError for a background without rows."""
-    if not len(as_table(background)):
+    if not len(as_background(background)):
         raise ValueError("the background has no rows, and terms are purified by their means over it; pass, for "
                          "example, the training rows as background=")
 

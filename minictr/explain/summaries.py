@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ..checks import as_table
+from ..checks import as_table, is_whole
 from ..estimator import Model
 from ..estimator.predictions import check_logits
 from ..fields.binned import BinnedEncoder
@@ -84,6 +84,15 @@ def check_model(model):
         raise TypeError(f"expected a fitted model of minictr, got a {type(model).__name__}; for another function of a "
                         "table use explain.interaction_effects")
     model.check_fitted()
+
+
+def check_drawn_rows(background, least):
+    """Raise unless a background is how many rows of X to draw; ``contributions`` and others take a table of rows."""
+    if isinstance(background, (pd.DataFrame, dict, list, np.ndarray)):
+        raise TypeError(f"background is a number here, of the rows of X to draw, got a {type(background).__name__}; "
+                        "pass the rows to draw from as X")
+    if not is_whole(background, least=least):
+        raise ValueError(f"background must be a whole number of at least {least}, got {background!r}")
 
 
 def unit_of(model):

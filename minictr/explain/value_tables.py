@@ -9,7 +9,7 @@ from ..checks import is_whole
 from ..estimator.registry import offers
 from .contribution_tables import has_pairs, names_of_terms
 from .purified import check_factors, factors_of, pair_factors
-from .summaries import INTERVAL, after_one_row, forward_slots, unit_of
+from .summaries import INTERVAL, after_one_row, check_drawn_rows, forward_slots, unit_of
 from .value_groups import entries_of_both, rows_of_groups
 from .value_rows import ValueRows
 
@@ -231,7 +231,8 @@ def _centred_dependence(model, X, fields, background, seed):
 
 
 def _check(top, bins, background):
-    for name, value, least in (("top", top, 1), ("bins", bins, 2), ("background", background, 1)):
+    check_drawn_rows(background, least=1)
+    for name, value, least in (("top", top, 1), ("bins", bins, 2)):
         if not is_whole(value, least=least):
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 

@@ -56,6 +56,27 @@ def test_a_background_that_is_no_table_is_not_taken_for_a_model_without_pure_ter
     assert "purified=False" not in str(error.value)
 
 
+@pytest.mark.parametrize("ask", [
+    explain.importance, explain.shapley,
+    lambda model, X, **options: explain.contributions(model, X, purified=True, **options),
+    lambda model, X, **options: explain.pair_importance(model, X, purified="joint", **options),
+    lambda model, X, **options: explain.one_prediction(model, X[:1], **options)])
+def test_a_number_is_no_background_of_rows(world, ask):
+    with pytest.raises(TypeError, match=r"background is a table of rows here, .* got 200; .* X.sample\(200\)"):
+        ask(*world, background=200)
+
+
+@pytest.mark.parametrize("ask", [
+    explain.interaction_effects, lambda model, X, **options: explain.field_values(model, X, "user", **options),
+    lambda model, X, **options: explain.pair_values(model, X, "user", "hour", **options)])
+def test_rows_are_no_number_of_rows_to_draw(world, ask):
+    model, X = world
+    with pytest.raises(TypeError, match="background is a number here, of the rows of X to draw, got a DataFrame;"):
+        ask(model, X, background=X)
+    with pytest.raises(ValueError, match=r"background must be a whole number of at least [12], got 0"):
+        ask(model, X, background=0)
+
+
 @pytest.mark.parametrize("column", ["user", "price"])
 def test_a_table_to_count_support_in_has_all_fields(world, column):
     model, X = world
