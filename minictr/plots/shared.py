@@ -68,13 +68,18 @@ def refuse(table, bad, expected):
 
 def as_numbers(table, columns):
     """Return each column as an array; one that the table lacks is all NaN."""
-    return table.reindex(columns=columns).to_numpy(dtype=float, na_value=np.nan).T
+    table = table.reindex(columns=columns)
+    try:
+        return table.to_numpy(dtype=float, na_value=np.nan).T
+    except (TypeError, ValueError) as error:
+        others = [name for name in columns if not pd.api.types.is_numeric_dtype(table[name])]
+        raise ValueError(f"columns {others} of the table are to be drawn and must hold numbers: {error}") from None
 
 
 def field_names(table):
     """Return all field names in order: as the table says, else as they appear."""
-    seen = table[["field_i", "field_j"]].to_numpy().ravel()
-    return list(table.attrs.get("fields", dict.fromkeys(seen)))
+    seen = table[["field_i", "field_j"]].to_numpy().ravel()       # a single field has no field_j
+    return list(table.attrs.get("fields", dict.fromkeys(name for name in seen if not pd.isna(name))))
 
 
 def positions(table, fields):

@@ -205,6 +205,10 @@ def field_values(table, *, ax=None):
     numbers = np.array([at.get(value, np.nan) for value in table["value"]])
     curve = np.isfinite(numbers).sum() > 1 and np.isnan(numbers).sum() <= 1   # "(missing)" alone is no number
     labels = list(short_names(table["value"]).values())
+    if curve:                                                     # from number to number, "(missing)" at the end
+        order = np.argsort(numbers)
+        term, low, high, rows, numbers, labels = (np.array(part)[order]
+                                                  for part in (term, low, high, rows, numbers, labels))
 
     ax = as_panels(ax, 1, 1, (max(4.0, min(0.8 + 0.32 * len(table), 12)) if not curve else 5.5, 4.2))[0, 0]
     place = np.arange(len(table), dtype=float)
@@ -214,7 +218,7 @@ def field_values(table, *, ax=None):
         ax.fill_between(place[known], low[known], high[known], color=SKY, alpha=0.35, linewidth=0)
         ax.plot(place[known], term[known], "o-", color=BLUE, markersize=4)
         ax.plot(place[~known], term[~known], "s", color=BLUE, markersize=4)
-        for x, y, label in zip(place[~known], term[~known], np.array(labels)[~known], strict=True):
+        for x, y, label in zip(place[~known], term[~known], labels[~known], strict=True):
             ax.annotate(label, (x, y), xytext=(-6, 0), textcoords="offset points", ha="right", va="center", fontsize=8)
     else:
         ax.bar(place, term, color=[VERMILLION if number > 0 else BLUE for number in term], width=0.7)

@@ -155,6 +155,17 @@ def test_a_table_of_pairs_has_equal_dots_and_no_shares():
         plots.network(pairs, show="share")
 
 
+def test_a_ranking_that_lost_its_attrs_has_a_dot_for_each_field_and_no_other(tmp_path):
+    """Single fields have no field_j: that is not a field's name."""
+    table = ranking({("user", "ad"): 0.5, ("user",): 0.4, ("ad",): 0.3, ("hour", "ad"): 0.2, ("hour",): 0.1,
+                     "deep part": 0.1})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    for bare in (pd.DataFrame(table.to_dict("list")), pd.read_csv(tmp_path / "table.csv")):
+        assert not bare.attrs
+        ax = plots.network(bare, ax=Figure().subplots())
+        assert sorted(text.get_text() for text in ax.texts) == ["ad", "hour", "user"]
+
+
 def test_a_ranking_without_pairs_is_refused():
     with pytest.raises(ValueError, match=r"no pairs, only field, deep part.*interaction_effects"):
         plots.network(ranking({("a",): 1.0, "deep part": 0.5}))

@@ -158,3 +158,20 @@ def test_one_value_and_a_long_vocabulary():
     boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
     assert all(left.x1 <= right.x0 + 0.5 for left, right in itertools.pairwise(boxes))
     plt.close("all")
+
+
+def test_a_curve_goes_from_number_to_number_in_whatever_order_its_lines_stand():
+    table = pd.DataFrame({"value": ["1", "2", "5", "(missing)"], "term": [0.1, -0.3, 0.2, 0.4],
+                          "low": [0.0, -0.4, 0.1, 0.3], "high": [0.2, 0.0, 0.3, 0.5], "rows": [10, 20, 30, 5]})
+    table.attrs = {"at": {"1": 1.0, "2": 2.0, "5": 5.0}}
+    ax = plots.field_values(table.sort_values("term"), ax=Figure().subplots())
+    curve = next(line for line in ax.lines if len(line.get_xdata()) == 3)
+    assert curve.get_xdata().tolist() == [1, 2, 5] and curve.get_ydata().tolist() == [0.1, -0.3, 0.2]
+
+
+@pytest.mark.parametrize("column", ["term", "rows"])
+def test_a_column_that_holds_text_is_named(column):
+    table = pd.DataFrame({"value": ["a", "b"], "term": [0.2, -0.4], "rows": [10, 5]}).astype({column: object})
+    table.loc[1, column] = "many"
+    with pytest.raises(ValueError, match=rf"columns \['{column}'\] of the table .* must hold numbers: .*'many'"):
+        plots.field_values(table, ax=Figure().subplots())
