@@ -243,11 +243,9 @@ def predict_logits(model, slots):
 
     def run(start):
         one, chunk = idle.pop(), slots[start:start + n].without_padding()
-        size = max(8, n * chunk.n_fields // chunk.n_slots)        # rows of many slots take more of the cache
-        for first in range(0, len(chunk), size):
-            part = chunk[first:first + size]
+        for part in chunk_slices(len(chunk), fixed_chunk_rows(model, chunk.n_slots)):     # many slots need more cache
             with np.errstate(over="ignore", invalid="ignore"):
-                logits[start + first:start + first + len(part)] = one.forward(part)
+                logits[start + part.start:start + part.stop] = one.forward(chunk[part])
         idle.append(one)
 
     with one_blas_thread(), Threads(n_threads) as threads:
@@ -255,10 +253,16 @@ def predict_logits(model, slots):
     return logits
 
 
-def fixed_chunk_rows(model):
-    """How many rows a chunk of ``predict_logits`` has: from the model alone, measured with one slot a field."""
+def fixed_chunk_rows(model, n_slots=None):
+    """How many rows a chunk of ``predict_logits`` has: from the model alone, measured with one slot a field.
+
+    With ``n_slots``, which are more where fields hold several values: how many of its rows to process at once.
+    """
     if not hasattr(model, "fixed_chunk_rows_"):
-        M = len(model.encoder_.field_names)
-        rows = Slots(np.zeros((MEASURED_ROWS, M), np.int32), np.ones((MEASURED_ROWS, M)), np.arange(M))
-        model.fixed_chunk_rows_ = max(8, CHUNK_NUMBERS // measured_numbers(model, rows))
-    return model.fixed_chunk_rows_
+        model.fixed_chunk_rows_ = {}                              # {slots of a row: rows}
+    M = len(model.encoder_.field_names)
+    S = n_slots or M
+    if S not in model.fixed_chunk_rows_:
+        rows = Slots(np.zeros((MEASURED_ROWS, S), np.int32), np.ones((MEASURED_ROWS, S)), np.arange(M))
+        model.fixed_chunk_rows_[S] = max(8, CHUNK_NUMBERS // measured_numbers(model, rows))
+    return model.fixed_chunk_rows_[S]

@@ -33,6 +33,7 @@ def test_a_long_cell_changes_no_other_row(monkeypatch):
     X = CLICKS.X.copy()
     model = FM(epochs=1).fit(X, CLICKS.y)
     rows = training.fixed_chunk_rows(model)
+    assert 8 <= training.fixed_chunk_rows(model, 900) < rows / 10 # what fits the cache of rows that are as long
     before = model.decision_function(X)
     X["interests"] = [["sport"] * 900 if row == 0 else cell for row, cell in enumerate(X["interests"])]
     after = model.decision_function(X)
