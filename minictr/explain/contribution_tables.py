@@ -8,7 +8,7 @@ import pandas as pd
 from ..checks import as_table
 from ..estimator.registry import offers
 from .jointly_purified import JointlyPurified
-from .purified import Purified, check_rows_to_compare
+from .purified import Purified, check_purified
 from .summaries import after_one_row, check_model, forward_chunks, pairs_of_fields, summary_table, unit_of
 from .support import with_support
 
@@ -67,8 +67,7 @@ def contributions(model, X, *, wide=False, purified=False, background=None, supp
     """
     if wide and support is not None:
         raise ValueError("support= makes a column of a table that has one line for each term: leave wide out")
-    if purified:
-        check_rows_to_compare(X, background)
+    check_purified(purified, X, background)
     terms, values = all_terms(model, X, purified, background)
     table = row_by_row(terms, values, wide)
     table.attrs = {"quantity": "contribution", "unit": unit_of(model), "fields": list(model.feature_names_in_),
@@ -120,8 +119,7 @@ def pair_importance(model, X, *, by=None, purified=False, background=None):
     if not has_pairs(model):
         raise TypeError(f"{type(model).__name__} has no terms of pairs. For what pairs of fields do in any model use "
                         "explain.interaction_effects")
-    if purified:
-        check_rows_to_compare(X, background)
+    check_purified(purified, X, background)
     lines = pairs_of_fields(list(model.feature_names_in_))
     terms = terms_reader(model, X, purified, background)
     table = summary_table(model, X, lambda *chunk: np.abs(terms.terms(*chunk)["pairs"]), lines, by, terms.numbers)
@@ -156,8 +154,6 @@ class Terms:
 
 def terms_reader(model, X, purified, background):
     """Return what reads the terms of the rows of X from a replica: ``Terms``, or a kind of ``Purified``."""
-    if not isinstance(purified, (bool, np.bool_)) and purified != "joint":
-        raise ValueError(f'purified must be True, False or "joint", got {purified!r}')
     if not purified and background is not None:
         raise ValueError("background= is what purified terms are taken from: set purified=True, or leave it out")
     background = X if background is None else background

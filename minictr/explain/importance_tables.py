@@ -5,7 +5,7 @@ import pandas as pd
 
 from ..checks import as_table
 from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, terms_reader
-from .purified import BLOCKS, as_background, check_rows_to_compare, sums_by_owner
+from .purified import BLOCKS, as_background, check_purified, sums_by_owner
 from .summaries import check_model, forward_chunks, summary_table, unit_of
 
 KINDS = ("field", "pair", "triple")
@@ -66,8 +66,7 @@ def importance(model, X, *, groups=None, purified=True, background=None):
     check_model(model)
     labels = _labels(list(model.feature_names_in_), groups)
     all_terms(model, as_table(X).iloc[:CHECKED_ROWS])             # raises where there are none, or something is missing
-    if purified:
-        check_rows_to_compare(X, background)
+    check_purified(purified, X, background)
     background = background if background is None else as_background(background)
     try:
         reader = terms_reader(model, X, purified, background)

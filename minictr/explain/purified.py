@@ -158,8 +158,10 @@ def check_background(background):
                          "example, the training rows as background=")
 
 
-def check_rows_to_compare(X, background):
-    """Raise ValueError for one row that would be compared with itself alone: all of its terms would be 0."""
-    if background is None and len(as_table(X)) == 1:
+def check_purified(purified, X, background):
+    """Raise ValueError for what is none of the kinds, and for one row compared with itself: its terms would be 0."""
+    if not isinstance(purified, (bool, np.bool_)) and not (isinstance(purified, str) and purified == "joint"):
+        raise ValueError(f'purified must be True, False or "joint", got {purified!r}')
+    if purified and background is None and len(as_table(X)) == 1:
         raise ValueError("X has one row, and compared with itself alone all that it has is a bias; pass the rows that "
                          "it is to be compared with, such as the training rows, as background=")

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ..checks import as_table
+from ..checks import as_table, is_whole
 from ..layers import field_pairs, field_triples
 from .contribution_tables import CHECKED_ROWS, all_terms, names_of_terms, row_by_row, terms_reader
-from .purified import BLOCKS, check_rows_to_compare, sums_by_owner
+from .purified import BLOCKS, check_purified, sums_by_owner
 from .summaries import check_model, forward_chunks, unit_of
 
 # The share of a purified term that each of its fields gets, by order; and each pair of its fields, where pairs get any.
@@ -73,11 +73,11 @@ def shapley(model, X, *, order=1, background=None, wide=False):
     >>> bool(np.allclose(values.groupby("row")["value"].sum(), model.decision_function(clicks.X[:5]), atol=1e-5))
     True
     """
-    if isinstance(order, bool) or order not in list(TO_FIELDS):
+    if not is_whole(order) or order not in TO_FIELDS:
         raise ValueError(f"order must be 1, for fields, or 2, for fields and pairs, got {order!r}")
     check_model(model)
     all_terms(model, as_table(X).iloc[:CHECKED_ROWS])             # raises where there are none, or something is missing
-    check_rows_to_compare(X, background)
+    check_purified(True, X, background)
     reader, names = terms_reader(model, X, True, background), list(model.feature_names_in_)
     others = [term for term, *_ in names_of_terms(model, reader) if term not in ("bias", "field", "pair", "triple")]
     if others:

@@ -80,7 +80,8 @@ class FieldValues:
         group[shown] = np.arange(len(shown))
         self.labels = [texts[place] for place in shown]
         if len(shown) < len(texts):
-            self.labels.append(f"({len(texts) - len(shown):,} others)")
+            others = f"({len(texts) - len(shown):,} others)"
+            self.labels = [repr(label) if label == others else label for label in self.labels] + [others]
         self.group = group[self.value]
 
     def means(self, table):

@@ -130,3 +130,19 @@ def test_values_called_like_missing_and_unknown_ones_are_told_apart():
     pairs = explain.pair_values(model, X, "a", "b")
     assert pairs.attrs["rows_i"] == {"'(missing)'": 10, "'(unknown)'": 10, "b": 10, "(missing)": 10, "(unknown)": 1}
     assert not pairs.duplicated(["value_i", "value_j"]).any()
+
+
+def test_a_value_called_like_the_others_is_told_apart_from_them():
+    X = pd.DataFrame({"a": ["(2 others)"] * 20 + ["b"] * 10 + ["c"] * 6 + ["d"] * 4, "b": ["u", "v"] * 20})
+    model = FM(epochs=1).fit(X, np.arange(40) % 2)
+    assert explain.field_values(model, X, "a", top=2)["value"].tolist() == ["'(2 others)'", "b", "(2 others)"]
+    assert explain.field_values(model, X, "a")["value"].tolist() == ["(2 others)", "b", "c", "d"]
+    table = explain.pair_values(model, X, "a", "b", top=2)
+    assert table.attrs["rows_i"] == {"'(2 others)'": 20, "b": 10, "(2 others)": 10}
+
+
+@pytest.mark.parametrize("name, wrong", [("order", np.array([1, 2])), ("purified", np.array([True, False]))])
+def test_an_array_where_one_word_is_expected_is_refused_by_name(world, name, wrong):
+    ask = explain.shapley if name == "order" else explain.importance
+    with pytest.raises(ValueError, match=f"{name} must be .*, got array"):
+        ask(*world, **{name: wrong})
