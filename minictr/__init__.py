@@ -31,14 +31,14 @@ from .models import (
     WideDeep,
     XDeepFM,
 )
-from .tracing import Trace, trace
+from .tracing import StepOverEpochs, Trace, trace
 from .training import TrainingDiverged
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AFM", "DCN", "FFM", "FM", "FNN", "HOFM", "LR", "NFM", "PNN", "AutoInt", "Categorical", "DeepCrossing", "DeepFM",
-    "FwFM", "Model", "ModelFileError", "MultiValued", "NotFittedError", "Numerical", "Trace", "TrainingDiverged",
-    "WideDeep", "XDeepFM", "check_gradients", "datasets", "explain", "layers", "losses", "metrics", "optim", "plots",
-    "to_torch", "trace",
+    "FwFM", "Model", "ModelFileError", "MultiValued", "NotFittedError", "Numerical", "StepOverEpochs", "Trace",
+    "TrainingDiverged", "WideDeep", "XDeepFM", "check_gradients", "datasets", "explain", "layers", "losses", "metrics",
+    "optim", "plots", "to_torch", "trace",
 ]

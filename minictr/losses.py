@@ -28,7 +28,7 @@ class LogLoss:
         B = n_rows or len(s)
         self.cache = {"s": s, "y": y, "c": c, "B": B}
         row_losses = np.logaddexp(0, s) - y * s                   # (B,)
-        return float(np.sum(row_losses if c is None else c * row_losses, dtype=np.float64)) / B
+        return np.sum(row_losses if c is None else c * row_losses, dtype=np.float64).item() / B
 
     def backward(self):
         s, y, c, B = (self.cache[name] for name in ("s", "y", "c", "B"))
@@ -56,7 +56,7 @@ class SquaredLoss:
         B = n_rows or len(s)
         self.cache = {"s": s, "y": y, "c": c, "B": B}
         row_losses = (s - y) ** 2                                 # (B,)
-        return float(np.sum(row_losses if c is None else c * row_losses, dtype=np.float64)) / B
+        return np.sum(row_losses if c is None else c * row_losses, dtype=np.float64).item() / B
 
     def backward(self):
         s, y, c, B = (self.cache[name] for name in ("s", "y", "c", "B"))

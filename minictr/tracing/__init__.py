@@ -5,8 +5,10 @@ The step is the model's own, run on a copy of it while Python reports each line 
 statement that has just assigned it; nothing is kept in a list beside the code that could go out of date.
 """
 
+from .epochs import StepOverEpochs
+from .nodes import NotFollowed
 from .results import Trace
 from .run import trace
 from .steps import Step
 
-__all__ = ["Step", "Trace", "trace"]
+__all__ = ["NotFollowed", "Step", "StepOverEpochs", "Trace", "trace"]

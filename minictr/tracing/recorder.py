@@ -10,6 +10,7 @@ import numpy as np
 from ..layers import Layer, RowGradient, named_layers, parameters
 from ..optim import Optimizer
 from ..slots import Slots
+from .nodes import NodeArray
 
 
 @dataclasses.dataclass(eq=False)
@@ -158,13 +159,17 @@ class Recorder:
             self._keep(arrays, "return", np.asarray(returned) if isinstance(returned, float) else returned)
         self.events.append((call, event, frame.f_lineno, arrays))
 
+    def _is_of_nodes(self, array, key):
+        """Whether to keep an array of nodes; not a number by itself, which of floats would be no array."""
+        return isinstance(array, NodeArray) and (array.ndim > 0 or key == "return")
+
     def _keep(self, arrays, key, value):
         """Add the value to ``arrays`` if it is an array, with a copy of it: the latest one if nothing changed."""
         array = value.values if isinstance(value, RowGradient) else value
         if isinstance(value, Slots):
             for name in ("ids", "x"):
                 self._keep(arrays, f"{key}.{name}", getattr(value, name, None))       # None: just being made
-        elif isinstance(array, np.ndarray) and array.dtype.kind in "biuf":
+        elif isinstance(array, np.ndarray) and (array.dtype.kind in "biuf" or self._is_of_nodes(array, key)):
             known = self.copies.get(id(value))
             if known is None or known[1].shape != array.shape or known[1].tobytes() != array.tobytes():
                 self.copies[id(value)] = value, array.copy()

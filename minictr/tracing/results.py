@@ -2,16 +2,18 @@
 
 import html
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..layers import RowGradient, named_layers
-from ..optim import Grouped
 from ..slots import Slots
+from .graph import page_data
 from .page import STYLE, group_html
+from .step_page import page_html
 from .steps import Reader, root_of
-from .text import free_name, full_name, norm, numbers_text, package_path, rows_text, shape_text, summary
+from .text import free_name, full_name, norm, numbers_text, optimizer_text, package_path, rows_text, shape_text, summary
 
 
 class Trace:
@@ -30,17 +32,14 @@ class Trace:
     gradients : {layer: {parameter: norm of its gradient}}.
     """
 
-    def __init__(self, model, X, y, recorder):
+    def __init__(self, model, X, y, recorder, start):
         reader = Reader(recorder)
         self.model, self.X, self.y, self.loss = type(model).__name__, X, y, recorder.loss
         self.steps = reader.steps
+        self._start, self._detail = start, recorder.detail        # the model before the step, and its rows
         calls = list(recorder.calls.values())
         self.layers = {call.layer: type(call.owner).__name__ for call in calls}
-        optimizers = [model.optimizer_]
-        if isinstance(model.optimizer_, Grouped):
-            optimizers = dict.fromkeys((model.optimizer_.rest, *model.optimizer_.groups.values()))
-        rates = " and ".join(f"{type(each).__name__}, learning rate {each.learning_rate:g}" for each in optimizers)
-        self.optimizer = f"{rates}, step {model.optimizer_.t}"
+        self.optimizer = f"{optimizer_text(model.optimizer_)}, step {model.optimizer_.t}"
         self.edges = edges_of(model, calls, reader)
         self.gradients = {}
         for name, layer in named_layers(model):
@@ -78,6 +77,44 @@ class Trace:
         from ..plots import flow
 
         return flow(self, ax=ax)
+
+    def save_page(self, path, epochs=None):
+        """Write the step as a page to touch: one HTML file, which needs no network and no Python.
+
+        All arrays are tables there, each gradient below its array. Pointing at a number lights up those that its line
+        reads for it, with the arithmetic; a number that is changed changes all that follow from it.
+
+        Parameters
+        ----------
+        path : the file, such as "step.html".
+        epochs : a ``StepOverEpochs`` that watched the training; the page then has a slider from epoch to epoch. The
+            random numbers of dropout are those of the traced step in all of them.
+
+        For this the step is made once more, on numbers that remember what they were computed from
+        (``minictr.tracing.nodes``): so whatever a layer of your own does with NumPy's arithmetic is on the page too.
+
+        Raises
+        ------
+        NotFollowed : a TypeError that names the line, where a layer leaves NumPy or does something too unusual.
+        ValueError : for a step of too many numbers, or ``epochs`` of other rows or of another model.
+
+        >>> import tempfile
+        >>> from minictr import AFM, datasets, trace
+        >>> clicks = datasets.make_clicks(200, seed=0)
+        >>> model = AFM(embedding_dim=2, attention_dim=2).prepare(clicks.X[["device", "hour"]], clicks.y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trace(model, clicks.X[:1], clicks.y[:1]).save_page(f"{folder}/step.html")
+        """
+        Path(path).write_text(page_html(self.page_data(epochs)), encoding="utf-8")
+
+    def page_data(self, epochs=None, digits=None):
+        """Return what the page is made from, as a dict for JSON: all arrays, and for each number how it came about.
+
+        ``digits`` : to how many the numbers are rounded from which the step starts. Other arguments and errors: see
+        ``save_page``.
+        """
+        model, rows = self._start
+        return page_data(model, rows, self.X, self.y, self._detail, epochs, digits)
 
     def groups(self):
         """Return the steps by layer, in order: [(phase, layer, [Step, ...])].

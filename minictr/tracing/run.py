@@ -1,17 +1,13 @@
 """Run the step that is traced, on a copy of the model."""
 
-import copy
-
 from ..checks import check_rows
 from ..estimator import Model
-from ..layers import named_layers
 from ..training import step, training_mode
+from .node_run import copy_of
 from .recorder import Recorder
 from .results import Trace
 
 MOST_ROWS = 64          # a trace is to be read
-# What a step never changes: the copy of a model shares it with the model.
-SHARED = ("encoder_", "init_from", "rating_data_", "history_")
 
 
 def trace(model, X, y, *, detail="lines"):
@@ -52,17 +48,10 @@ def trace(model, X, y, *, detail="lines"):
     if len(y) > MOST_ROWS:
         raise ValueError(f"a trace is to be read, and takes at most {MOST_ROWS} rows, got {len(y)}: pass some of them, "
                          "such as X[:1], y[:1]")
-    copied = _copy(model)
+    copied = copy_of(model)
     recorder = Recorder(copied, detail)
     rows = copied.encode(X, labels)
+    before = copy_of(copied)                                      # for the page, which makes the step once more
     with training_mode(copied):
         recorder.record(lambda: step(copied, *rows))
-    return Trace(copied, X[list(model.feature_names_in_)], y, recorder)
-
-
-def _copy(model):
-    """A copy of the model that can be trained without a trace left on it; dropout's random numbers go on in it."""
-    copied = copy.deepcopy(model, {id(value): value for name, value in vars(model).items() if name in SHARED})
-    for _, layer in named_layers(copied):
-        layer.cache, layer.grads = {}, {}
-    return copied
+    return Trace(copied, X[list(model.feature_names_in_)], y, recorder, (before, rows))

@@ -93,6 +93,21 @@ def equations_of(cls):
     return found
 
 
+@functools.cache
+def derivatives_of(cls):
+    """Return the equations that stand after "Backward" in a class's docstring, as [(left side, right side)].
+
+    >>> from minictr.layers import Dense
+    >>> derivatives_of(Dense)
+    [('dW', 'x^T dout'), ('db', 'sum_b dout'), ('dx', 'dout W^T')]
+    """
+    text = inspect.cleandoc(cls.__doc__ or "").partition("Backward")[2]
+    text = re.split(r"\n(?:Parameters|Shapes|Source|Units)|\n *>>>", text)[0]
+    lines = re.sub(r"[ ]+= ", " = ", text).splitlines()
+    parts = [part.strip(",. ") for line in lines for part in re.split(r"\s{2,}", line)]
+    return [tuple(part.split(" = ", 1)) for part in parts if re.match(r"d[^ ]+ = ", part)]
+
+
 def computes(statement):
     """Return whether a statement works something out, rather than fetch what there is already or pass it on."""
     return isinstance(statement, (ast.AugAssign, ast.Return)) or (isinstance(statement, ast.Assign) and any(

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..optim import Grouped
+
 SMALL = 64              # arrays of up to this many numbers are printed in full
 
 
@@ -54,6 +56,14 @@ def full_name(step):
 def shape_text(step):
     """Return the shape, with the axes that the comment names."""
     return f"{step.axes} = {step.value.shape}" if step.axes else str(step.value.shape)
+
+
+def optimizer_text(optimizer):
+    """Return the name and the learning rate of an optimizer, or those of all that are in it."""
+    optimizers = [optimizer]
+    if isinstance(optimizer, Grouped):
+        optimizers = dict.fromkeys((optimizer.rest, *optimizer.groups.values()))
+    return " and ".join(f"{type(each).__name__}, learning rate {each.learning_rate:g}" for each in optimizers)
 
 
 def package_path(file):
