@@ -14,7 +14,7 @@ import numpy as np
 from ..layers import field_pairs, named_layers, parameters
 from ..layers.triples import field_triples
 from .node_run import decimal, leaf_arrays, step_on_nodes
-from .nodes import NodeArray, node_of
+from .nodes import NodeArray
 from .source import derivatives_of
 from .text import optimizer_text, package_path
 from .used import used_rows
@@ -113,8 +113,8 @@ def shown_arrays(steps, model, sources):
     """The steps that are arrays of numbers, those with the same cells joined, tables cut to the rows that are used."""
     kept = []
     for step, source in zip(steps, sources, strict=True):
-        if isinstance(step.value, NodeArray) or step.value.dtype.kind == "f":
-            kept.append((step, source, plain_cells(step.value)))
+        if isinstance(step.value, NodeArray):                     # not ids, and the like
+            kept.append((step, source, np.array(step.value, object, subok=False)))
     params = parameters(model)
     used = used_rows([cells for step, _, cells in kept if step.phase == "loss"], params)
     shown = []
@@ -124,13 +124,6 @@ def shown_arrays(steps, model, sources):
         rows = rows if rows is not None and len(cells) == len(params[name]) else None
         shown.append(Shown(step, source, cells if rows is None else cells[rows], rows))
     return shown
-
-
-def plain_cells(array):
-    """An array's nodes as a plain array of objects: one object for each number, constants too."""
-    cells = np.empty(array.size, object)
-    cells[:] = list(map(node_of, array.ravel().tolist()))
-    return cells.reshape(array.shape)
 
 
 def merged(arrays):
@@ -234,7 +227,7 @@ class Labels:
 
 def described(shown, labels, classes, numbers):
     """The arrays of the page, in the order in which the step computed them, as dicts."""
-    by_name, entries = {}, []
+    by_name, entries, taken = {}, [], set()
     for number, array in enumerate(shown):
         for step in array.steps:
             by_name.setdefault((step.phase != "backward", step.layer, step.symbol), []).append(number)
@@ -244,13 +237,13 @@ def described(shown, labels, classes, numbers):
         axes = first_of(other.axes for other in (step, *array.steps))
         starts = {node.args[0] if node.op == "leaf" else "" for node in array.nodes}
         start = starts.pop() if len(starts) == 1 else ""
-        gradient = gradient_of(array, by_name, shown, number)
+        gradient = gradient_of(array, by_name, shown, number, taken)
         if gradient is not None:                                  # of names like dweight and daij the one of its array
             named = next((step for step in array.steps if step.symbol == f"d{shown[gradient].named.symbol}"), named)
             axes = entries[gradient]["axes"] or axes
         copied = next((i for i in reversed(range(number)) if cells[number] <= cells[i]), None)
         entries.append({
-            "id": number, "step": array.steps[0].number, "phase": array.steps[0].phase, "function": step.function,
+            "id": number, "step": array.changes[-1].number, "phase": array.steps[0].phase, "function": step.function,
             "layer": step.layer, "layer_class": getattr(classes.get(step.layer), "__name__", ""),
             "symbol": named.symbol, "notation": named.notation, "axes": axes, "shape": list(array.cells.shape),
             "cells": [numbers[id(node)] for node in array.nodes],
@@ -294,10 +287,12 @@ def kind_of(start):
     return "input" if start in ("x", "y", "c") else "state" if " of " in start or start == "t" else "parameter"
 
 
-def gradient_of(array, by_name, shown, number):
+def gradient_of(array, by_name, shown, number, taken):
     """The number of the array of which this is the gradient, by its name and shape; None if there is none.
 
     dpij, and its parts dpij_pool and dpij_score, are those of pij; dw of a slot is that of wx, what the slot looked up.
+    Where a layer gave one name to several arrays in turn, their gradients come in the opposite order: ``taken`` notes
+    which have theirs.
     """
     for step in array.steps:
         if step.phase == "update" and step.symbol == "grad":
@@ -308,7 +303,10 @@ def gradient_of(array, by_name, shown, number):
         else:
             continue
         for name in wanted:
-            for other in reversed(by_name.get((True, *name), ())):
-                if other < number and shown[other].cells.shape == array.cells.shape:
-                    return other
+            found = [other for other in reversed(by_name.get((True, *name), ()))
+                     if other < number and shown[other].cells.shape == array.cells.shape]
+            if found:
+                other = next((each for each in found if (each, step.symbol) not in taken), found[0])
+                taken |= {(other, each.symbol) for each in array.steps}
+                return other
     return None

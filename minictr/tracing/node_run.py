@@ -8,7 +8,7 @@ import numpy as np
 from ..layers import matches, named_layers, parameters
 from ..slots import Slots
 from ..training import step, training_mode
-from .nodes import NotFollowed, leaves, new_arrays_remember
+from .nodes import NotFollowed, constants, leaves, new_arrays_remember
 from .recorder import Recorder
 from .steps import Reader
 
@@ -39,7 +39,7 @@ def leaf_arrays(model, rows):
     for name, moments in moments_of(model).items():
         arrays |= {f"{key} of {name}": array for key, array in moments.items()}
     arrays |= {"t": np.array(model.optimizer_.t), "y": y}
-    return arrays | ({} if slots.x is None else {"x": slots.x}) | ({} if c is None else {"c": c})
+    return arrays | ({} if slots.x is None else {"x": slots.x.astype(model.dtype)}) | ({} if c is None else {"c": c})
 
 
 def moments_of(model):
@@ -86,9 +86,9 @@ def step_on_nodes(model, rows, detail, digits=None):
     optimizer.state = moments
     slots = rows[0]
     slots = Slots.trusted(slots.ids, nodes.get("x"), slots.starts, slots.weighted)
-    recorder = Recorder(model, detail)
+    recorder = Recorder(model, detail, lambda array: constants(array) if array.dtype.kind in "fO" else array.copy())
     try:
-        with training_mode(model), new_arrays_remember():
+        with training_mode(model), new_arrays_remember(recorder.modules()):
             recorder.record(lambda: step(model, slots, nodes["y"], nodes.get("c")))
     except Exception as error:
         raise NotFollowed(_where_lost(error, recorder)) from error

@@ -17,9 +17,10 @@ What only chooses the way is not kept: the condition of an ``if``, a mask as an 
 
 import builtins
 import contextlib
+import functools
 import math
-import sys
 import threading
+import types
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -28,6 +29,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 REDUCTIONS = {"add": "sum", "maximum": "max", "minimum": "min", "multiply": "prod",
               "logical_and": "all", "logical_or": "any"}
 SAME = {"positive", "conjugate"}                                  # a real number stays what it is
+_one_at_a_time = threading.Lock()
+_constants = {}         # during a step: of the id of an array of floats, such as a mask, (array, its bytes, its nodes)
 
 
 class NotFollowed(TypeError):
@@ -158,19 +161,31 @@ def _filled(nodes, shape):
     return array.reshape(shape).view(NodeArray)
 
 
+def constants(array):
+    """Return an array's numbers as nodes: those that they already are, or within a step for the same array the same."""
+    return _nodes(array).copy().view(NodeArray)
+
+
 def _nodes(values):
-    """Any array or number as a plain object array of nodes."""
-    array = values.view(np.ndarray) if isinstance(values, np.ndarray) else np.empty((), object)
-    if not isinstance(values, np.ndarray):
-        if isinstance(values, (list, tuple)):
-            array = np.array(values, dtype=object)
-        else:
-            array[()] = values
+    """Any array or number as a plain object array of nodes, not to be written into."""
+    if isinstance(values, np.ndarray):
+        known, content, nodes = _constants.get(id(values), (None, None, None))
+        if known is values and content == values.tobytes():
+            return nodes
+        array = values.view(np.ndarray)
+    elif isinstance(values, (list, tuple)):
+        array = np.array(values, dtype=object)
+    else:
+        array = np.empty((), object)
+        array[()] = values
     if array.dtype.kind not in "biufO":
         raise NotFollowed(f"an array of {array.dtype} is no array of numbers")
     nodes = np.empty(array.size, object)
     nodes[:] = [element if type(element) is Node else node_of(element) for element in array.ravel().tolist()]
-    return nodes.reshape(array.shape)
+    nodes = nodes.reshape(array.shape)
+    if _one_at_a_time.locked() and array.dtype.kind == "f":
+        _constants[id(values)] = values, values.tobytes(), nodes
+    return nodes
 
 
 def _remembering(result):
@@ -179,8 +194,8 @@ def _remembering(result):
         return type(result)(map(_remembering, result))
     if isinstance(result, Node):
         return _filled([result], ())
-    if isinstance(result, np.ndarray) and result.dtype == object and not isinstance(result, NodeArray):
-        return result.view(NodeArray)
+    if isinstance(result, np.ndarray) and (result.dtype == object) != isinstance(result, NodeArray):
+        return result.view(NodeArray if result.dtype == object else np.ndarray)
     return result
 
 
@@ -188,11 +203,14 @@ def _index(index):
     """An index, with comparisons of nodes as True and False."""
     if isinstance(index, tuple):
         return tuple(map(_index, index))
-    if isinstance(index, NodeArray):
-        index = values_of(index)
-        if index.dtype != bool:
-            raise NotFollowed("an index was computed from the numbers of the step")
-    return index
+    if not isinstance(index, NodeArray):
+        return index
+    if index.dtype != object:                                     # from argsort, say
+        return index.view(np.ndarray)
+    values = values_of(index)
+    if values.dtype != bool:
+        raise NotFollowed("an index was computed from the numbers of the step")
+    return values
 
 
 # ------------------------------------------------------------------------------------------------- NumPy's arithmetic
@@ -392,41 +410,54 @@ FUNCTIONS = {np.dot: _dot, np.vdot: lambda a, b: _dot(_nodes(a).ravel(), _nodes(
              np.outer: _outer_product, np.tensordot: _tensordot, np.einsum: _einsum, np.where: _where}
 
 
-# ----------------------------------------------------------------------------------------- new arrays within the lines
+# ---------------------------------------------------------------------------------------- new arrays within the lines
 
-CREATORS = ("zeros", "ones", "empty", "full", "array", "asarray", "ascontiguousarray")
-_one_at_a_time = threading.Lock()
+MAKERS = ("zeros", "ones", "empty", "full")                       # of an array from its shape
+READERS = ("array", "asarray", "ascontiguousarray")               # of an array from numbers
 
 
 @contextlib.contextmanager
-def new_arrays_remember():
-    """Within this block ``np.zeros`` and the like give arrays of nodes to the lines of this thread (not NumPy's own).
+def new_arrays_remember(modules):
+    """Within this block ``np.zeros`` and the like give arrays of nodes to the lines of these modules, on this thread.
 
-    An array of floats, such as a layer makes to fill it in, could not hold nodes.
+    An array of floats, such as a layer makes to fill it in, could not hold nodes. NumPy itself stays as it is: it is
+    the name ``np`` of the modules that stands for another one meanwhile (or ``zeros``, where that was imported).
     """
+    thread = threading.get_ident()
+    creators = {getattr(np, name): _creator(getattr(np, name), thread) for name in (*MAKERS, *READERS)}
+    numpy = types.ModuleType("numpy")
+    numpy.__dict__.update({name: creators.get(value, value) if callable(value) else value
+                           for name, value in vars(np).items()})
+    numpy.__getattr__ = functools.partial(getattr, np)            # what NumPy imports when it is asked for
     with _one_at_a_time:
-        originals = {name: getattr(np, name) for name in CREATORS}
-        thread = threading.get_ident()
+        changed = []
         try:
-            for name, original in originals.items():
-                setattr(np, name, _creator(original, thread))
+            for module in modules:
+                for name, value in list(vars(module).items()):
+                    other = numpy if value is np else creators.get(value) if isinstance(value, FUNCTION_TYPES) else None
+                    if other is not None:
+                        changed.append((module, name, value))
+                        setattr(module, name, other)
             yield
         finally:
-            for name, original in originals.items():
-                setattr(np, name, original)
+            for module, name, value in changed:
+                setattr(module, name, value)
+            _constants.clear()
+
+
+FUNCTION_TYPES = (type(np.zeros), type(np.full))                  # built into NumPy, or written in Python
 
 
 def _creator(original, thread):
     """A function of NumPy that makes arrays, of nodes where they would be floats."""
-    makes = original.__name__ in ("zeros", "ones", "empty", "full")
+    reads = original.__name__ in READERS
 
     def create(*args, **kwargs):
-        package = sys._getframe(1).f_globals.get("__name__", "")
-        if threading.get_ident() != thread or package.startswith(("numpy", "pandas", "minictr.tracing")):
+        if threading.get_ident() != thread:
             return original(*args, **kwargs)
-        if not makes and np.dtype(kwargs.get("dtype", args[1] if len(args) > 1 else None)).kind in "fO":
+        if reads and np.dtype(kwargs.get("dtype", args[1] if len(args) > 1 else None)).kind in "fO":
             args, kwargs = args[:1], {}                           # np.array(numbers, float): what they are, as nodes
         result = original(*args, **kwargs)
-        return _nodes(result).view(NodeArray) if result.dtype.kind in "fO" else result
+        return constants(result) if result.dtype.kind in "fO" else result
 
     return create

@@ -54,11 +54,12 @@ class _Parameters(dict):
 class Recorder:
     """Note at each line of a training step which arrays there are, and what is in them.
 
-    What follows from it is worked out afterwards (``Reader``); here only what would be overwritten is kept.
+    What follows from it is worked out afterwards (``Reader``); here only what would be overwritten is kept: what
+    ``copy`` makes of an array.
     """
 
-    def __init__(self, model, detail):
-        self.model, self.detail = model, detail
+    def __init__(self, model, detail, copy=np.copy):
+        self.model, self.detail, self.copy = model, detail, copy
         self.names = {id(layer): name for name, layer in reversed(list(named_layers(model)))}
         self.params = parameters(model)
         self.packages = {type(owner).__module__.partition(".")[0]
@@ -66,6 +67,7 @@ class Recorder:
         self.calls = {}         # of each frame
         self.events = []        # (Call, "call" or "line" or "return", line number, {name: (array, its copy)})
         self.copies = {}        # id of an array: the array, and the latest copy of it
+        self.contents = {}      # id of an array: its shape and bytes then
         for _, layer in named_layers(model):
             layer.params = _Parameters(layer.params, functools.partial(self._read, layer))
 
@@ -77,6 +79,11 @@ class Recorder:
             self.loss = function()
         finally:
             sys.settrace(before)
+
+    def modules(self):
+        """The modules of the packages that the layers and the model come from, but for those that trace."""
+        return [module for name, module in list(sys.modules.items()) if name.partition(".")[0] in self.packages
+                and not name.startswith(__package__)]
 
     def _enter(self, frame, event, argument):
         """Python calls this for each function that is called; returns what to call for its lines, or None."""
@@ -120,8 +127,9 @@ class Recorder:
 
     def _is_helper(self, frame):
         """Whether to follow a function that is called from a line of a layer."""
-        package = frame.f_globals.get("__name__", "").partition(".")[0]
-        return self.detail == "all" and package in self.packages and not frame.f_code.co_name.startswith(("<", "__"))
+        module = frame.f_globals.get("__name__", "")
+        return (self.detail == "all" and module.partition(".")[0] in self.packages
+                and not module.startswith(__package__) and not frame.f_code.co_name.startswith(("<", "__")))
 
     def _parameter(self, frame):
         """Which parameter an update is for: it gets the parameter, or some of its rows, and its caller has it."""
@@ -170,7 +178,7 @@ class Recorder:
             for name in ("ids", "x"):
                 self._keep(arrays, f"{key}.{name}", getattr(value, name, None))       # None: just being made
         elif isinstance(array, np.ndarray) and (array.dtype.kind in "biuf" or self._is_of_nodes(array, key)):
-            known = self.copies.get(id(value))
-            if known is None or known[1].shape != array.shape or known[1].tobytes() != array.tobytes():
-                self.copies[id(value)] = value, array.copy()
+            content = array.shape, array.tobytes()
+            if self.contents.get(id(value)) != content:
+                self.contents[id(value)], self.copies[id(value)] = content, (value, self.copy(array))
             arrays[key] = self.copies[id(value)]
