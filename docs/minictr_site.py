@@ -9,6 +9,7 @@ import re
 from html import escape
 from pathlib import Path
 
+import steps
 from docstrings import to_rst
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -149,6 +150,13 @@ def collect_source_pages(app):
         yield source_page(path), {"title": path, "body": body}, "page.html"
 
 
+def collect_step_pages(app):
+    """The ready pages of one training step beside the site's own, and a page that lists them."""
+    if app.builder.format == "html":
+        sizes = steps.write_all(Path(app.outdir) / "steps")
+        yield "steps/index", {"title": "One training step to touch", "body": steps.index(sizes)}, "page.html"
+
+
 def linkcode_resolve(domain, info):
     """Where the source of a documented object is, seen from the pages in docs/api."""
     if domain != "py" or not info["module"]:
@@ -191,6 +199,7 @@ def setup(app):
     app.connect("source-read", rewrite_links)
     app.connect("doctree-resolved", resolve_source_links)
     app.connect("html-collect-pages", collect_source_pages)
+    app.connect("html-collect-pages", collect_step_pages)
     app.connect("build-finished", write_front_door)
     app.connect("build-finished", write_fonts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,7 +8,8 @@ import numpy as np
 from ..layers import matches, named_layers, parameters
 from ..slots import Slots
 from ..training import step, training_mode
-from .nodes import NotFollowed, constants, leaves, new_arrays_remember
+from .new_arrays import new_arrays_remember
+from .nodes import NotFollowed, constants, leaves
 from .recorder import Recorder
 from .steps import Reader
 

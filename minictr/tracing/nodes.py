@@ -17,10 +17,8 @@ What only chooses the way is not kept: the condition of an ``if``, a mask as an 
 
 import builtins
 import contextlib
-import functools
 import math
 import threading
-import types
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -77,8 +75,8 @@ class NodeArray(np.ndarray):
         return follow(ufunc, method, *inputs, **options)
 
     def __array_function__(self, function, types, args, kwargs):
-        if function in FUNCTIONS:
-            return FUNCTIONS[function](*args, **kwargs)
+        if function.__module__ == "numpy" and function.__name__ in FUNCTIONS:
+            return FUNCTIONS[function.__name__](*args, **kwargs)
         kwargs.pop("dtype", None)                                 # a sum in float64: all values are float64
         return _remembering(super().__array_function__(function, types, args, kwargs))
 
@@ -129,8 +127,8 @@ class NodeArray(np.ndarray):
 def leaves(values, name):
     """Return an array of leaves with these values; node i, counted through the flat array, knows that it is (name, i).
 
-    >>> leaves([[1.0, 2.0]], "x")[0, 1].item().ravel()[0]
-    NodeArray(2., dtype=object)
+    >>> node_of(leaves([[1.0, 2.0]], "x")[0, 1]).args
+    ('x', 1)
     """
     values = np.asarray(values, dtype=np.float64)
     return _filled([Node("leaf", (name, place), value) for place, value in enumerate(values.ravel().tolist())],
@@ -162,8 +160,18 @@ def _filled(nodes, shape):
 
 
 def constants(array):
-    """Return an array's numbers as nodes: those that they already are, or within a step for the same array the same."""
+    """Return an array's numbers as nodes: those that they are already, or new ones, see ``one_step``."""
     return _nodes(array).copy().view(NodeArray)
+
+
+@contextlib.contextmanager
+def one_step():
+    """Within this block an array of floats, such as a mask, has the same nodes each time. For one thread at a time."""
+    with _one_at_a_time:
+        try:
+            yield
+        finally:
+            _constants.clear()
 
 
 def _nodes(values):
@@ -406,58 +414,5 @@ def _outer_product(a, b, out=None):
     return _outer(np.multiply, np.ravel(_nodes(a)), np.ravel(_nodes(b)))
 
 
-FUNCTIONS = {np.dot: _dot, np.vdot: lambda a, b: _dot(_nodes(a).ravel(), _nodes(b).ravel()), np.inner: _inner,
-             np.outer: _outer_product, np.tensordot: _tensordot, np.einsum: _einsum, np.where: _where}
-
-
-# ---------------------------------------------------------------------------------------- new arrays within the lines
-
-MAKERS = ("zeros", "ones", "empty", "full")                       # of an array from its shape
-READERS = ("array", "asarray", "ascontiguousarray")               # of an array from numbers
-
-
-@contextlib.contextmanager
-def new_arrays_remember(modules):
-    """Within this block ``np.zeros`` and the like give arrays of nodes to the lines of these modules, on this thread.
-
-    An array of floats, such as a layer makes to fill it in, could not hold nodes. NumPy itself stays as it is: it is
-    the name ``np`` of the modules that stands for another one meanwhile (or ``zeros``, where that was imported).
-    """
-    thread = threading.get_ident()
-    creators = {getattr(np, name): _creator(getattr(np, name), thread) for name in (*MAKERS, *READERS)}
-    numpy = types.ModuleType("numpy")
-    numpy.__dict__.update({name: creators.get(value, value) if callable(value) else value
-                           for name, value in vars(np).items()})
-    numpy.__getattr__ = functools.partial(getattr, np)            # what NumPy imports when it is asked for
-    with _one_at_a_time:
-        changed = []
-        try:
-            for module in modules:
-                for name, value in list(vars(module).items()):
-                    other = numpy if value is np else creators.get(value) if isinstance(value, FUNCTION_TYPES) else None
-                    if other is not None:
-                        changed.append((module, name, value))
-                        setattr(module, name, other)
-            yield
-        finally:
-            for module, name, value in changed:
-                setattr(module, name, value)
-            _constants.clear()
-
-
-FUNCTION_TYPES = (type(np.zeros), type(np.full))                  # built into NumPy, or written in Python
-
-
-def _creator(original, thread):
-    """A function of NumPy that makes arrays, of nodes where they would be floats."""
-    reads = original.__name__ in READERS
-
-    def create(*args, **kwargs):
-        if threading.get_ident() != thread:
-            return original(*args, **kwargs)
-        if reads and np.dtype(kwargs.get("dtype", args[1] if len(args) > 1 else None)).kind in "fO":
-            args, kwargs = args[:1], {}                           # np.array(numbers, float): what they are, as nodes
-        result = original(*args, **kwargs)
-        return constants(result) if result.dtype.kind in "fO" else result
-
-    return create
+FUNCTIONS = {"dot": _dot, "vdot": lambda a, b: _dot(_nodes(a).ravel(), _nodes(b).ravel()), "inner": _inner,
+             "outer": _outer_product, "tensordot": _tensordot, "einsum": _einsum, "where": _where}

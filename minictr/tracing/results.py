@@ -101,7 +101,7 @@ class Trace:
         >>> import tempfile
         >>> from minictr import AFM, datasets, trace
         >>> clicks = datasets.make_clicks(200, seed=0)
-        >>> model = AFM(embedding_dim=2, attention_dim=2).prepare(clicks.X[["device", "hour"]], clicks.y)
+        >>> model = AFM(embedding_dim=2, attention_dim=2).prepare(clicks.X, clicks.y)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     trace(model, clicks.X[:1], clicks.y[:1]).save_page(f"{folder}/step.html")
         """

@@ -14,8 +14,9 @@ from minictr import datasets
 from minictr.layers import gradients, parameters
 from minictr.losses import LogLoss, SquaredLoss
 from minictr.optim import OPTIMIZERS
+from minictr.tracing.new_arrays import new_arrays_remember
 from minictr.tracing.node_run import step_on_nodes
-from minictr.tracing.nodes import NodeArray, NotFollowed, leaves, new_arrays_remember, node_of, values_of
+from minictr.tracing.nodes import NodeArray, NotFollowed, leaves, node_of, values_of
 
 HERE = sys.modules[__name__]
 CLICKS = datasets.make_clicks(200, seed=0)

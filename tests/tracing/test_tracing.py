@@ -798,6 +798,8 @@ def test_the_command_writes_a_page_and_a_picture(tmp_path):
     assert page.startswith("<!doctype html>") and "attention_pooling.py" in page
     pixels = matplotlib.image.imread(tmp_path / "traced" / "flow.png")
     assert min(pixels.shape[:2]) > 200 and pixels[..., :3].std() > 0.02
+    step = (tmp_path / "traced" / "step.html").read_text(encoding="utf-8")
+    assert "user_segment" in step and "attention_pooling.py" in step and "step.html" in out
 
 
 def test_the_command_refuses_a_file_for_a_folder(tmp_path, capsys):
