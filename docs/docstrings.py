@@ -174,7 +174,8 @@ def _paragraph(plain, link):
     lead = LEAD.match(plain)
     if not lead:
         return text(plain, link)
-    return f"**{lead[1]}**\\ {text(lead[2].strip(), link)} {text(plain[lead.end():], link)}"
+    gap = " " if lead[2].startswith(" ") else "\\ "              # Backward (in words): ...
+    return f"**{lead[1]}**{gap}{text(lead[2].strip(), link)} {text(plain[lead.end():], link)}"
 
 
 # ---------------------------------------------------------------------------------------------------- entries

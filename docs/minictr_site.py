@@ -2,6 +2,7 @@
 on GitHub.
 """
 
+import functools
 import importlib
 import inspect
 import os
@@ -10,16 +11,18 @@ from html import escape
 from pathlib import Path
 
 import steps
+from annotated import annotated_paths, page_body
 from docstrings import to_rst
 from docutils import nodes
-from docutils.parsers.rst import Directive
-from equations import inline, symbol, translate
+from equations import inline, symbol
 from fonts import write_math_font
 from mathml import UnknownLatex, mathml
+from notes import AsciiEquations
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from sphinx.util import logging
+from traced import traced_lines
 
 LOGGER = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,25 +56,6 @@ def ascii_math(name, rawtext, content, lineno, inliner, options=None, content_li
     """The role of an equation in a docstring's running text."""
     latex = inline(content) or symbol(content)
     return [nodes.math(rawtext, latex, ascii=content)], []
-
-
-class AsciiEquations(Directive):
-    """A block of a docstring that is made of equations; see ``equations.translate``."""
-
-    has_content = True
-
-    def run(self):
-        rows = translate(list(self.content))
-        cells = []
-        for row in rows:
-            left = mathml(row.left, "block", row.source)          # the whole equation in ASCII, for screen readers
-            right = mathml(row.right, "block") if row.right else ""
-            both = f'<td class="left">{left}</td><td class="right">{right}</td>'
-            if not row.right:
-                both = f'<td class="right" colspan="2">{left}</td>'
-            cells.append(f'<tr>{both}<td class="remark">{escape(row.remark.replace("``", ""))}</td></tr>')
-        html = f'<div class="equations" tabindex="0"><table role="presentation">{"".join(cells)}</table></div>'
-        return [nodes.raw("", html, format="html")]
 
 
 # ------------------------------------------------------------------------------------------------- docstrings
@@ -143,7 +127,13 @@ def collect_source_pages(app):
             if path.suffix == ".py" and path.is_file():
                 paths.add(path.relative_to(ROOT).as_posix())
     formatter = HtmlFormatter(linenos="inline", linespans="L", wrapcode=True)
+    annotated = {path.relative_to(ROOT).as_posix() for path in annotated_paths()}
+    names, traced = public_names(), traced_lines()
     for path in sorted(paths):
+        if path in annotated:
+            body = page_body(ROOT / path, traced, functools.partial(documented_at, app, source_page(path), names))
+            yield source_page(path), {"title": path, "body": body}, "page.html"
+            continue
         code = highlight((ROOT / path).read_text(encoding="utf-8"), PythonLexer(), formatter)
         code = code.replace('<span id="L-', '<span class="line" id="L')          # GitHub's names: #L12
         body = f'<h1>{escape(path)}</h1><div class="source-page">{code}</div>'
@@ -155,6 +145,12 @@ def collect_step_pages(app):
     if app.builder.format == "html":
         sizes = steps.write_all(Path(app.outdir) / "steps")
         yield "steps/index", {"title": "One training step to touch", "body": steps.index(sizes)}, "page.html"
+
+
+def documented_at(app, page, names, name):
+    """The address of a public name's place in the reference, seen from a page; None if it is not there."""
+    found = app.env.get_domain("py").objects.get(names.get(name.removeprefix("minictr.")))
+    return f"{app.builder.get_relative_uri(page, found.docname)}#{found.node_id}" if found else None
 
 
 def linkcode_resolve(domain, info):

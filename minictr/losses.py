@@ -32,8 +32,8 @@ class LogLoss:
 
     def backward(self):
         s, y, c, B = (self.cache[name] for name in ("s", "y", "c", "B"))
-        ds = (sigmoid(s) - y) / B                                 # (B,)
-        return ds if c is None else c * ds
+        ds = (sigmoid(s) - y) / B                                 # (B,)     L = 1/B sum_b [log(1 + exp(s_b)) - y_b s_b]
+        return ds if c is None else c * ds                        # (B,)       the same, with c_b
 
 
 class SquaredLoss:
@@ -60,5 +60,5 @@ class SquaredLoss:
 
     def backward(self):
         s, y, c, B = (self.cache[name] for name in ("s", "y", "c", "B"))
-        ds = 2 * (s - y) / B                                      # (B,)
-        return ds if c is None else c * ds
+        ds = 2 * (s - y) / B                                      # (B,)       L = 1/B sum_b (s_b - y_b)^2
+        return ds if c is None else c * ds                        # (B,)       the same, with c_b

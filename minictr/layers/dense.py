@@ -173,7 +173,7 @@ class BatchNorm(Layer):
         self.grads["beta"] = dout.sum(axis=0)                     # (n,)
         dxhat = dout * self.params["gamma"]                       # (B, n)
         if not self.cache["training"]:                            # mean and var were constants then
-            return dxhat / deviation
+            return dxhat / deviation                              # (B, n)     xhat = (x - mean) / deviation
         dxhat_centred = dxhat - dxhat.mean(axis=0)                # xhat = (x - mean) / deviation: via mean
         return (dxhat_centred - xhat * (dxhat * xhat).mean(axis=0)) / deviation   # and via var
 
@@ -211,8 +211,8 @@ class LayerNorm(Layer):
         self.grads["gamma"] = (dout * xhat).sum(axis=rows)        # (n,)       out = gamma xhat + beta
         self.grads["beta"] = dout.sum(axis=rows)                  # (n,)
         dxhat = dout * self.params["gamma"]                       # (..., n)
-        dxhat_centred = dxhat - dxhat.mean(axis=-1, keepdims=True)    # xhat = (x - mean) / deviation
-        return (dxhat_centred - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)) / deviation
+        dxhat_centred = dxhat - dxhat.mean(axis=-1, keepdims=True)    # xhat = (x - mean) / deviation: via mean
+        return (dxhat_centred - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)) / deviation   # and via var
 
 
 class MLP(Layer):

@@ -31,7 +31,7 @@ class InnerProducts(Layer):
         D = np.zeros((B, M, M), dout.dtype)
         D[:, i, j] = dout                                         # (B, M, M)  out_ij = <e_i, e_j>
         D[:, j, i] = dout                                         #            the same, with respect to e_j
-        return D @ E                                              # (B, M, k)  de_i = sum_{j != i} dout_ij e_j
+        return D @ E                                              # (B, M, k)  the same: de_i = sum_{j != i} dout_ij e_j
 
 
 class OuterProduct(Layer):

@@ -93,7 +93,7 @@ class InteractingLayer(Layer):
 
     def _project(self, name, E):
         """Return W_name e_m of every field, or with qkv_activation="relu" relu(W_name e_m + b_name)."""
-        out = E @ self.params[f"W_{name}"]                        # (B, M, H d)
+        out = E @ self.params[f"W_{name}"]                        # (B, M, H d)   E W
         if self.qkv_activation == "relu":
             out = self.cache[f"relu_{name}"] = relu(out + self.params[f"b_{name}"])
         return out

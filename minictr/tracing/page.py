@@ -30,14 +30,14 @@ def group_html(phase, heading, steps, layer, model):
 def _step_html(step, inner):
     turns = f"after {step.times} turns" if step.times > 1 else ""
     equation = "<br>".join(html.escape(text) for text in (step.equation, step.paper, turns) if text)
-    values = f"= step {step.same_as}" if step.same_as else _numbers_html(step.value)
+    values = f"= step {step.same_as}" if step.same_as else numbers_html(step.value)
     name = html.escape(f"{inner}: {full_name(step)}" if inner else full_name(step))
     return (f"<tr><td>{step.number}</td><td><b>{name}</b></td><td>{html.escape(shape_text(step))}</td>"
             f"<td>{equation}</td>"
             f"<td>{html.escape(step.line)}<br><code>{html.escape(step.source)}</code></td><td>{values}</td></tr>")
 
 
-def _numbers_html(array):
+def numbers_html(array):
     """A small array as coloured cells, 0 without colour; of one with more than two axes, a table for each matrix."""
     if array.size > SMALL or array.size == 0:
         return html.escape(numbers_text(array)[0])

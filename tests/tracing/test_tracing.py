@@ -31,7 +31,7 @@ import minictr
 from minictr import AFM, FM, AutoInt, Model, MultiValued, NotFittedError, plots
 from minictr.app.cli import main
 from minictr.layers import MLP, Embedding, FMPooling, Layer, Linear, RowGradient, gradients, named_layers, parameters
-from minictr.tracing.page import ABOVE, BELOW, _numbers_html
+from minictr.tracing.page import ABOVE, BELOW, numbers_html
 from minictr.tracing.source import comment_of, equations_of
 from minictr.tracing.steps import PHASES
 from minictr.tracing.text import numbers_text
@@ -670,7 +670,7 @@ def test_the_page_is_sound_and_folds(name):
 
 
 def test_colours_are_symmetric_around_zero():
-    page = _numbers_html(np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]))
+    page = numbers_html(np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]))
     cells = re.findall(r"<td[^>]*>", page)
     strength = [float(alpha[0]) if (alpha := re.findall(r", ([\d.]+)\)", cell)) else 0 for cell in cells]
     assert strength == strength[::-1] == [0.6, 0.3, 0, 0.3, 0.6]
