@@ -37,7 +37,7 @@ class StepOverEpochs:
 
     def __init__(self, X, y):
         self.X, self.y = as_table(X), np.asarray(y)
-        self.lines, self.kept, self.rows = [], [], None
+        self.lines, self._kept, self._rows = [], [], None
 
     def __call__(self, model, line=None):
         """Keep the model as it is after the epoch of this line of the history; without one, before the first epoch."""
@@ -46,18 +46,18 @@ class StepOverEpochs:
         if not self.lines or line["epoch"] <= self.lines[-1]["epoch"]:
             reader = step_on_nodes(model, rows, "lines")
             losses = [step.value for step in reader.steps if step.phase == "loss"]
-            self.rows = used_rows(losses, parameters(model))
-            self.lines, self.kept = [], []
+            self._rows = used_rows(losses, parameters(model))
+            self.lines, self._kept = [], []
         arrays = leaf_arrays(model, rows)
         shapes = {name: array.shape for name, array in arrays.items()}
-        values = {name: np.array(array if self.rows_of(name) is None else array[self.rows_of(name)])
+        values = {name: np.array(array if self._rows_of(name) is None else array[self._rows_of(name)])
                   for name, array in arrays.items()}
         self.lines.append(dict(line))
-        self.kept.append((rows[0].ids, shapes, values))
+        self._kept.append((rows[0].ids, shapes, values))
 
-    def rows_of(self, name):
+    def _rows_of(self, name):
         """Which rows are kept of a parameter, or of the moments of one; None for all."""
-        return self.rows.get(name.rpartition(" of ")[2])
+        return self._rows.get(name.rpartition(" of ")[2])
 
     def snapshots(self, slots, leaves, shapes, digits=None):
         """Return for each epoch its number, its losses, and the numbers from which the step starts then.
@@ -69,10 +69,10 @@ class StepOverEpochs:
 
         Raises: ValueError where the traced rows, or the sizes of the model, are not those that were watched.
         """
-        if not self.kept:
+        if not self._kept:
             raise ValueError("epochs: nothing was watched yet; pass it to fit, model.fit(X, y, after_epoch=watch)")
         found = []
-        for line, (ids, kept_shapes, values) in zip(self.lines, self.kept, strict=True):
+        for line, (ids, kept_shapes, values) in zip(self.lines, self._kept, strict=True):
             sizes = {name: kept_shapes.get(name) for name in shapes}
             if not np.array_equal(ids, slots.ids) or sizes != shapes:
                 raise ValueError(f"epochs: what was watched after epoch {line['epoch']} are other rows, or a model of "
@@ -81,12 +81,12 @@ class StepOverEpochs:
             numbers = {name: decimal(array, digits) for name, array in values.items()}
             losses = {name: line[name] for name in ("train_loss", "val_loss") if np.isfinite(line.get(name, np.nan))}
             found.append({"epoch": line["epoch"], **losses, "leaves": [
-                numbers[name].flat[self.place(name, place, shapes[name])].item() for name, place in leaves]})
+                numbers[name].flat[self._place(name, place, shapes[name])].item() for name, place in leaves]})
         return found
 
-    def place(self, name, place, shape):
+    def _place(self, name, place, shape):
         """Where a number of the whole array stands among those that are kept of it."""
-        rows = self.rows_of(name)
+        rows = self._rows_of(name)
         if rows is None:
             return place
         width = int(np.prod(shape[1:]))

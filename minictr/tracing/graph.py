@@ -190,11 +190,10 @@ class Labels:
             "P": [f"{self.fields[i]} × {self.fields[j]}" for i, j in zip(*field_pairs(M), strict=True)],
             "T": [" × ".join(self.fields[i] for i in triple) for triple in zip(*field_triples(M), strict=True)],
             "B * S": [f"{row}, {slot}" for row in each_row for slot in self.slots]}
-        self.ids = {}
-        for b, of_row in enumerate(slots.ids):
-            for slot, number in enumerate(of_row.tolist()):
-                field = np.searchsorted(slots.starts, slot, side="right") - 1
-                self.ids.setdefault(number, f"{self.fields[field]}={X.iloc[b, field]}")
+        self.ids, encoder = {}, model.encoder_
+        for field, offset in zip(encoder.field_names, encoder.offsets.tolist(), strict=True):
+            for number, value in enumerate(encoder.feature_names(field), offset):
+                self.ids[number] = f"{field}={value}" if value != "(number)" else str(field)
         self.tables = {f"{name}.{table}" for name, layer in named_layers(model) for table in layer.tables}
 
     def along(self, axes, shape, rows=None, parameter=""):
@@ -231,7 +230,7 @@ def described(shown, labels, classes, numbers):
     for number, array in enumerate(shown):
         for step in array.steps:
             by_name.setdefault((step.phase != "backward", step.layer, step.symbol), []).append(number)
-    cells = [set(map(id, array.nodes)) for array in shown]
+    cells = [{id(origin(node)) for node in array.nodes} for array in shown]
     for number, array in enumerate(shown):
         step, named, parameter = array.step, array.named, parameter_of(array.steps[0])
         axes = first_of(other.axes for other in (step, *array.steps))
@@ -273,6 +272,13 @@ def derivative(step, named, classes):
             if bare(left) in map(bare, wanted):
                 return f"{left} = {right}"
     return ""
+
+
+def origin(node):
+    """The node of which this one is a copy, or itself."""
+    while node.op == "positive":
+        node = node.args[0]
+    return node
 
 
 def first_of(texts):

@@ -9,9 +9,10 @@ from ..layers import matches, named_layers, parameters
 from ..slots import Slots
 from ..training import step, training_mode
 from .new_arrays import new_arrays_remember
-from .nodes import NotFollowed, constants, leaves
+from .nodes import NodeArray, NotFollowed, constants, leaves, told_apart
 from .recorder import Recorder
 from .steps import Reader
+from .text import package_path
 
 # What a step never changes: the copy of a model shares it with the model.
 SHARED = ("encoder_", "init_from", "rating_data_", "history_")
@@ -24,6 +25,11 @@ def copy_of(model):
     for _, layer in named_layers(copied):
         layer.cache, layer.grads = {}, {}
     return copied
+
+
+def is_large(model):
+    """Whether a model has too many parameters for the page of a step."""
+    return sum(array.size for array in parameters(model).values()) > MOST_PARAMETERS
 
 
 def leaf_arrays(model, rows):
@@ -72,8 +78,8 @@ def step_on_nodes(model, rows, detail, digits=None):
 
     Raises: NotFollowed, naming the line; ValueError for a model of too many parameters.
     """
-    size = sum(array.size for array in parameters(model).values())
-    if size > MOST_PARAMETERS:
+    if is_large(model):
+        size = sum(array.size for array in parameters(model).values())
         raise ValueError(f"the page of a step is for a small model, of at most {MOST_PARAMETERS:,} parameters; "
                          f"this {type(model).__name__} has {size:,}. Take one with smaller settings, or of fewer rows")
     model = copy_of(model)
@@ -87,7 +93,7 @@ def step_on_nodes(model, rows, detail, digits=None):
     optimizer.state = moments
     slots = rows[0]
     slots = Slots.trusted(slots.ids, nodes.get("x"), slots.starts, slots.weighted)
-    recorder = Recorder(model, detail, lambda array: constants(array) if array.dtype.kind in "fO" else array.copy())
+    recorder = Recorder(model, detail, _nodes_of)
     try:
         with training_mode(model), new_arrays_remember(recorder.modules()):
             recorder.record(lambda: step(model, slots, nodes["y"], nodes.get("c")))
@@ -96,11 +102,18 @@ def step_on_nodes(model, rows, detail, digits=None):
     return Reader(recorder)
 
 
+def _nodes_of(array):
+    """What the recorder keeps of an array: its nodes, each place with one of its own; of whole numbers these."""
+    if isinstance(array, NodeArray):
+        told_apart(array)
+    return constants(array) if array.dtype.kind in "fO" else array.copy()
+
+
 def _where_lost(error, recorder):
     """The message of an error that plain numbers do not raise: which line, and what to do there."""
     followed = {call.code.co_filename for call in recorder.calls.values()}
     lines = [line for line in traceback.extract_tb(error.__traceback__) if line.filename in followed]
-    where = f"{lines[-1].filename}:{lines[-1].lineno}, {lines[-1].line}" if lines else "the step"
+    where = f"{package_path(lines[-1].filename)}:{lines[-1].lineno}, {lines[-1].line}" if lines else "the step"
     why = str(error) if isinstance(error, NotFollowed) else f"{type(error).__name__}: {error}"
     return (f"the page of a step cannot follow its numbers through {where}: {why}. It follows NumPy's arithmetic, "
             "comparisons, sums, products, np.where, reshaping and indexing: write the line with these")

@@ -84,6 +84,9 @@ class NodeArray(np.ndarray):
         return _remembering(super().__getitem__(_index(index)))
 
     def __setitem__(self, index, values):
+        if isinstance(index, NodeArray) and np.ndim(values) == 0 and values_of(index).dtype == bool:
+            mask = index.reshape(index.shape + (1,) * (self.ndim - index.ndim))
+            index, values = ..., _where(mask, values, self)       # dz[z <= 0] = 0: it depends on z
         super().__setitem__(_index(index), _nodes(values))
 
     def __bool__(self):
@@ -143,6 +146,8 @@ def node_of(element):
         element = np.ndarray.item(element)
     if isinstance(element, Node):
         return element
+    if element is None:                                           # not filled in yet, after np.empty_like
+        element = 0.0
     return Node("const", (), element if isinstance(element, (bool, float)) else float(element))
 
 
@@ -162,6 +167,21 @@ def _filled(nodes, shape):
 def constants(array):
     """Return an array's numbers as nodes: those that they are already, or new ones, see ``one_step``."""
     return _nodes(array).copy().view(NodeArray)
+
+
+def told_apart(array):
+    """Give each place of an array a node of its own: what was looked up or repeated stands in several places.
+
+    The further ones become copies, "positive" of the first. An array that cannot be written into stays as it is.
+    """
+    nodes, seen = array.view(np.ndarray).ravel().tolist(), set()
+    nodes = list(map(node_of, nodes))
+    for place, node in enumerate(nodes):
+        if id(node) in seen:
+            nodes[place] = Node("positive", (node,), node.value)
+        seen.add(id(node))
+    if array.flags.writeable and len(seen) < len(nodes):
+        array[...] = _filled(nodes, array.shape)
 
 
 @contextlib.contextmanager

@@ -178,7 +178,7 @@ class Recorder:
             for name in ("ids", "x"):
                 self._keep(arrays, f"{key}.{name}", getattr(value, name, None))       # None: just being made
         elif isinstance(array, np.ndarray) and (array.dtype.kind in "biuf" or self._is_of_nodes(array, key)):
-            content = array.shape, array.tobytes()
-            if self.contents.get(id(value)) != content:
-                self.contents[id(value)], self.copies[id(value)] = content, (value, self.copy(array))
+            if self.contents.get(id(value)) != (array.shape, array.tobytes()):
+                self.copies[id(value)] = value, self.copy(array)
+                self.contents[id(value)] = array.shape, array.tobytes()
             arrays[key] = self.copies[id(value)]

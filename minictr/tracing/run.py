@@ -3,7 +3,7 @@
 from ..checks import check_rows
 from ..estimator import Model
 from ..training import step, training_mode
-from .node_run import copy_of
+from .node_run import copy_of, is_large
 from .recorder import Recorder
 from .results import Trace
 
@@ -51,7 +51,7 @@ def trace(model, X, y, *, detail="lines"):
     copied = copy_of(model)
     recorder = Recorder(copied, detail)
     rows = copied.encode(X, labels)
-    before = copy_of(copied)                                      # for the page, which makes the step once more
+    before = copied if is_large(copied) else copy_of(copied)      # for the page, which is made of small models alone
     with training_mode(copied):
         recorder.record(lambda: step(copied, *rows))
     return Trace(copied, X[list(model.feature_names_in_)], y, recorder, (before, rows))

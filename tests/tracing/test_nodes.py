@@ -149,6 +149,7 @@ FUNCTIONS = {
         a.reshape(6, 4).T.ravel()[None].squeeze() + np.expand_dims(b, 0).transpose(3, 1, 2, 0).flatten()),
     "astype": lambda a, b: (
         (a > 0).astype(float) * b.astype(np.float32).astype(float) if isinstance(a, NodeArray) else (a > 0) * b),
+    "empty": lambda a, b: half_filled(a),
     "in place": lambda a, b: changed_in_place(a, b),
     "eye": lambda a, b: np.eye(3) @ a[0] + np.full((3, 4), b[0, 0, 0]),
 }
@@ -172,6 +173,13 @@ def filled(a, b):
 def added_at(a):
     out = np.zeros_like(a[0])
     np.add.at(out, np.array([0, 2, 0]), a[1])
+    return out
+
+
+def half_filled(a):
+    out = np.empty_like(a)
+    out[0] = a[0]
+    out[1:] = 2 * out[:1]
     return out
 
 
@@ -211,6 +219,17 @@ def test_a_sum_is_one_node_and_a_product_of_matrices_too():
     assert largest.op == "max" and len(largest.args) == 4
     comparison = node_of((a > 0)[0, 0, 0])
     assert comparison.op == "greater" and comparison.value is bool(A[0, 0, 0] > 0)
+
+
+def test_what_a_mask_sets_depends_on_the_mask():
+    z, dz = leaves(A[0], "z"), leaves(B[0], "dz")
+    dz[z <= 0] = 0
+    assert np.array_equal(values_of(dz), np.where(A[0] <= 0, 0, B[0]))
+    node = node_of(dz[1, 2])
+    assert node.op == "where" and node.args[0].args[0].args == ("z", 6) and node.args[2].args == ("dz", 6)
+    rows = leaves(A[0], "rows")
+    rows[rows[:, 0] > 0] = 1                                      # of whole rows
+    assert np.array_equal(values_of(rows), np.where(A[0][:, :1] > 0, 1, A[0]))
 
 
 def test_nothing_is_added_to_zeros():

@@ -278,12 +278,35 @@ def test_a_field_of_several_values_and_rows_that_share_one():
     table = pd.DataFrame({"user": ["ann", "ann", "bob"], "genres": ["a|b", "b", "a"], "price": [1.5, 2.0, 3.0]})
     fields = ["user", MultiValued("genres"), Numerical("price")]
     numbers = numbers_of(prepared("FM", table, np.array([1, 0, 1]), fields=fields), 2, table, np.array([1, 0, 1]))
+    names = numbers.data["leaf_names"]
+    assert {"V[genres=a][0]", "V[genres=b][0]", "V[price][0]", "x[row 2][genres 2]"} <= set(names)
+    assert len(names) == len(set(names))
     vx = [array for array in numbers.data["arrays"] if array["layer"] == "embedding" and array["axes"] == "(B, S, k)"]
     assert vx[0]["labels"][1] == ["user", "genres 1", "genres 2", "price"]
     grad = numbers.array("embedding.V", "grad", "update")
     ann = numbers.array("embedding", "V")["labels"][0].index("user=ann")
     assert {symbol for symbol, _ in numbers.places(grad, ann * 3)} == {"dV"}
     assert len(numbers.places(grad, ann * 3)) == 2                # ann's gradient is the sum of both rows'
+
+
+def test_rows_with_the_same_value_are_told_apart():
+    """Both look the same vector up; what is computed of a row reads that row's copy of it."""
+    rows = np.flatnonzero(X["device"] == X["device"].iloc[0])[:2]
+    table, y = X.iloc[rows], Y[rows]
+    data = minictr.trace(prepared("AFM"), table, y).page_data()
+    numbers = Numbers(data)
+    E = numbers.array("embedding", "E")
+    assert len(set(E["cells"])) == len(E["cells"])
+    pij = numbers.array("pairs", "pij")
+    for b in range(2):                                            # pair 5: device and discount
+        assert numbers.places(pij, np.ravel_multi_index((b, 5, 1), pij["shape"])) == {
+            ("E", (b, 2, 1)), ("E", (b, 3, 1))}
+    vx = next(array for array in data["arrays"] if array["layer"] == "embedding" and array["shape"] == [2, 4, 3])
+    row = numbers.array("embedding", "V")["labels"][0].index(f"device={table['device'].iloc[0]}")
+    for b in range(2):
+        assert numbers.places(vx, np.ravel_multi_index((b, 2, 1), vx["shape"])) == {("V", (row, 1))}
+    dw = numbers.array("linear", "dw", "backward")                # one number, repeated over the slots
+    assert len(set(dw["cells"])) == len(dw["cells"])
 
 
 # ---------------------------------------------------------------------------------------------- a layer of one's own
