@@ -20,6 +20,7 @@ from .text import optimizer_text, package_path
 from .used import used_rows
 
 MOST_CELLS = 60_000     # of all arrays: of more, a page would be neither read nor opened
+INPUTS = {"x": "(B, S)", "y": "(B,)", "c": "(B,)"}      # from which a step starts, beside the model itself
 GENERIC = ("out", "dx", "x")            # names of any layer's output and input, for which the model has better ones
 
 
@@ -216,7 +217,7 @@ class Labels:
         first = ""
         if parameter in self.tables:
             first = f"[{self.row(parameter, int(index.pop(0)))}]"
-        elif name in ("x", "y", "c") and index:
+        elif name in INPUTS:
             first = f"[row {index.pop(0) + 1}]"
             if index:
                 first += f"[{self.slots[index.pop(0)]}]"
@@ -226,33 +227,38 @@ class Labels:
 
 def described(shown, labels, classes, numbers):
     """The arrays of the page, in the order in which the step computed them, as dicts."""
-    by_name, entries, taken = {}, [], set()
+    by_name, entries, taken, row_of = {}, [], set(), {}
     for number, array in enumerate(shown):
         for step in array.steps:
             by_name.setdefault((step.phase != "backward", step.layer, step.symbol), []).append(number)
     cells = [{id(origin(node)) for node in array.nodes} for array in shown]
     for number, array in enumerate(shown):
         step, named, parameter = array.step, array.named, parameter_of(array.steps[0])
-        axes = first_of(other.axes for other in (step, *array.steps))
         starts = {node.args[0] if node.op == "leaf" else "" for node in array.nodes}
         start = starts.pop() if len(starts) == 1 else ""
+        axes = first_of(other.axes for other in (step, *array.steps)) or INPUTS.get(start, "")
         gradient = gradient_of(array, by_name, shown, number, taken)
         if gradient is not None:                                  # of names like dweight and daij the one of its array
             named = next((step for step in array.steps if step.symbol == f"d{shown[gradient].named.symbol}"), named)
             axes = entries[gradient]["axes"] or axes
         copied = next((i for i in reversed(range(number)) if cells[number] <= cells[i]), None)
+        names, changes = labels.along(axes, array.cells.shape, array.rows, parameter), [*array.changes[:-1], step]
+        if not axes and array.steps[0].phase != "update" and is_by_row(array, row_of, labels.of_axes["B"]):
+            names[0] = labels.of_axes["B"]
+        if names and names[0] == labels.of_axes["B"]:
+            row_of |= {id(node): b for b, part in enumerate(array.cells) for node in np.ravel(part)}
         entries.append({
             "id": number, "step": array.changes[-1].number, "phase": array.steps[0].phase, "function": step.function,
             "layer": step.layer, "layer_class": getattr(classes.get(step.layer), "__name__", ""),
             "symbol": named.symbol, "notation": named.notation, "axes": axes, "shape": list(array.cells.shape),
             "cells": [numbers[id(node)] for node in array.nodes],
-            "labels": labels.along(axes, array.cells.shape, array.rows, parameter),
-            "equation": "; ".join(dict.fromkeys(each.equation for each in array.changes if each.equation))
-                        or first_of(each.equation for each in (step, *array.steps)),
+            "labels": names,
+            "equation": "; ".join(dict.fromkeys(each.equation for each in changes if each.equation))
+                        or first_of(each.equation for each in array.steps),
             "derivative": derivative(step, named, classes) if array.steps[0].phase == "backward" else "",
             "paper": first_of(each.paper for each in (step, *array.steps)),
             "file": package_path(step.file), "line": step.lineno,
-            "source": "\n".join(dict.fromkeys(each.source for each in (*array.changes[:-1], step))),
+            "source": "\n".join(dict.fromkeys(each.source for each in changes)),
             "kind": kind_of(start) if copied is None else "array", "starts_from": start, "gradient_of": gradient,
             "parameter": next(iter(by_name.get((True, *parameter.rpartition(".")[::2]), ())), None)
                          if array.steps[0].phase == "update" else None,
@@ -261,6 +267,24 @@ def described(shown, labels, classes, numbers):
                        "file": package_path(other.file), "line": other.lineno, "source": other.source}
                       for other in array.steps if other is not step]})
     return entries
+
+
+def is_by_row(array, row_of, rows):
+    """Whether an array without a comment has a part for each of several rows, which reads only this row's numbers."""
+    if len(rows) < 2 or array.cells.shape[:1] != (len(rows),):
+        return False
+    for b, part in enumerate(array.cells):
+        found, seen, waiting = set(), set(), np.ravel(part).tolist()
+        while waiting:
+            node = waiting.pop()
+            if id(node) in row_of:
+                found.add(row_of[id(node)])
+            elif node.op != "leaf" and id(node) not in seen:
+                seen.add(id(node))
+                waiting += node.args
+        if found != {b}:
+            return False
+    return True
 
 
 def derivative(step, named, classes):
@@ -290,7 +314,7 @@ def kind_of(start):
     """A step starts from "parameter", "input" and "state" (of the optimizer or a layer); it computes each "array"."""
     if not start:
         return "array"
-    return "input" if start in ("x", "y", "c") else "state" if " of " in start or start == "t" else "parameter"
+    return "input" if start in INPUTS else "state" if " of " in start or start == "t" else "parameter"
 
 
 def gradient_of(array, by_name, shown, number, taken):

@@ -258,6 +258,18 @@ def test_names_along_the_axes_and_of_what_the_step_starts_from():
     assert len(names) == len(set(names)) == len(numbers.data["snapshots"][0]["leaves"])
 
 
+def test_an_array_without_a_comment_has_names_for_its_rows_where_they_are_its_rows():
+    numbers = numbers_of(prepared("DeepFM", deep_layers=(2,)))    # w and b have as many numbers as there are rows
+    assert numbers.array("LogLoss", "y", "loss")["labels"] == [["row 1", "row 2"]]
+    assert numbers.array("DeepFM", "slots.x")["labels"] == [["row 1", "row 2"], FIELDS]
+    for layer, symbol, phase in (("mlp.dense_1", "x", "forward"), ("mlp.relu_1", "out", "forward"),
+                                 ("DeepFM", "s", "forward"), ("mlp.relu_1", "dx", "backward")):
+        assert numbers.array(layer, symbol, phase)["labels"][0] == ["row 1", "row 2"], symbol
+    for layer, symbol, phase in (("mlp.out", "w", "forward"), ("mlp.out", "dw", "backward"),
+                                 ("mlp.dense_1", "b", "forward"), ("mlp.dense_1", "db", "backward")):
+        assert numbers.array(layer, symbol, phase)["labels"] == [None], symbol
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_data_of_every_model_is_json_of_tables_in_order(name):
     data = json.loads(json.dumps(numbers_of(prepared(name)).data, allow_nan=False))
