@@ -4,7 +4,7 @@ import numpy as np
 
 from ..checks import as_table
 from ..layers import parameters
-from .node_run import decimal, leaf_arrays, step_on_nodes
+from .node_run import MOST_ROWS, decimal, leaf_arrays, step_on_nodes
 from .used import used_rows
 
 
@@ -22,8 +22,8 @@ class StepOverEpochs:
     keeps a model as epoch 0: the start of the training, if it is ``model.prepare(X, y)`` before ``fit``. A new fit
     starts afresh. Watching changes no weight, and draws no random number.
 
-    Raises: ValueError, when it is called, for a model of more than 300,000 parameters; ``NotFollowed`` where a line
-    of the model cannot be followed (see ``Trace.save_page``).
+    Raises: ValueError for more than 64 rows, and when it is called for a model of more than 300,000 parameters;
+    ``NotFollowed`` where a line of the model cannot be followed (see ``Trace.save_page``).
 
     >>> from minictr import AFM, datasets
     >>> clicks = datasets.make_clicks(200, seed=0)
@@ -37,6 +37,9 @@ class StepOverEpochs:
 
     def __init__(self, X, y):
         self.X, self.y = as_table(X), np.asarray(y)
+        if len(self.X) > MOST_ROWS:
+            raise ValueError(f"watch the rows of which you will trace a step, at most {MOST_ROWS}, got {len(self.X)}: "
+                             "such as X[:2], y[:2]")
         self.lines, self._kept, self._rows = [], [], None
 
     def __call__(self, model, line=None):

@@ -19,7 +19,7 @@ from .source import derivatives_of
 from .text import optimizer_text, package_path
 from .used import used_rows
 
-MOST_CELLS = 60_000     # of all arrays: of more, a page would be neither read nor opened
+MOST_NUMBERS = 30_000   # of all arrays: of more, a page would be neither read nor opened at once
 INPUTS = {"x": "(B, S)", "y": "(B,)", "c": "(B,)"}      # from which a step starts, beside the model itself
 GENERIC = ("out", "dx", "x")            # names of any layer's output and input, for which the model has better ones
 
@@ -68,9 +68,6 @@ def page_data(model, rows, X, y, detail="lines", epochs=None, digits=None):
     """
     reader = step_on_nodes(model, rows, detail, digits)
     shown = merged(shown_arrays(reader.steps, model, reader.sources))
-    if (size := sum(array.cells.size for array in shown)) > MOST_CELLS:
-        raise ValueError(f"the page of this step would show {size:,} numbers, more than {MOST_CELLS:,}: trace fewer "
-                         "rows or fields, or a smaller model")
     nodes = ordered(shown)
     numbers = {id(node): number for number, node in enumerate(nodes)}
     ops = {op: number for number, op in enumerate(dict.fromkeys(["leaf", "const", *(node.op for node in nodes)]))}
@@ -98,6 +95,15 @@ def page_data(model, rows, X, y, detail="lines", epochs=None, digits=None):
         "snapshots": snapshots,
         "snapshot": at,
     }
+
+
+def check_size(steps, model):
+    """Raise ValueError where a trace has too many numbers for a page, beside its parameters and their moments."""
+    shapes = {array.shape for array in parameters(model).values()}
+    size = sum(step.value.size for step in steps if step.value.dtype.kind == "f" and step.value.shape not in shapes)
+    if size > MOST_NUMBERS:
+        raise ValueError(f"this step has {size:,} numbers, and its page would show at most {MOST_NUMBERS:,}: trace "
+                         "fewer rows or fields, or a smaller model")
 
 
 def written(node, ops, numbers):

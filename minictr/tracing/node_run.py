@@ -16,6 +16,7 @@ from .text import package_path
 
 # What a step never changes: the copy of a model shares it with the model.
 SHARED = ("encoder_", "init_from", "rating_data_", "history_")
+MOST_ROWS = 64                  # a trace is to be read
 MOST_PARAMETERS = 300_000       # each becomes an object, and with Adam so do its two moments
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from ..layers import RowGradient, named_layers
 from ..slots import Slots
-from .graph import page_data
+from .epochs import StepOverEpochs
+from .graph import check_size, page_data
 from .page import STYLE, group_html
 from .step_page import page_html
 from .steps import Reader, root_of
@@ -96,6 +97,7 @@ class Trace:
         Raises
         ------
         NotFollowed : a TypeError that names the line, where a layer leaves NumPy or does something too unusual.
+        TypeError : for ``epochs`` that are anything else than a ``StepOverEpochs``.
         ValueError : for a step of too many numbers, or ``epochs`` of other rows or of another model.
 
         >>> import tempfile
@@ -113,7 +115,11 @@ class Trace:
         ``digits`` : to how many the numbers are rounded from which the step starts. Other arguments and errors: see
         ``save_page``.
         """
+        if not (epochs is None or isinstance(epochs, StepOverEpochs)):
+            raise TypeError("epochs must be a StepOverEpochs that watched the training, as in model.fit(X, y, "
+                            f"after_epoch=watch), got {type(epochs).__name__}")
         model, rows = self._start
+        check_size(self.steps, model)
         return page_data(model, rows, self.X, self.y, self._detail, epochs, digits)
 
     def groups(self):

@@ -3,11 +3,9 @@
 from ..checks import check_rows
 from ..estimator import Model
 from ..training import step, training_mode
-from .node_run import copy_of, is_large
+from .node_run import MOST_ROWS, copy_of, is_large
 from .recorder import Recorder
 from .results import Trace
-
-MOST_ROWS = 64          # a trace is to be read
 
 
 def trace(model, X, y, *, detail="lines"):

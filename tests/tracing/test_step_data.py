@@ -408,9 +408,10 @@ def test_a_line_that_cannot_be_followed_is_named(tmp_path):
 
 def test_steps_that_no_page_can_show(monkeypatch):
     trace = minictr.trace(prepared("FM"), X[:2], Y[:2])
-    monkeypatch.setattr(graph, "MOST_CELLS", 100)
-    with pytest.raises(ValueError, match=r"would show [\d,]+ numbers, more than 100: trace fewer rows"):
+    monkeypatch.setattr(graph, "MOST_NUMBERS", 100)
+    with pytest.raises(ValueError, match=r"has [\d,]+ numbers, and its page would show at most 100: trace fewer rows"):
         trace.page_data()
+    monkeypatch.undo()
     monkeypatch.setattr(node_run, "MOST_PARAMETERS", 100)
     with pytest.raises(ValueError, match=r"at most 100 parameters; this FM has [\d,]+\. Take one with smaller"):
         trace.page_data()
@@ -479,6 +480,10 @@ def test_epochs_of_something_else_are_refused():
     trace = minictr.trace(model.prepare(X, Y), X[:2], Y[:2])
     with pytest.raises(ValueError, match=r"nothing was watched yet; pass it to fit"):
         trace.page_data(watch)
+    with pytest.raises(TypeError, match=r"epochs must be a StepOverEpochs that watched the training, .* got int"):
+        trace.page_data(10)
+    with pytest.raises(ValueError, match=r"at most 64, got 65: such as X\[:2\], y\[:2\]"):
+        StepOverEpochs(X[:65], Y[:65])
     model.fit(X, Y, after_epoch=watch)
     for other, rows in ((model, slice(2, 4)), (AutoInt(**AutoInt.tiny).prepare(X, Y), slice(2)),
                         (DeepFM(embedding_dim=3, deep_layers=(2,)).prepare(X, Y), slice(2))):
