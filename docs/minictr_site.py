@@ -14,6 +14,7 @@ import steps
 from annotated import annotated_paths, page_body
 from docstrings import to_rst
 from docutils import nodes
+from downloads import offer, write_downloads
 from equations import inline, symbol
 from fonts import write_math_font
 from mathml import UnknownLatex, mathml
@@ -196,6 +197,8 @@ def setup(app):
     app.connect("doctree-resolved", resolve_source_links)
     app.connect("html-collect-pages", collect_source_pages)
     app.connect("html-collect-pages", collect_step_pages)
+    app.connect("html-page-context", offer)
+    app.connect("build-finished", write_downloads)
     app.connect("build-finished", write_front_door)
     app.connect("build-finished", write_fonts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,14 @@
-"""Compare an answer to an exercise with its target, and say what is off: what the tutorials' check cells call."""
+"""Compare an answer to an exercise with its target, and say what is off: what the tutorials' check cells call.
+
+A model made of one's own functions is trained beside the library's by ``train_beside``.
+"""
+
+import os
+import traceback
 
 import numpy as np
+
+from .gradcheck import check_gradients
 
 SHOWN = 12              # larger arrays are not printed whole
 
@@ -8,7 +16,8 @@ SHOWN = 12              # larger arrays are not printed whole
 def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
     """Print whether ``yours`` equals ``target``; if not, show both and say in what way they differ.
 
-    It never raises over a wrong answer, so that a notebook with open exercises runs to its end.
+    It does not raise over a wrong answer, so that a notebook with open exercises runs to its end; only where nbgrader
+    grades or validates a notebook (it sets NBGRADER_EXECUTION), as a cell that does not fail gets all its points there.
 
     Parameters
     ----------
@@ -20,7 +29,8 @@ def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
     tolerance : largest |yours - target| that counts as equal, as a share of max(1e-3, the largest |target|).
 
     Returns: bool, True if right.
-    Raises: ValueError if the target has no entry, or is not finite: nothing could be compared with it.
+    Raises: ValueError if the target has no entry, or is not finite: nothing could be compared with it. AssertionError
+    over a wrong answer, under nbgrader only.
 
     >>> check("two times three", 2 * 3, 6)
     two times three: right.
@@ -41,7 +51,88 @@ def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
     print(f"{question}: not yet. {problem}")
     if yours is not None:
         _print_both(yours, target, tolerance)
+    if "NBGRADER_EXECUTION" in os.environ:
+        raise AssertionError(f"{question}: not yet. {problem}")
     return False
+
+
+def several(answer, *names):
+    """Return the parts of an answer that is to have several, in a list; None for each where there is no such answer.
+
+    A tuple, a list or an array with as many parts will do. If it is none of these, a line says what was expected.
+
+    >>> several((1, 2), "dW", "db")
+    [1, 2]
+    >>> several([1, 2, 3], "dW", "db")
+    2 parts were expected: dW, db. End with: return dW, db
+    [None, None]
+    """
+    if isinstance(answer, (tuple, list, np.ndarray)) and getattr(answer, "ndim", 1) and len(answer) == len(names):
+        return list(answer)
+    if answer is not None:
+        print(f"{len(names)} parts were expected: {', '.join(names)}. End with: return {', '.join(names)}")
+    return [None] * len(names)
+
+
+def train_beside(question, yours, library, X, y, *, tolerance=1e-6):
+    """Fit a model made of your functions and the library's to the same rows, and say whether they learn the same.
+
+    Prints the training loss of both after each epoch, and checks your model's gradients: with Adam, a gradient that is
+    twice too large gives the same curve. Where something is off, the gradient check's report follows: it names the
+    arrays in which ``backward`` is wrong; if it passes, ``forward`` is another one, or the two start from different
+    weights. Where yours stops with an error, such as that of an exercise which is still open, the error is printed, and
+    nothing is raised.
+
+    Parameters
+    ----------
+    question : what was built, with which the printed line starts.
+    yours, library : two models, not fitted yet, with the same settings, seed and number of epochs, and dtype="float64".
+    X, y : the rows, as ``fit`` takes them.
+    tolerance : largest difference of two losses that counts as equal, as a share of the largest loss.
+
+    Returns: bool, True if the losses agree after every epoch, and the gradient check passes.
+    Raises: ValueError if a model computes in another dtype; what the library's own ``fit`` raises.
+
+    >>> from minictr import FM, datasets
+    >>> clicks = datasets.make_clicks(200, seed=0)
+    >>> settings = {"embedding_dim": 2, "epochs": 2, "dtype": "float64"}
+    >>> train_beside("my FM", FM(**settings), FM(**settings), clicks.X, clicks.y)
+    my FM: the loss after each epoch
+      yours    0.588181  0.585075
+      library  0.588181  0.585075
+    my FM: right.
+    True
+    """
+    for name, model in (("yours", yours), ("library", library)):
+        if np.dtype(model.dtype) != np.float64:
+            raise ValueError(f'{name} must be a model with dtype="float64", so that rounding cannot hide a difference; '
+                             f"got dtype={model.dtype!r}")
+    library.fit(X, y)
+    try:
+        yours.fit(X, y)
+    except Exception as error:
+        print(f"{question}: not yet. Training yours stops with {type(error).__name__}: {error}{_place(error)}\n"
+              "Is an exercise still open? yours.fit(X, y) shows the whole way there.")
+        return False
+    curves = [np.array(model.history_["train_loss"]) for model in (yours, library)]
+    print(f"{question}: the loss after each epoch")
+    for name, curve in zip(("yours", "library"), curves, strict=True):
+        print(f"  {name:<9}" + "  ".join(f"{loss:.6f}" for loss in curve))
+    slots, _, _ = yours.encode(X[:8], y[:8])
+    report = check_gradients(yours, slots, redraw=0.5)
+    same = len(curves[0]) == len(curves[1]) and _equal(*curves, tolerance)
+    if same and report.passed:
+        print(f"{question}: right.")
+        return True
+    print(f"{question}: not yet. The curves {'agree, the gradients do not' if same else 'differ'}.\n{report}")
+    return False
+
+
+def _place(error):
+    """The innermost function outside the library in which an error arose, as words."""
+    libraries = tuple(os.path.dirname(module) + os.sep for module in (__file__, np.__file__))
+    outside = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
+    return f"\n(in {outside[-1].name}: {outside[-1].line})" if outside and outside[-1].line else ""
 
 
 def _problem(yours, target, mistakes, tolerance):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from minictr.exercises import check
+from minictr import FM, datasets
+from minictr.exercises import check, several, train_beside
 
 TARGET = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]])
 
@@ -97,3 +98,73 @@ def test_one_wrong_entry_is_never_right(target, data):
     wrong[index] += 0.01 * max(1, np.abs(target).max())
     assert check("any", target.copy(), target)
     assert not check("any", wrong, target)
+
+
+def test_nbgrader_gets_an_error_for_a_wrong_answer(monkeypatch, capsys):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    assert check("two", 2, 2) is True
+    with pytest.raises(AssertionError, match="two: not yet"):
+        check("two", 3, 2)
+
+
+class Shifted(FM):
+    """An FM whose forward belongs to another model; its backward is right."""
+
+    def forward(self, slots):
+        return super().forward(slots) + 0.5
+
+
+class Forgetful(FM):
+    """An FM whose backward has lost a factor."""
+
+    def backward(self, ds):
+        super().backward(2 * ds)
+
+
+class Open(FM):
+    """An FM with an exercise that is open."""
+
+    def forward(self, slots):
+        return None
+
+
+class Other(FM):
+    """An FM under another name."""
+
+
+@pytest.mark.parametrize("cls, right, said", [
+    (Other, True, "my FM: right."),
+    (Shifted, False, "gradient check passed"),
+    (Forgetful, False, "The curves agree, the gradients do not.\ngradient check FAILED"),      # Adam divides the 2 out
+    (Open, False, "Training yours stops with"),
+])
+def test_a_model_of_ones_own_beside_the_library(cls, right, said, capsys):
+    clicks = datasets.make_clicks(200, seed=0)
+    settings = {"embedding_dim": 2, "epochs": 2, "dtype": "float64"}
+    assert train_beside("my FM", cls(**settings), FM(**settings), clicks.X, clicks.y) is right
+    out = capsys.readouterr().out
+    assert said in out and ("not yet" in out) == (not right)
+
+
+def test_training_beside_needs_float64():
+    clicks = datasets.make_clicks(20, seed=0)
+    with pytest.raises(ValueError, match="library must be a model with dtype"):
+        train_beside("my FM", FM(dtype="float64"), FM(), clicks.X, clicks.y)
+
+
+@pytest.mark.parametrize("answer", [(TARGET, 1), [TARGET, 1], np.array([3.0, 1.0])])
+def test_several_parts(answer, capsys):
+    first, second = several(answer, "a", "b")
+    assert np.array_equal(first, answer[0]) and second == 1
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("answer", [3, TARGET[:, :1].T, (1,), (1, 2, 3), np.array(2.0)])
+def test_another_number_of_parts(answer, capsys):
+    assert several(answer, "a", "b") == [None, None]
+    assert "2 parts were expected: a, b" in capsys.readouterr().out
+
+
+def test_no_answer_has_no_parts(capsys):
+    assert several(None, "a", "b") == [None, None]
+    assert capsys.readouterr().out == ""

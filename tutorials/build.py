@@ -6,7 +6,12 @@
 
 The source of a notebook is NAME.py, in jupytext's percent format; NAME.ipynb is made from it. The same source, machine
 and versions give the same bytes: cells have ids that follow from their text, and no times are recorded. Before that the
-line numbers of the cheat sheet are brought up to date.
+line numbers of the cheat sheet are brought up to date, and the minutes that each tutorial takes, on its first page and
+in the tables of tutorials.
+
+A source says with tags what a cell is: "exercise" (its first line is "# Exercise 2"), "check" (of the exercise before),
+"claims" (asserts behind the text), "yours" (what one wrote, trained), "solution" (a folded one, of text). What Jupyter,
+the site and nbgrader need of that is derived here.
 """
 
 import argparse
@@ -30,6 +35,10 @@ CHEAT_SHEET = FOLDER / "cheat_sheet.md"
 RESULTS = FOLDER / "results"                    # figures of long runs, which a notebook shows and does not repeat
 PATIENCE = 600          # seconds for a kernel to start, and to hand over what a cell has printed; a cell has no limit
 LARGEST = 400_000       # bytes
+TABLES = FOLDER / "README.md", FOLDER.parent / "README.md"
+# what a reader manages
+WORDS, LINES, EXERCISE = 180, 12, 5             # words and lines of code a minute; minutes an exercise
+FOLDED = {"check": "The check's code", "claims": "Asserted: what the text says of these numbers"}
 
 
 def sources():
@@ -78,13 +87,82 @@ def normalised(notebook, made_with):
         digest = hashlib.sha256(f"{cell.cell_type} {cell.source}".encode()).hexdigest()[:8]
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        cell.metadata = derived(cell)
         if cell.cell_type == "code":
             cell.outputs = _joined(cell.outputs)
+    number_exercises(notebook)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}, "minictr": made_with}
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
+
+
+def derived(cell):
+    """The metadata of a cell: from its tags what folds it in Jupyter and on the site, and what nbgrader goes by."""
+    tags = list(cell.metadata.get("tags", []))
+    metadata = {"tags": tags} if tags else {}
+    folded = next((FOLDED[tag] for tag in tags if tag in FOLDED), None)
+    if folded:
+        tags.append("hide-input")
+        metadata |= {"jupyter": {"source_hidden": True},
+                     "mystnb": {"code_prompt_show": folded, "code_prompt_hide": folded}}
+    for tag, graded in (("exercise", False), ("check", True)):
+        if tag in tags:
+            metadata["nbgrader"] = {"schema_version": 3, "grade_id": tag, "cell_type": "code", "solution": not graded,
+                                    "grade": graded, "locked": graded, "task": False}
+            if graded:
+                metadata["nbgrader"]["points"] = 1
+    return metadata
+
+
+def number_exercises(notebook):
+    """Each exercise and its check get their number into their name for nbgrader: exercise-2, check-2."""
+    number = None
+    for cell in notebook.cells:
+        graded = cell.metadata.get("nbgrader")
+        if graded:
+            if graded["solution"]:
+                number = re.match(r"# Exercise (\d+)$", cell.source, re.MULTILINE)[1]
+            graded["grade_id"] += f"-{number}"
+
+
+def minutes(notebook):
+    """How long a reader takes, to five minutes: for words, code and exercises that are open on the page.
+
+    What is folded does not count: checks, claims and whatever stands in <details>.
+    """
+    words = lines = exercises = 0
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "markdown":
+            words += len(re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL).split())
+        elif not FOLDED.keys() & set(tags):
+            lines += sum(bool(line.strip()) for line in cell.source.splitlines())
+            exercises += "exercise" in tags
+    return 5 * round((words / WORDS + lines / LINES + EXERCISE * exercises) / 5)
+
+
+def minutes_of(source):
+    """The same, of a tutorial's source file."""
+    return minutes(jupytext.read(source, fmt="py:percent"))
+
+
+def with_minutes(source):
+    """The text of a source, whose first cell says once how many minutes it takes, with the right number."""
+    text = source.read_text(encoding="utf-8")
+    first, mark, rest = text.partition("\n\n# %%")
+    right, count = re.subn(r"\b\d+ minutes", f"{minutes_of(source)} minutes", first)
+    if count != 1:
+        raise ValueError(f"{source.name}: its first cell says {count} times how many minutes it takes; once is needed")
+    return right + mark + rest
+
+
+def table_with_minutes(text):
+    """A page with a table of tutorials, with the right number in the last column of each row."""
+    for source in sources():
+        text = re.sub(rf"^(\| \[.*{source.stem}\.ipynb\).*\| )\d+ \|$", rf"\g<1>{minutes_of(source)} |", text,
+                      flags=re.MULTILINE)
+    return text
 
 
 def _joined(outputs):
@@ -138,6 +216,15 @@ def main():
             failed = True
         else:
             CHEAT_SHEET.write_text(with_line_numbers(sheet), encoding="utf-8")
+    changed = {source: with_minutes(source) for source in chosen}
+    changed |= {page: table_with_minutes(page.read_text(encoding="utf-8")) for page in TABLES}
+    for page, text in changed.items():
+        if page.read_text(encoding="utf-8") != text:
+            if arguments.check:
+                print(f"{page.name} says a wrong number of minutes")
+                failed = True
+            else:
+                page.write_text(text, encoding="utf-8")
     for source in chosen:
         product = source.with_suffix(".ipynb")
         start = time.perf_counter()

@@ -290,7 +290,11 @@ def test_notebooks_are_there_with_outputs_and_folded_solutions(site):
     for notebook in notebooks:
         html = (site / "tutorials" / f"{notebook.stem}.html").read_text(encoding="utf-8")
         assert html.count("<details>") == notebook.read_text(encoding="utf-8").count("<details>")
-        assert html.count("</details>") == html.count("<details>")
+        assert html.count("</details>") == html.count("<details")
+        assert html.count('class="admonition hide above-input"') == notebook.read_text(encoding="utf-8").count(
+            '"hide-input"')
+        assert (site / "tutorials" / notebook.name).read_bytes() == notebook.read_bytes()
+        assert f'<a href="{notebook.name}" download>' in html and f"jupyter lab tutorials/{notebook.name}" in html
         if '"image/png"' in notebook.read_text(encoding="utf-8"):
             assert "cell_output" in html and ".png" in html
 

@@ -72,7 +72,9 @@ def test_it_runs_and_its_checks_tell_right_from_wrong(source, tmp_path):
     skip_without_torch(source)
     wrong = mistakes_of(source)
     exercises = run(source, wrong, tmp_path)
-    assert sorted(wrong) == sorted(exercises), "each exercise needs wrong solutions, and none may be left over"
+    assert sorted(name for name in wrong if not name.endswith(", also right")) == sorted(exercises), \
+        "each exercise needs wrong solutions, and none may be left over"
+    assert {name.removesuffix(", also right") for name in wrong} <= exercises.keys()
     for name, answers in exercises.items():
         assert answers["solution"]["right"], f"{name}: {answers['solution']['text']}"
         assert not answers["stub"]["right"] and not answers["stub"]["raised"], f"{name}: {answers['stub']['text']}"
@@ -81,6 +83,9 @@ def test_it_runs_and_its_checks_tell_right_from_wrong(source, tmp_path):
         for answer in answers["wrong"]:
             assert not answer["right"], f"{name}: a wrong solution passes"
             assert answer["raised"] or "not yet" in answer["text"], f"{name}: {answer['text']}"
+            assert answer["hint"] in answer["text"], f"{name}: {answer['hint']!r} is not in {answer['text']}"
+        for answer in answers["also right"]:
+            assert answer["right"], f"{name}: a right solution is refused: {answer['text']}"
 
 
 @pytest.mark.long

@@ -4,7 +4,10 @@
 
 runs in a process of its own, so that minictr is the installed one, and prints one JSON line: for every exercise what
 its check said of the stub, of the given solution and of each wrong one. MISTAKES is a JSON file: {exercise: [[old,
-new], ...]}, replacements that turn the solution into a wrong one.
+new], ...]}, replacements that turn the solution into a wrong one; under "EXERCISE, also right" stand those that keep it
+right; a third text in the brackets is a hint that the check has to give. A cell in which one's own code is trained is
+tried likewise: as shipped, with all solutions before it, and with all but one, which is wrong: {"Yours": [[exercise,
+old, new], ...]}.
 """
 
 import io
@@ -60,13 +63,15 @@ def name_of(source):
 def run(source, mistakes):
     from minictr import exercises
 
-    verdicts, original = [], exercises.check
+    verdicts = []
 
-    def recording(*args, **kwargs):
-        verdicts.append(original(*args, **kwargs))
-        return verdicts[-1]
+    def recording(original):
+        def recorded(*args, **kwargs):
+            verdicts.append(original(*args, **kwargs))
+            return verdicts[-1]
+        return recorded
 
-    exercises.check = recording
+    exercises.check, exercises.train_beside = recording(exercises.check), recording(exercises.train_beside)
     namespace = {"__name__": "__main__", "display": print}       # display: what a notebook has beside Python
 
     def execute(code, label):
@@ -84,7 +89,13 @@ def run(source, mistakes):
             return {"right": False, "text": f"{type(error).__name__}: {error}", "raised": True}
         return {"right": bool(verdicts) and all(verdicts), "text": text.getvalue(), "raised": False}
 
+    def changed(name, solution, old, new):
+        if old not in solution:
+            raise SystemExit(f"{source.name}, {name}: the solution does not contain {old!r}")
+        return solution.replace(old, new)
+
     cells, results = Cells(source), {}
+    solved, stubs = {}, {}                                        # the code of each exercise so far
     for index, cell in enumerate(cells.cells):
         if cell.cell_type != "code":
             continue
@@ -93,13 +104,22 @@ def run(source, mistakes):
             check, solution = cells.check(index), cells.solution(index)
             if check is None or solution is None:
                 raise SystemExit(f"{source.name}, {name}: no check cell, or no folded solution, follows")
-            result = {"solution": verdict(solution, check, f"{name}, solution"), "wrong": []}
-            for old, new in mistakes.get(name, []):
-                if old not in solution:
-                    raise SystemExit(f"{source.name}, {name}: the solution does not contain {old!r}")
-                result["wrong"].append(verdict(solution.replace(old, new), check, f"{name}, wrong: {new!r}"))
+            result = {"solution": verdict(solution, check, f"{name}, solution"), "wrong": [], "also right": []}
+            for kind, key in (("wrong", name), ("also right", f"{name}, also right")):
+                for old, new, *hint in mistakes.get(key, []):
+                    answer = verdict(changed(name, solution, old, new), check, f"{name}, {kind}: {new!r}")
+                    result[kind].append({**answer, "hint": "".join(hint)})
             result["stub"] = verdict(cell.source, check, f"{name}, as shipped")
             results[name] = result
+            solved[name], stubs[name] = solution, cell.source
+        if cells.tagged(cell, "yours"):
+            results["Yours"] = {"wrong": [], "also right": []}
+            for old_name, old, new, *hint in mistakes.get("Yours", []):
+                answers = {**solved, old_name: changed(old_name, solved[old_name], old, new)}
+                answer = verdict("\n".join(answers.values()), cell.source, f"yours, wrong: {new!r}")
+                results["Yours"]["wrong"].append({**answer, "hint": "".join(hint)})
+            results["Yours"]["solution"] = verdict("\n".join(solved.values()), cell.source, "yours, solved")
+            results["Yours"]["stub"] = verdict("\n".join(stubs.values()), cell.source, "yours, as shipped")
         verdicts.clear()
         execute(cell.source, f"cell {index}")                     # what is run as shipped: the stub, then its check
     return results
