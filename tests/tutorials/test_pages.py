@@ -119,5 +119,7 @@ def test_its_notebook_is_folded_and_numbered_for_jupyter_the_site_and_nbgrader(s
         if graded:
             assert graded["locked"] == graded["grade"] == (not graded["solution"]) == tagged(cell, "check")
             ids.append(graded["grade_id"])
+            kinds = {output.output_type for output in cell.outputs}
+            assert "execute_result" not in kinds, "nbgrader would take it for the points: end the cell with a ;"
     exercises = [cell for cell in notebook.cells if tagged(cell, "exercise")]
     assert ids == [f"{kind}-{n}" for n in range(1, len(exercises) + 1) for kind in ("exercise", "check")]
