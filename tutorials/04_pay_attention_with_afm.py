@@ -22,7 +22,8 @@ import pandas as pd
 
 from minictr import AFM, FM, check_gradients, datasets, explain, metrics, plots
 from minictr.exercises import check, train_beside
-from minictr.layers import AttentionPooling, FMPooling, Layer, PairProduct, field_pairs, parameters
+from minictr.layers import (AttentionPooling, FMPooling, Layer, PairProduct,
+                            field_pairs, parameters)
 from minictr.layers import softmax as library_softmax
 from minictr.layers import softmax_backward as library_softmax_backward
 
