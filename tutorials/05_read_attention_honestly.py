@@ -400,9 +400,10 @@ for ax, name in zip(axes, tables[0], strict=True):
         ax.plot(group.ravel(), places, marker, markersize=5, alpha=0.5)
     ax.axvline(of_noise.max(), color="black", linestyle="--")
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 3, 5)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("")
+    of_share, of_log_odds = (0.03, 0.04, 0.06, 0.08), (0.003, 0.01, 0.03, 0.1, 0.3, 1)
+    ticks = of_share if name == "attention" else of_log_odds
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.xaxis.set_minor_locator(plt.NullLocator())
     ax.set_yticks(range(3), ["shuffled labels", "nothing planted", "planted"])
     ax.set_title(name, fontsize=11)
 
