@@ -326,11 +326,11 @@ for seed in range(3):
     ids, stars = ["user_id", "movie_id"], judged["rating"]
     mean = np.full(len(judged), train["rating"].mean())
     fitted = FM(epochs=5, seed=0).fit(train[ids], train["rating"])     # a regression
+    as_above = train_and_predict(train, judged, seed)
+    fm_says = fitted.predict(judged[ids])
     lines.append({"seed": seed, "the mean": metrics.rmse(stars, mean),
-                  "as above": metrics.rmse(stars,
-                                           train_and_predict(train, judged, seed)),
-                  "FM on the ratings": metrics.rmse(stars,
-                                                    fitted.predict(judged[ids]))})
+                  "as above": metrics.rmse(stars, as_above),
+                  "FM on the ratings": metrics.rmse(stars, fm_says)})
 rmse = pd.DataFrame(lines).set_index("seed")
 rmse.round(2)
 

@@ -45,9 +45,8 @@ assert lr_auc < test.best_auc - 0.15
 # %%
 def click_rates(*columns):
     """Mean of each column for every segment (rows) and category (columns)."""
-    return [pd.Series(column).groupby([test.X["user_segment"],
-                                       test.X["ad_category"]]).mean().unstack()
-            for column in columns]
+    cells = [test.X["user_segment"], test.X["ad_category"]]
+    return [pd.Series(column).groupby(cells).mean().unstack() for column in columns]
 
 
 def draw_rates(**rates):
@@ -86,11 +85,10 @@ categories = sorted(test.X["ad_category"].unique())
 
 def segment_gap(model):
     """Logit of a parent minus that of a gamer, all else equal, by category: (10,)."""
-    rows = pd.concat([test.X[:1]] * len(categories),
-                     ignore_index=True).assign(ad_category=categories)
-    return model.decision_function(
-        rows.assign(user_segment="parent")) - model.decision_function(
-rows.assign(user_segment="gamer"))
+    rows = pd.concat([test.X[:1]] * len(categories), ignore_index=True)
+    parent, gamer = (rows.assign(ad_category=categories, user_segment=segment)
+                     for segment in ("parent", "gamer"))
+    return model.decision_function(parent) - model.decision_function(gamer)
 
 
 gaps = pd.DataFrame({"logistic regression": segment_gap(lr)}, index=categories)

@@ -303,10 +303,9 @@ with warnings.catch_warnings():
 
 
 def with_features(rows):
-    """Ratings as a table of the model's fields, as the functions of `explain` want it."""
-    joined = rows[["user_id", "movie_id"]].merge(user_features,
-                                                 how="left").merge(movie_features,
-                                                                   how="left")
+    """Ratings as a table of the model's fields, as `explain` wants it."""
+    joined = rows[["user_id", "movie_id"]].merge(user_features, how="left")
+    joined = joined.merge(movie_features, how="left")
     return joined.rename(columns={"movie_id": "item_id"})
 
 
@@ -367,8 +366,8 @@ w0, w, V = rich.linear.params["w0"], rich.linear.params["w"], rich.embedding.par
 W, b, h = (rich.attention.params[name] for name in ("W", "b", "h"))
 p = rich.projection.params["p"]
 
-e = [sum(x[s] * V[ids[s]] for s in range(start, stop)) for start,
-     stop in pairwise([*slots.starts, len(ids)])]
+e = [sum(x[s] * V[ids[s]] for s in range(start, stop))
+     for start, stop in pairwise([*slots.starts, len(ids)])]
 pij = [e[i] * e[j] for i in range(5) for j in range(i + 1, 5)]  # eq. 2
 # eq. 5, first line
 score = np.array([h @ np.maximum(W.T @ p_ij + b, 0) for p_ij in pij])
@@ -458,9 +457,8 @@ def fitted(rows, fields_too=True, kind=AFM, **settings):
 
 
 def test_rmse(model, rows):
-    return rmse(rows["rating"],
-                model.batch_predict(zip(rows["user_id"], rows["movie_id"],
-                                        strict=True)))
+    asked = zip(rows["user_id"], rows["movie_id"], strict=True)
+    return rmse(rows["rating"], model.batch_predict(asked))
 
 
 some = np.random.default_rng(1).choice(users["user_id"], 300, replace=False)
@@ -473,13 +471,12 @@ for seed in range(3):
     for question, held_out in (("known movies", rng.random(len(few)) < 0.2),
                                ("new movies", new)):
         rows, rest = few[~held_out], few[held_out]
+        models = {"AFM,\n2 fields": fitted(rows, fields_too=False, seed=seed),
+                  "FM,\n5 fields": fitted(rows, kind=FM, seed=seed),
+                  "AFM,\n5 fields": fitted(rows, seed=seed)}
         lines.append({"question": question, "seed": seed,
                       "mean": rmse(rest["rating"], rows["rating"].mean()),
-                      "AFM,\n2 fields": test_rmse(fitted(rows, fields_too=False,
-                                                         seed=seed), rest),
-                      "FM,\n5 fields": test_rmse(fitted(rows, kind=FM, seed=seed),
-                                                 rest),
-                      "AFM,\n5 fields": test_rmse(fitted(rows, seed=seed), rest)})
+                      **{name: test_rmse(each, rest) for name, each in models.items()}})
 compared = pd.DataFrame(lines).set_index(["question", "seed"]).sort_index()
 
 fig, axes = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained", sharey=True)
@@ -537,10 +534,13 @@ changes = [{}, {"embedding_dim": 2}, {"embedding_dim": 64}, {"attention_dim": 1}
            {"dropout": 0.6}, {"attention_dropout": 0.6},
            {"dropout": 0.6, "attention_dropout": 0.6},
            {"reg": 1e-4}, {"learning_rate": 0.001}, {"learning_rate": 0.01}]
-tried = {"as above" if not change else ", ".join(f"{name}={value:g}" for name,
-                                                 value in change.items()):
-         [test_rmse(fitted(rows, seed=seed, **change), rest) for seed in range(2)]
-         for change in changes}
+def name_of(change):
+    said = ", ".join(f"{name}={value:g}" for name, value in change.items())
+    return said or "as above"
+
+
+tried = {name_of(change): [test_rmse(fitted(rows, seed=seed, **change), rest)
+                           for seed in range(2)] for change in changes}
 kinds = {"FM": FM, "batch norm, p from 10": AFMWithBatchNorm,
          "batch norm, p from 0.1": AFMWithBatchNormAndSmallP}
 tried |= {name: [test_rmse(fitted(rows, kind=kind, seed=seed), rest)
@@ -562,8 +562,8 @@ if not REAL_DATA:
     assert worse("batch norm, p from 0.1", "as above", 0.01)
     in_the_text = {"batch norm, p from 10": 0.87, "batch norm, p from 0.1": 0.72,
                    "as above": 0.69}
-    assert all(np.abs(tried.loc[name] - said).max() < 0.025 for name,
-               said in in_the_text.items())
+    assert all(np.abs(tried.loc[name] - said).max() < 0.025
+               for name, said in in_the_text.items())
 
 for reg in (0.0, 10.0):  # what a large L2 does shows in the attention
     table = explain.attention(fitted(rows, reg=reg), with_features(rest))

@@ -215,10 +215,9 @@ print(inspect.getsource(AutoInt.forward))
 
 # %%
 def with_features(rows):
-    """Ratings as a table of the model's fields, as the functions of `explain` want it."""
-    joined = rows[["user_id", "movie_id"]].merge(user_features,
-                                                 how="left").merge(movie_features,
-                                                                   how="left")
+    """Ratings as a table of the model's fields, as `explain` wants it."""
+    joined = rows[["user_id", "movie_id"]].merge(user_features, how="left")
+    joined = joined.merge(movie_features, how="left")
     return joined.rename(columns={"movie_id": "item_id"})
 
 
@@ -291,8 +290,8 @@ for ax in axes.flat:  # colours about 1 / M, not from 0 to the largest
     ax.images[0].set_clim(1 / M - largest_step, 1 / M + largest_step)
 of_panel = attention.groupby(["layer", "head"])["value"]
 print("smallest and largest of each panel:",
-      [f"{low:.3f} {high:.3f}" for low, high in zip(
-of_panel.min(), of_panel.max(), strict=True)])
+      [f"{low:.3f} {high:.3f}"
+       for low, high in zip(of_panel.min(), of_panel.max(), strict=True)])
 
 # %% tags=["claims"]
 assert largest_step < (0.15 if REAL_DATA else 0.02)
@@ -394,15 +393,15 @@ for ax, (title, table) in zip(axes, {"as in step 2": attention,
 axes[0].set_ylabel("mean, 5th to 95th %")
 axes[0].set_ylim(0, 1.15 * axes[0].get_ylim()[1])  # room for the layers' names
 
-mean_width = {name: (table["high"] - table["low"]).mean() for name,
-              table in (("slow", attention), ("fast", chosen))}
+mean_width = {name: (table["high"] - table["low"]).mean()
+              for name, table in (("slow", attention), ("fast", chosen))}
 of_the_fast = parts.drop(columns="as in step 2")
 cost = of_the_fast.loc["attention uniform (W_Q = 0)"] - of_the_fast.loc["as fitted"]
 print("what uniform attention costs:", cost.round(4).tolist())
 if not REAL_DATA:
     assert cost.max() < 0.04
-    assert of_the_fast.loc["attention uniform (W_Q = 0)"].max() < parts.loc["as fitted",
-                                                                            "as in step 2"] - 0.01
+    slow = parts.loc["as fitted", "as in step 2"]
+    assert of_the_fast.loc["attention uniform (W_Q = 0)"].max() < slow - 0.01
 parts.T.rename(columns=lambda name: name.split(" (")[0]).round(4)
 
 # %% tags=["claims"]
@@ -454,9 +453,8 @@ def fitted(rows, kind=AutoInt, fields_too=True, validation=None, **settings):
 
 
 def test_rmse(model, rows):
-    return rmse(rows["rating"],
-                model.batch_predict(zip(rows["user_id"], rows["movie_id"],
-                                        strict=True)))
+    asked = zip(rows["user_id"], rows["movie_id"], strict=True)
+    return rmse(rows["rating"], model.batch_predict(asked))
 
 
 some = np.random.default_rng(1).choice(users["user_id"], 200, replace=False)
@@ -467,10 +465,12 @@ changes = [{}, {"num_heads": 1}, {"num_layers": 1}, {"num_layers": 3},
            {"embedding_dim": 32},
            {"residual": False}, {"scale": True}, {"dropout": 0.2},
            {"learning_rate": 0.0003}, {"batch_size": 1024}]
-tried = {"as above" if not change else ", ".join(f"{name}={value}" for name,
-                                                 value in change.items()):
-         [test_rmse(fitted(rows, seed=seed, **change), rest) for seed in range(2)]
-         for change in changes}
+def name_of(change):
+    return ", ".join(f"{name}={value}" for name, value in change.items()) or "as above"
+
+
+tried = {name_of(change): [test_rmse(fitted(rows, seed=seed, **change), rest)
+                           for seed in range(2)] for change in changes}
 SIMPLE = dict(epochs=12, learning_rate=0.003)
 tried["FM, the same fields"] = [test_rmse(fitted(rows, FM, seed=seed, **SIMPLE), rest)
                                 for seed in range(2)]
@@ -538,17 +538,16 @@ lines = {
                                 **early), rest) for s in range(2)],
         "AutoInt": [test_rmse(fitted(small, epochs=10, seed=s, **early), rest)
                     for s in range(2)]}}
-simple = pd.DataFrame({(data, name): values for data, models in lines.items() for name,
-                       values in models.items()},
+simple = pd.DataFrame({(data, name): values for data, models in lines.items()
+                       for name, values in models.items()},
                       index=["seed 0", "seed 1"]).T
 few_ratings = simple.loc["user and movie, 2,000 ratings"]
 ids_only = simple.loc["user and movie, 200 users"]
 if not REAL_DATA:
     assert ids_only.loc["AutoInt"].min() > ids_only.loc["FM"].max() + 0.01
     assert abs(few_ratings.loc["AutoInt"].mean() - few_ratings.loc["LR"].mean()) < 0.03
-    assert few_ratings.loc[["LR",
-                            "AutoInt"]].max().max() < few_ratings.loc[
-                                "best of the means"].min() - 0.01
+    worst = few_ratings.loc[["LR", "AutoInt"]].max().max()
+    assert worst < few_ratings.loc["best of the means"].min() - 0.01
 simple.round(3)
 
 # %% tags=["claims"]
@@ -595,13 +594,13 @@ asked = rated.index.intersection(later.index)[:50]
 lists = {"their way": [recommend_their_way(model, u, 10) for u in asked],
          "the library's": [model.recommend(u, 10) for u in asked]}
 table = pd.DataFrame({name: {
-    "already rated, of 10": np.mean([len(rated[u] & set(top)) for u,
-                                     top in zip(asked, found, strict=True)]),
-    "held out and liked, of 10": np.mean([len(later[u] & set(top)) for u,
-                                          top in zip(asked, found, strict=True)])}
+    "already rated, of 10": np.mean([len(rated[u] & set(top))
+                                     for u, top in zip(asked, found, strict=True)]),
+    "held out and liked, of 10": np.mean([len(later[u] & set(top)) for u, top
+                                          in zip(asked, found, strict=True)])}
     for name, found in lists.items()})
-already, liked = table.loc["already rated, of 10"], table.loc[
-    "held out and liked, of 10"]
+already, liked = (table.loc[f"{kind}, of 10"]
+                  for kind in ("already rated", "held out and liked"))
 table.round(2)
 
 # %% tags=["claims"]

@@ -265,10 +265,9 @@ assert "dE_FM + da0" in inspect.getsource(DeepFM.backward)
 
 # %%
 def with_features(rows):
-    """Ratings as a table of the model's fields, as the functions of `explain` want it."""
-    joined = rows[["user_id", "movie_id"]].merge(user_features,
-                                                 how="left").merge(movie_features,
-                                                                   how="left")
+    """Ratings as a table of the model's fields, as `explain` wants it."""
+    joined = rows[["user_id", "movie_id"]].merge(user_features, how="left")
+    joined = joined.merge(movie_features, how="left")
     return joined.rename(columns={"movie_id": "item_id"})
 
 
@@ -287,10 +286,9 @@ s_FM = sum(x[s] * w[ids[s]] for s in range(len(ids))) + plain  # eq. 2
 a = e.ravel()  # eq. 3
 for dense, norm in zip(model.mlp.dense, model.mlp.norm, strict=True):
     z = a @ dense.params["W"] + dense.params["b"]
-    z = norm.params["gamma"] * (z
-                                - norm.state["mean"]) / np.sqrt(norm.state["var"]
-                                                                + norm.eps) + norm.params["beta"]
-    a = np.maximum(z, 0)  # eq. 4
+    z = (z - norm.state["mean"]) / np.sqrt(norm.state["var"] + norm.eps)
+    z = norm.params["gamma"] * z + norm.params["beta"]
+    a = np.maximum(z, 0)                                          # eq. 4
 s_DNN = a @ model.mlp.out.params["w"] + model.mlp.out.params["b"][0]
 
 print(X.iloc[0].to_dict())
@@ -315,7 +313,7 @@ assert np.abs(model.predict(X[:1000]) - many[:1000]).max() < 1e-4  # the join is
 
 # %%
 def first_component(table):
-    """Where each vector of a table lies along the direction in which they differ most."""
+    """Where each vector lies along the direction in which they differ most."""
     vectors = table.filter(regex=r"^v\d+$").to_numpy()
     return np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)[0][:, 0]
 
@@ -423,9 +421,8 @@ def fitted(rows, kind=DeepFM, fields_too=True, fields=(), validation=None, **set
 
 
 def test_rmse(model, rows):
-    return rmse(rows["rating"],
-                model.batch_predict(zip(rows["user_id"], rows["movie_id"],
-                                        strict=True)))
+    asked = zip(rows["user_id"], rows["movie_id"], strict=True)
+    return rmse(rows["rating"], model.batch_predict(asked))
 
 
 some = np.random.default_rng(1).choice(users["user_id"], 300, replace=False)
@@ -440,13 +437,14 @@ changes = [{}, {"embedding_dim": 4}, {"embedding_dim": 64},
            {"optimizer": "adagrad"}, {"optimizer": "adagrad", "learning_rate": 0.01},
            {"learning_rate": 0.0001},
            {"epochs": 15}]
-tried = {"as above" if not change else ", ".join(f"{name}={value}" for name,
-                                                 value in change.items()):
-         [test_rmse(fitted(rows, seed=seed, **change), rest) for seed in range(2)]
-         for change in changes}
-hashed_users, hashed_movies = Categorical("user_id",
-                                          buckets=30), Categorical("item_id",
-                                                                   buckets=30)
+def name_of(change):
+    return ", ".join(f"{name}={value}" for name, value in change.items()) or "as above"
+
+
+tried = {name_of(change): [test_rmse(fitted(rows, seed=seed, **change), rest)
+                           for seed in range(2)] for change in changes}
+hashed_users = Categorical("user_id", buckets=30)
+hashed_movies = Categorical("item_id", buckets=30)
 tried["users hashed to 30"] = [test_rmse(fitted(rows, fields=[hashed_users], seed=s),
                                          rest) for s in range(2)]
 tried["users and movies hashed"] = [
@@ -561,20 +559,19 @@ def recommend_without(model, user_id, excluded, top_k):
     return [left[place] for place in best_first[:top_k]]
 
 
-right, wrong = model.recommend(user_id,
-                               top_k=10), recommend_without(model, user_id, seen, 10)
+right = model.recommend(user_id, top_k=10)
+wrong = recommend_without(model, user_id, seen, 10)
 mean_of = {name: float(np.mean(model.batch_predict([(user_id, i) for i in found])))
-           for name,
-           found in (("the library's list", right), ("the lines above", wrong))}
+           for name, found in {"the library's list": right,
+                               "the lines above": wrong}.items()}
 print("in both lists:", len(set(right) & set(wrong)),
       "of 10;  predicted rating on average:",
       {name: round(value, 2) for name, value in mean_of.items()})
 
 # %% tags=["claims"]
 assert not seen & set(wrong)  # the excluded ones are gone: it looks right
-assert set(recommend_without(model, user_id, set(),
-                             10)) == set(model.recommend(user_id, 10,
-                                                         exclude_seen=False))
+of_all = model.recommend(user_id, 10, exclude_seen=False)
+assert set(recommend_without(model, user_id, set(), 10)) == set(of_all)
 assert len(set(right) & set(wrong)) <= 5
 assert mean_of["the lines above"] < mean_of["the library's list"] - 0.1
 
