@@ -250,14 +250,10 @@ if right and not right_at_large:
 # ## Derive the gradient, then distrust it
 #
 # The loss of a [batch](glossary.md#batch) of B rows is the mean, $L = \frac1B \sum_b [\log(1 + e^{s_b}) - y_b s_b]$.
-# The derivative of $\log(1 + e^s)$ is $e^s / (1 + e^s) = \sigma(s)$, that of $y s$ is $y$. So
+# Each logit is in one of its terms alone. (The derivative of $\log(1 + e^s)$ is $e^s / (1 + e^s) = \sigma(s)$.)
 #
-# $$ \frac{\partial L}{\partial s_b} = \frac{\sigma(s_b) - y_b}{B} $$
-#
-# *predicted minus observed*, shared among the rows. The sigmoid and the logarithm have cancelled each other, and that
-# is why the two belong together.
-#
-# **Exercise 4.** The gradient of the mean loss with respect to the logits. (`sigmoid` is imported.)
+# **Exercise 4.** The gradient of the mean loss with respect to the logits: on paper first, then as a function.
+# (`sigmoid` is imported.)
 
 # %% tags=["exercise"]
 # Exercise 4
@@ -299,9 +295,14 @@ check("dL/ds", loss_gradient(few_s, few_y), numerical_gradient(mean_loss, few_s)
 # </details>
 
 # %% [markdown]
-# This comparison is a [gradient check](glossary.md#gradient-check), and every derivative of this course goes through
-# one. The two should agree to 1e-8 or better. minictr keeps forward and backward of the loss side by side in
-# [losses.py](../minictr/losses.py).
+# $$ \frac{\partial L}{\partial s_b} = \frac{\sigma(s_b) - y_b}{B} $$
+#
+# *predicted minus observed*, shared among the rows. The sigmoid and the logarithm have cancelled each other, and that
+# is why the two belong together.
+#
+# The comparison that checked it is a [gradient check](glossary.md#gradient-check), and every derivative of this
+# course goes through one. The two should agree to 1e-8 or better. minictr keeps forward and backward of the loss side
+# by side in [losses.py](../minictr/losses.py).
 #
 # From the logits it is one more step to the weights. $w_i$ is added to the logit of every row that holds value $i$,
 # and so collects the gradients of all these rows; $w_0$ is in every logit:
@@ -309,9 +310,8 @@ check("dL/ds", loss_gradient(few_s, few_y), numerical_gradient(mean_loss, few_s)
 # $$ \frac{\partial L}{\partial w_i} = \sum_{b:\ i \in \text{row } b} \frac{\partial L}{\partial s_b}, \qquad
 # \frac{\partial L}{\partial w_0} = \sum_b \frac{\partial L}{\partial s_b} $$
 #
-# `np.bincount` adds up the numbers in its second argument, here the entries of
-# $ds$, that fall on each id in its first. (There is a shorter line that comes to mind first, and it is wrong.
-# [02](02_multiply_pairs_with_fm.ipynb) shows it.)
+# `np.bincount` adds up the numbers in its second argument, here the entries of $ds$, that fall on each id in its first.
+# (There is a shorter line that comes to mind first, and it is wrong. [02](02_multiply_pairs_with_fm.ipynb) shows it.)
 
 # %%
 def weight_gradients(ds, ids):

@@ -13,7 +13,7 @@
 #
 # **What you'll need**: [01](01_predict_a_click.ipynb) (ids, first-order weights, log loss), NumPy.
 #
-# **Time**: 45 minutes, exercises included.
+# **Time**: 40 minutes, exercises included.
 
 # %%
 import matplotlib.pyplot as plt
@@ -72,9 +72,7 @@ assert observed.to_numpy().std() > 2.5 * by_lr.to_numpy().std()
 # the right, every row is like every other, a little lighter or darker: the model gives a segment one level and a
 # category one level, and nothing else.
 #
-# The reason is in the [logit](glossary.md#logit), $s = w_0 + w_{\text{segment}} + w_{\text{category}} + \dots$ The
-# logits of two users who differ in their segment only differ by $w_{\text{parent}} - w_{\text{gamer}}$, **whatever
-# ad they are shown**. No choice of weights changes that.
+# The reason is in the [logit](glossary.md#logit), $s = w_0 + w_{\text{segment}} + w_{\text{category}} + \dots$
 #
 # **Predict.** Take one row, put each of the ten categories into it, and each time ask the model for the logit of a
 # parent minus that of a gamer. What do the ten numbers look like?
@@ -98,6 +96,9 @@ gaps.T.round(3)
 assert np.ptp(gaps["logistic regression"]) < 1e-5  # the same for all ads, to rounding
 
 # %% [markdown]
+# Two users who differ in their segment only differ by $w_{\text{parent}} - w_{\text{gamer}}$, **whatever ad they are
+# shown**. No choice of weights changes that.
+#
 # ## Give every value a vector
 #
 # One way out is a weight for every *pair of values*: (parent, games), (parent, travel), … For all pairs of fields
@@ -399,6 +400,13 @@ assert share_lost > 0.9
 
 # %% [markdown]
 # **Exercise 3.** The gradient of the table, right for every batch. (Loops over the rows and fields will do.)
+#
+# <details><summary>Hint: without loops</summary>
+#
+# An id that occurs three times gets three gradients, and each has to be added to what is there already.
+# `np.add.at(array, places, values)` does that, place by place, where `array[places] += values` does not.
+#
+# </details>
 
 # %% tags=["exercise"]
 # Exercise 3
@@ -424,14 +432,6 @@ check("gradient of the table", table_gradient(ids, dE, len(V)), numeric, mistake
     "That is the mean of an id's gradients: it takes part in the loss each time, so "
     "they add up.":
         numeric / np.maximum(times, 1)[:, None]});
-
-# %% [markdown]
-# <details><summary>Hint: without loops</summary>
-#
-# An id that occurs three times gets three gradients, and each has to be added to what is there already.
-# `np.add.at(array, places, values)` does that, place by place, where `array[places] += values` does not.
-#
-# </details>
 
 # %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>

@@ -13,7 +13,7 @@
 # **What you'll need**: [01](01_predict_a_click.ipynb) (log loss from logits and its gradient),
 # [02](02_multiply_pairs_with_fm.ipynb) (FM and its backward pass), NumPy.
 #
-# **Time**: 40 minutes, exercises included. The appendix is not counted.
+# **Time**: 35 minutes, exercises included. The appendix is not counted.
 
 # %%
 import matplotlib.pyplot as plt

@@ -129,13 +129,16 @@ def number_exercises(notebook):
 def minutes(notebook):
     """How long a reader takes, to five minutes: for words, code and exercises that are open on the page.
 
-    What is folded does not count: checks, claims and whatever stands in <details>.
+    What is folded does not count: checks, claims and whatever stands in <details>. Nor does an appendix, at the end.
     """
     words = lines = exercises = 0
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if cell.cell_type == "markdown":
-            words += len(re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL).split())
+            before, appendix, _ = cell.source.partition("## Appendix")
+            words += len(re.sub(r"<details>.*?</details>", "", before, flags=re.DOTALL).split())
+            if appendix:
+                break
         elif not FOLDED.keys() & set(tags):
             lines += sum(bool(line.strip()) for line in cell.source.splitlines())
             exercises += "exercise" in tags

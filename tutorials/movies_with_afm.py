@@ -229,8 +229,8 @@ assert size["W"] == size["b"] == size["h"] == 0 and size["p"] > 0
 # Why "matrix factorization"? Write the predictions for all users and movies as one matrix, and you see two matrices
 # multiplied.
 #
-# **Exercise 1.** The whole table of ratings at once, without a loop: (U, I) for U users and I movies. w0 is one number;
-# w_u (U,) and w_i (I,) are the first-order weights; V_u (U, k), V_i (I, k) the vectors; p is (k,).
+# **Exercise 1.** The whole table of ratings at once, without a loop: (U, I) for U users and I movies. `w0` is one number;
+# `w_u` (U,) and `w_i` (I,) are the first-order weights; `V_u` (U, k), `V_i` (I, k) the vectors; `p` is (k,).
 
 # %% tags=["exercise"]
 # Exercise 1
@@ -361,8 +361,8 @@ print(inspect.getsource(AFM.forward))
 # %%
 slots = rich.encoder_.encode(X[:1])
 ids, x = slots.ids[0], slots.x[0].astype(float)
-w0, w, V = rich.linear.params["w0"], rich.linear.params["w"], rich.embedding.params[
-    "V"].astype(float)
+w0, w = rich.linear.params["w0"], rich.linear.params["w"]
+V = rich.embedding.params["V"].astype(float)
 W, b, h = (rich.attention.params[name] for name in ("W", "b", "h"))
 p = rich.projection.params["p"]
 
@@ -663,7 +663,7 @@ assert answer.max() <= 1 <= rest["rating"].min()
 
 # %% [markdown]
 # **Exercise 2.** How bad must it be? A prediction between 0 and 1 cannot be right about ratings of 1 to 5. Write the
-# smallest RMSE that ANY such prediction can have on the ratings y, (N,) -> one number.
+# smallest RMSE that *any* such prediction can have on the ratings `y`, (N,) -> one number.
 
 # %% tags=["exercise"]
 # Exercise 2

@@ -599,8 +599,8 @@ assert np.abs(np.array(asked_again) - with_score).max() < 1e-4
 assert np.all(np.diff(with_score) <= 0)
 
 # %% [markdown]
-# **Exercise 1.** Mend it. score_of takes a list of ids and gives their scores (n,). Return the top_k ids of items that
-# are not excluded, highest score first, as a list.
+# **Exercise 1.** Mend it. `score_of` takes a list of ids and gives their scores (n,). Return the `top_k` ids of `items`
+# that are not excluded, highest score first, as a list.
 
 # %% tags=["exercise"]
 # Exercise 1
@@ -679,7 +679,8 @@ check("best without", answer, slow,
 #
 # ## Next
 #
-# [Compare fairly](08_compare_fairly.ipynb): how to say that one model is better than another, and mean it.
+# [One family](13_one_family.ipynb): fourteen models a few lines apart, and which of them finds an effect of two, three or
+# four fields.
 #
 # ## Further reading
 #

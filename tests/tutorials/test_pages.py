@@ -47,7 +47,9 @@ def test_minutes_are_those_of_the_open_words_lines_and_exercises():
     words = markdown("word " * 1800 + "<details><summary>Answer</summary>" + "word " * 1800 + "</details>")
     stub = code("# Exercise 1\n" + "\n\n".join(["x = 1"] * 119), "exercise")
     folded = [code("x = 1\n" * 1200, tag) for tag in ("check", "claims")]
+    appendix = [markdown("word " * 900 + "\n\n## Appendix: more\n\n" + "word " * 1800), code("x = 1\n" * 1200)]
     assert build.minutes(nbformat.v4.new_notebook(cells=[words, stub, *folded])) == 10 + 10 + 5
+    assert build.minutes(nbformat.v4.new_notebook(cells=[words, stub, *folded, *appendix])) == 10 + 10 + 5 + 5
 
 
 @every_source
