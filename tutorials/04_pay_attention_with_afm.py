@@ -14,7 +14,7 @@
 # **What you'll need**: [02](02_multiply_pairs_with_fm.ipynb) (pair products, `Layer`, `check_gradients`),
 # [03](03_take_one_training_step.ipynb) (training steps, Adam), NumPy.
 #
-# **Time**: 55 minutes, exercises included. The appendix is not counted.
+# **Time**: 50 minutes, exercises included. The appendix is not counted.
 
 # %%
 import numpy as np
