@@ -345,6 +345,8 @@ check("steps of the published Adam", published_step(t), simulated, mistakes={
 # </details>
 
 # %%
+t = np.arange(1, 3001)
+simulated = step_sizes(PublishedAdam(0.01), len(t))
 right = step_sizes(optim.Adam(0.01), len(t))
 none = (1 - 0.9 ** t) / np.sqrt(1 - 0.999 ** t)  # m / sqrt(v), uncorrected
 figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
@@ -473,7 +475,7 @@ for seed in range(3):
 # Let us count both on a table of 100,000 ids, of which a batch touches at most 2,048.
 
 # %%
-n, k = 100_000, 8
+n, k, rng = 100_000, 8, np.random.default_rng(0)
 batches = [Slots(rng.integers(n, size=(256, 8)), None, range(8)) for _ in range(2)]
 lines = []
 for lazy in (False, True):

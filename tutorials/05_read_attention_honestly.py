@@ -415,6 +415,7 @@ for ax, name in zip(axes, tables[0], strict=True):
 # effects, with their range over seeds:
 
 # %%
+effects = np.array([run["interaction effect"]["value"] for run in tables])
 floor = max(run["interaction effect"]["value"].max() for run in noise)
 ranking = tables[0]["interaction effect"].assign(
     value=effects.mean(axis=0), low=effects.min(axis=0), high=effects.max(axis=0))
@@ -481,9 +482,8 @@ assert all(length_of(real, "user_segment") > 1.3 * length_of(shuffled, "user_seg
 removals = np.array([explain.pair_removal(model, test.X, test.y)["value"]
                      for model in models])
 summary = pd.DataFrame({"planted": truth["value"].to_numpy(),
-                        "attention": attentions.mean(axis=0),
-                        "contribution": contributions.mean(axis=0),
-                        "interaction effect": effects.mean(axis=0),
+                        **{name: np.mean([run[name]["value"] for run in tables], axis=0)
+                           for name in tables[0]},
                         "loss when removed": removals.mean(axis=0)}, index=name_of)
 summary.nlargest(8, "contribution").round(4)
 

@@ -329,7 +329,7 @@ assert report.passed
 #
 # </details>
 
-# %%
+# %% tags=["claims"]
 class LazySoftmax(Layer):
     """(a) on purpose: a softmax whose backward pass returns zeros."""
 
@@ -365,8 +365,6 @@ for k in (1, 3):
     assert abs(right - numeric).max() < 1e-7
     assert (abs(wrong - numeric).max() < 1e-7) == (k == 1)
     print(f"(b) k = {k}: the line with [0] {'passes' if k == 1 else 'fails'}")
-
-# %% tags=["claims"]
 assert not check_gradients(LazySoftmax(), rng.standard_normal((3, 4))).passed
 
 # %% [markdown]

@@ -157,10 +157,10 @@ user_id = int(train["user_id"].iloc[0])
 recommended = model.recommend(user_id=user_id, top_k=10)
 predicted = model.batch_predict([(user_id, i) for i in recommended]).round(2)
 ranked = movies.set_index("movie_id").loc[recommended, ["title", "genres"]]
+seen = set(train.loc[train["user_id"] == user_id, "movie_id"])       # not among them
 ranked.assign(predicted=predicted)
 
 # %% tags=["claims"]
-seen = set(train.loc[train["user_id"] == user_id, "movie_id"])
 assert len(set(recommended)) == 10 and not seen & set(recommended)
 
 # %% [markdown]
