@@ -755,6 +755,8 @@ assert verdicts == [[True, True], [False, True], [True, False]]
 #
 # and these lines at the top: `import numpy as np`, `from minictr import check_gradients`,
 # `from minictr.layers import Layer, field_pairs, parameters`. When both answers are True, you know AFM by heart.
+# And it trains: in `YourAFM` above put `self.pair_part = PairPart(k, t, rng)`, with
+# `self.pair_part.params = {**self.projection.params, **self.attention.params}`.
 #
 # ## On your own
 #

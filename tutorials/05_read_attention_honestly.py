@@ -13,7 +13,7 @@
 #
 # **What you'll need**: [04](04_pay_attention_with_afm.ipynb) (AFM's equations), NumPy.
 #
-# **Time**: 50 minutes, exercises included. The appendix is not counted.
+# **Time**: 45 minutes, exercises included. The appendix is not counted.
 
 # %%
 import matplotlib.pyplot as plt
@@ -393,8 +393,8 @@ figure, axes = plt.subplots(3, 1, figsize=(8, 7), dpi=80, layout="constrained")
 for ax, name in zip(axes, tables[0], strict=True):
     values = np.array([run[name]["value"] for run in tables])     # (5 seeds, 28 pairs)
     of_noise = np.array([run[name]["value"] for run in noise])
-    groups = (of_noise, "x"), (values[:, ~is_planted],
-                               "o"), (values[:, is_planted], "s")
+    planted_ones, others = values[:, is_planted], values[:, ~is_planted]
+    groups = (of_noise, "x"), (others, "o"), (planted_ones, "s")
     for height, (group, marker) in enumerate(groups):
         places = height + rng.uniform(-0.3, 0.3, group.size)
         ax.plot(group.ravel(), places, marker, markersize=5, alpha=0.5)

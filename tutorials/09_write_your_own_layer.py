@@ -12,7 +12,7 @@
 #
 # **What you'll need**: [08](08_compare_fairly.ipynb); NumPy and the chain rule.
 #
-# **Time**: 40 minutes, exercises included.
+# **Time**: 35 minutes, exercises included.
 
 # %% [markdown]
 # ## Something to improve
