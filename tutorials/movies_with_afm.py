@@ -16,7 +16,7 @@
 # **What you'll need**: NumPy, some pandas. [04](04_pay_attention_with_afm.ipynb) explains AFM from the
 # ground; here it goes to work. Unknown words are in the [glossary](glossary.md).
 #
-# **Time**: 40 minutes, exercises included.
+# **Time**: 45 minutes, exercises included.
 
 # %%
 import inspect
