@@ -7,9 +7,11 @@
 # **What you'll learn**: turn ratings into the rows of a benchmark; split them without a leak; give every model the
 # same budget; report a mean with its spread; see which differences are larger than the spread.
 #
-# **What you'll need**: [08](08_compare_fairly.ipynb), and 20 minutes. The figures of the real data come from a run of
-# about an hour, kept in the folder `results` with the command that makes them; each step of it is repeated below on a
-# small made set, or on the real files where you have them.
+# **What you'll need**: [08](08_compare_fairly.ipynb), which has splits, spreads and intervals. The figures of the real
+# data come from a run of about an hour, kept in the folder `results` with the command that makes them; each step of it
+# is repeated below on a small made set, or on the real files where you have them.
+#
+# **Time**: 30 minutes, exercises included.
 
 # %%
 import json
@@ -21,29 +23,34 @@ import pandas as pd
 
 from minictr import AFM, FM, LR, Numerical, datasets, metrics
 from minictr.datasets import frappe, ml_1m
-from minictr.exercises import check
+from minictr.exercises import check, several
 
-# Test figures as the papers print them: AUC and log loss from tables 2 and 5 of Song et al. (2019), RMSE from table 2
-# of Xiao et al. (2017), where the factorization machine is the program LibFM.
+# Test figures as the papers print them: AUC and log loss from tables 2 and 5 of Song et
+# al. (2019), RMSE from table 2 of Xiao et al. (2017), where FM is the program LibFM.
 PAPER = pd.DataFrame({"AUC": [0.7716, 0.8252, 0.8227, 0.8437, 0.8456],
                       "log loss": [0.4424, 0.3998, 0.4048, 0.3846, 0.3797]},
                      index=["LR", "FM", "AFM", "DeepFM", "AutoInt"])
-PAPER_FRAPPE = pd.DataFrame({"RMSE": [0.3385, np.nan, 0.3102]}, index=["FM", "AFM-even", "AFM"])
+PAPER_FRAPPE = pd.DataFrame({"RMSE": [0.3385, np.nan, 0.3102]},
+                            index=["FM", "AFM-even", "AFM"])
 
-runs = {name: json.loads(Path("results", f"{name}.json").read_text()) for name in ("ml-1m", "frappe", "frappe-k256")}
+runs = {name: json.loads(Path("results", f"{name}.json").read_text())
+        for name in ("ml-1m", "frappe", "frappe-k256")}
 ours = {name: pd.DataFrame(run["results"]) for name, run in runs.items()}
 
-figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained", width_ratios=[3, 2])
+figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained",
+                            width_ratios=[3, 2])
 panels = ((axes[0], ours["ml-1m"], PAPER, "AUC", "MovieLens-1M (higher is better)"),
-          (axes[1], ours["frappe-k256"], PAPER_FRAPPE, "RMSE", "Frappe (lower is better)"))
+          (axes[1], ours["frappe-k256"], PAPER_FRAPPE, "RMSE",
+           "Frappe (lower is better)"))
 for ax, measured, paper, measure, title in panels:
     for place, model in enumerate(paper.index):
         values = measured.loc[measured["model"] == model, measure]
         ax.plot(np.full(len(values), place), values, "o", color="#0072B2", alpha=0.6,
                 label="minictr, one dot a seed" if place == 0 else None)
-        ax.plot(place, paper.loc[model, measure], "_", color="#D55E00", markersize=22, markeredgewidth=2,
-                label="the paper" if place == 0 else None)
-    ax.set(xticks=range(len(paper)), xticklabels=paper.index, ylabel=f"test {measure}", title=title)
+        ax.plot(place, paper.loc[model, measure], "_", color="#D55E00", markersize=22,
+                markeredgewidth=2, label="the paper" if place == 0 else None)
+    ax.set(xticks=range(len(paper)), xticklabels=paper.index, ylabel=f"test {measure}",
+           title=title)
     ax.margins(x=0.15)
 axes[0].legend()
 figure.align_labels()
@@ -69,24 +76,26 @@ data = ml_1m.load() if REAL_DATA else datasets.make_ratings(seed=0)
 print(f"{len(data['ratings']):,} ratings; the first:")
 data["ratings"].head(3)
 
-# %% tags=["exercise"]
-# Exercise 1: from an array of ratings, which rows stay, and what is y?
-def likes(rating):
-    """(N,) ratings 1..5 -> (N,) bool: which rows are kept, and (kept rows,) int: their y."""
-    kept = None                                                   # your lines here
-    y = None
-    return kept, y
+# %% [markdown]
+# **Exercise 1.** From an array of ratings, which rows stay, and what is y? Return two arrays: `kept`, True or False for
+# each row, and `y`, 0 or 1 for each row that is kept.
 
+# %% tags=["exercise"]
+# Exercise 1
+def likes(rating):
+    """(N,) ratings 1..5 -> kept (N,) bool, and y (kept rows,) int."""
+    return None                      # your lines here; end with: return kept, y
 
 # %% tags=["check"]
 answer = likes(np.array([1, 5, 3, 4, 2, 3]))
-kept, y_of_kept = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+kept, y_of_kept = several(answer, "kept", "y")
 check("which rows stay", kept, [True, True, False, True, True, False],
-      mistakes={"The 3s are to go, not to stay.": [False, False, True, False, False, True]})
+      mistakes={"The 3s are to go, not to stay.":
+                [False, False, True, False, False, True]})
 check("their labels", y_of_kept, [0, 1, 1, 0],
       mistakes={"A 2 is a dislike: a like is above 3.": [0, 1, 1, 1]});
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -96,18 +105,21 @@ check("their labels", y_of_kept, [0, 1, 1, 0],
 # ```
 #
 # </details>
-#
+
+# %% [markdown]
 # `ml_1m.as_ctr` does this and joins the paper's seven [fields](glossary.md#field). User and film are not among them:
 # the paper leaves the ids out, and all that a model knows of a user is gender, age, occupation and zip code.
 
 # %%
 X, y = ml_1m.as_ctr(data)
 rating = data["ratings"]["rating"]
-assert len(X) == (rating != 3).sum() and y.sum() == (rating > 3).sum()
-if REAL_DATA:
-    assert len(X) == 739_012                                      # the paper's number
 print(f"{len(X):,} rows, {y.mean():.1%} of them likes")
 X.head(3)
+
+# %% tags=["claims"]
+if REAL_DATA:
+    assert len(X) == 739_012                                      # the paper's number
+assert len(X) == (rating != 3).sum() and y.sum() == (rating > 3).sum()
 
 # %% [markdown]
 # ## Split once, and let nothing cross
@@ -115,34 +127,6 @@ X.head(3)
 # 80 % of the rows to learn from, 10 % to decide when to stop, 10 % to report. Each row belongs to exactly one part.
 # The vocabularies, too, are learned from the training part alone; `fit` sees to that. A value that only test rows
 # have is [unknown](glossary.md#unknown-value), as it would be in use.
-
-# %% tags=["exercise"]
-# Exercise 2: draw n row numbers in random order and cut them at 8/10 and 9/10 of n (whole numbers, rounded down).
-def split(n, seed):
-    """-> three int arrays: the row numbers of the training, the validation and the test part."""
-    return None                                                   # your lines here: np.random.default_rng(seed)
-
-
-# %% tags=["check"]
-answer = split(1003, seed=7)
-given = isinstance(answer, tuple) and len(answer) == 3 and all(isinstance(part, np.ndarray) for part in answer)
-visits = np.bincount(np.concatenate(answer), minlength=1003)[:1003] if given else None
-check("how often each row occurs", visits, np.ones(1003))
-check("sizes of the parts", [len(part) for part in answer] if given else None, [802, 100, 101],
-      mistakes={"The sizes are right in another order: training, validation, test.": [802, 101, 100]})
-check("are the rows of each part in random order?", [(np.diff(part) < 0).any() for part in answer] if given else None,
-      [True, True, True]);
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def split(n, seed):
-#     order = np.random.default_rng(seed).permutation(n)
-#     return order[:n * 8 // 10], order[n * 8 // 10:n * 9 // 10], order[n * 9 // 10:]
-# ```
-#
-# </details>
 #
 # ## Give every model the same budget
 #
@@ -152,30 +136,37 @@ check("are the rows of each part in random order?", [(np.diff(part) < 0).any() f
 
 # %%
 def parts_of(n, seed):
-    """The split of exercise 2, so that what follows does not depend on your answer."""
-    return np.split(np.random.default_rng(seed).permutation(n), [n * 8 // 10, n * 9 // 10])
+    """Row numbers for training, validation and test, in random order."""
+    return np.split(np.random.default_rng(seed).permutation(n),
+                    [n * 8 // 10, n * 9 // 10])
 
 
 def train(model_class, seed, **settings):
-    """One training of the benchmark: the model, and its AUC and log loss on the test rows."""
+    """One training of the benchmark, and its AUC and log loss on the test rows."""
     train, validation, test = parts_of(len(X), seed)
     fields = [name if name != "request_time" else Numerical(name) for name in X.columns]
-    model = model_class(fields=fields, batch_size=1024 if REAL_DATA else 256, learning_rate=0.001, epochs=60, seed=seed,
+    model = model_class(fields=fields, batch_size=1024 if REAL_DATA else 256,
+                        learning_rate=0.001, epochs=60, seed=seed,
                         **settings)
     model.fit(X.iloc[train], y[train], validation=(X.iloc[validation], y[validation]))
     p = model.predict_proba(X.iloc[test])[:, 1]
     return {"model": model_class.__name__, "seed": seed, "AUC": metrics.auc(y[test], p),
-            "log loss": metrics.log_loss(y[test], p), "best epoch": model.history_.attrs["best_epoch"],
-            "log loss of the base rate": metrics.log_loss(y[test], np.full(len(test), y[train].mean()))}
+            "log loss": metrics.log_loss(y[test], p),
+            "best epoch": model.history_.attrs["best_epoch"],
+            "log loss of the base rate":
+            metrics.log_loss(y[test], np.full(len(test), y[train].mean()))}
 
 
 SEEDS = [0] if REAL_DATA else [0, 1, 2]
-lines = [train(LR, seed) for seed in SEEDS] + [train(FM, seed, embedding_dim=16) for seed in SEEDS]
+lines = [train(LR, seed) for seed in SEEDS] + [train(FM, seed, embedding_dim=16)
+                                               for seed in SEEDS]
 if not REAL_DATA:
     lines += [train(AFM, seed, embedding_dim=16) for seed in SEEDS]
 here = pd.DataFrame(lines)
-assert (here["log loss"] < here["log loss of the base rate"]).all()
 here.round(4)
+
+# %% tags=["claims"]
+assert (here["log loss"] < here["log loss of the base rate"]).all()
 
 # %% [markdown]
 # The loss of predicting the [base rate](glossary.md#base-rate) stands beside each figure. With the switch on, these
@@ -185,53 +176,25 @@ here.round(4)
 # %%
 if REAL_DATA:
     for line in lines:
-        kept = ours["ml-1m"].query("model == @line['model'] and seed == @line['seed']").iloc[0]
+        kept = ours["ml-1m"].query("model == @line['model'] and seed == @line['seed']")
+        kept = kept.iloc[0]
         assert abs(kept["AUC"] - line["AUC"]) < 0.003, (kept["AUC"], line["AUC"])
 else:
     by_model = here.pivot(index="seed", columns="model", values="log loss")
-    assert (by_model["FM"] < by_model["LR"]).all()                # pairs were planted: who sees them gains, each time
+    # pairs were planted: who sees them gains, each time
+    assert (by_model["FM"] < by_model["LR"]).all()
 
 # %% [markdown]
 # ## Report a mean and a spread
 #
 # A split and a start are drawn at random, so one figure is one draw. Report the mean over seeds and the standard
 # deviation of a single training (from n - 1), and compare two models *on the same split*, seed by seed: what the
-# split does to both cancels in the difference.
-
-# %% tags=["exercise"]
-# Exercise 3: mean, standard deviation of one training, and standard error of the mean, of n figures.
-def summary(values):
-    """(n,) -> three numbers."""
-    values = np.asarray(values)
-    return None, None, None                                       # your lines here
-
-
-# %% tags=["check"]
-answer = summary([0.81, 0.82, 0.83, 0.82])
-mean, deviation, error = answer if isinstance(answer, tuple) and len(answer) == 3 else (answer, None, None)
-check("mean", mean, 0.82)
-check("standard deviation, from n - 1", deviation, 0.0081650, tolerance=1e-3,
-      mistakes={"This is the deviation from n: numpy's default. Figures scatter less about their own mean than about "
-                "the true one; n - 1 makes up for it.": 0.0070711})
-check("standard error of the mean", error, 0.0040825, tolerance=1e-3,
-      mistakes={"Divide by the root of n, not by n.": 0.0081650 / 4,
-                "This follows from the deviation from n, above.": 0.0070711 / 2});
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def summary(values):
-#     values = np.asarray(values)
-#     deviation = values.std(ddof=1)
-#     return values.mean(), deviation, deviation / np.sqrt(len(values))
-# ```
-#
-# </details>
+# split does to both cancels in the difference. [08](08_compare_fairly.ipynb) has
+# both as exercises.
 
 # %%
 def beside_paper(measured, paper):
-    """One line a model: the paper's figure, ours with its spread, and the difference."""
+    """One line a model: the paper's figure, ours with its spread, the difference."""
     columns = {}
     for measure in paper.columns:
         by_model = measured.groupby("model", sort=False)[measure]
@@ -249,18 +212,24 @@ table = beside_paper(ours["ml-1m"], PAPER)
 table.round(4)
 
 # %%
-assert n_seeds >= 5
-assert (table["AUC, deviation"] < 0.005).all()                    # the seed moves the third digit
-assert (table.loc[["LR", "AFM", "DeepFM"], "AUC, difference"].abs() < 0.005).all()
-assert -0.01 < table.loc["FM", "AUC, difference"] < -0.005        # FM is a little below the paper's
-assert -0.02 < table.loc["AutoInt", "AUC, difference"] < -0.01    # AutoInt is well below
 wide = ours["ml-1m"].pivot(index="seed", columns="model", values="AUC")
-for better, worse in (("DeepFM", "AutoInt"), ("AutoInt", "AFM"), ("AutoInt", "FM"), ("FM", "LR"), ("AFM", "LR")):
-    assert (wide[better] > wide[worse]).all(), (better, worse)    # in every single split
 loss = ours["ml-1m"].pivot(index="seed", columns="model", values="log loss")
-afm_ahead = pd.DataFrame({"AUC": wide["AFM"] - wide["FM"], "log loss": loss["FM"] - loss["AFM"]})
-assert (afm_ahead.mean().abs() < 0.004).all() and (afm_ahead < 0).any().all()       # close, and not in every split
+afm_ahead = pd.DataFrame({"AUC": wide["AFM"] - wide["FM"],
+                          "log loss": loss["FM"] - loss["AFM"]})
 afm_ahead.round(4)
+
+# %% tags=["claims"]
+assert n_seeds >= 5
+assert (table["AUC, deviation"] < 0.005).all()  # the seed moves the third digit
+assert (table.loc[["LR", "AFM", "DeepFM"], "AUC, difference"].abs() < 0.005).all()
+# FM is a little below the paper's
+assert -0.01 < table.loc["FM", "AUC, difference"] < -0.005
+assert -0.02 < table.loc["AutoInt", "AUC, difference"] < -0.01  # AutoInt is well below
+for better, worse in (("DeepFM", "AutoInt"), ("AutoInt", "AFM"), ("AutoInt", "FM"),
+                      ("FM", "LR"), ("AFM", "LR")):
+    assert (wide[better] > wide[worse]).all(), (better, worse)  # in every single split
+# close, and not in every split
+assert (afm_ahead.mean().abs() < 0.004).all() and (afm_ahead < 0).any().all()
 
 # %% [markdown]
 # What to look at: three models come within .005 of the paper's AUC, FM within .01, AutoInt does not. The last table
@@ -284,10 +253,12 @@ afm_ahead.round(4)
 # print the RMSE. The files are in libfm's format, one row a line:
 
 # %%
-line = "1 12:1 1003:1 5040:1 5049:1 5053:1 5055:1 5058:1 5062:1 5080:1 5200:1"       # made up
+# made up
+line = "1 12:1 1003:1 5040:1 5049:1 5053:1 5055:1 5058:1 5062:1 5080:1 5200:1"
 label, *pairs = line.split()
 ids = np.array([int(pair.split(":")[0]) for pair in pairs])
-row = dict(zip(frappe.FIRST_ID, ids - np.array(list(frappe.FIRST_ID.values())), strict=True))
+row = dict(zip(frappe.FIRST_ID, ids - np.array(list(frappe.FIRST_ID.values())),
+               strict=True))
 print("label", label, "fields", {name: int(value) for name, value in row.items()})
 
 # With one label of three at +1, the constant -1/3 has this RMSE: what "no model" gets.
@@ -296,20 +267,27 @@ if REAL_DATA:
     tables = frappe.load()
     assert {part: len(rows) for part, rows in tables.items()} == frappe.ROWS
     labels = tables["test"]["label"]
-    assert abs(np.sqrt(((labels - tables["train"]["label"].mean()) ** 2).mean()) - constant) < 0.01
+    assert abs(np.sqrt(((labels - tables["train"]["label"].mean()) ** 2).mean())
+               - constant) < 0.01
 print(f"RMSE of the mean: {constant:.4f}")
 
 # %%
 frappe_table = pd.concat({run["setting"]: beside_paper(ours[name], PAPER_FRAPPE)
                           for name, run in runs.items() if name.startswith("frappe")})
-assert (frappe_table["RMSE, mean"] < constant / 2).all()
-assert (beside_paper(ours["frappe-k256"], PAPER_FRAPPE)["RMSE, difference"].dropna() < 0.003).all()  # its sizes
 for name in ("frappe", "frappe-k256"):
     by_seed = ours[name].pivot(index="seed", columns="model", values="RMSE")
-    assert (by_seed["FM"] - by_seed["AFM-even"]).between(0, 0.0031).all()     # what training on alone brings
-    assert (by_seed["AFM-even"] - by_seed["AFM"] > 0.015).all()               # what the attention brings
+    # what training on alone brings
+    assert (by_seed["FM"] - by_seed["AFM-even"]).between(0, 0.0031).all()
+    # what the attention brings
+    assert (by_seed["AFM-even"] - by_seed["AFM"] > 0.015).all()
 print(runs["frappe-k256"]["command"])
 frappe_table.round(4)
+
+# %% tags=["claims"]
+assert (frappe_table["RMSE, mean"] < constant / 2).all()
+# its sizes
+assert (beside_paper(ours["frappe-k256"], PAPER_FRAPPE)["RMSE, difference"].dropna()
+        < 0.003).all()
 
 # %% [markdown]
 # What to look at: the lower half has the paper's sizes, and reaches the paper's figures. The upper half has smaller
@@ -331,15 +309,18 @@ frappe_table.round(4)
 
 # %%
 kept = json.loads(Path("results", "papers.json").read_text())
-whole = {name: pd.DataFrame(kept[name]).drop(columns="code").set_index("system") for name in ("afm-2", "autoint-2")}
+whole = {name: pd.DataFrame(kept[name]).drop(columns="code").set_index("system")
+         for name in ("afm-2", "autoint-2")}
 for name, measure in (("afm-2", "RMSE"), ("autoint-2", "AUC")):
     measured = whole[name][f"{measure}, mean"].notna()
     assert (measured == (whole[name]["seeds"] > 0)).all()
-    whole[name] = whole[name].astype({column: float for column in whole[name] if column != "seeds"})
+    whole[name] = whole[name].astype({column: float
+                                      for column in whole[name] if column != "seeds"})
 whole["afm-2"].round(4)
 
 # %%
-whole["autoint-2"].drop(columns=[name for name in whole["autoint-2"] if name.startswith("log loss")]).round(4)
+whole["autoint-2"].drop(columns=[name for name in whole["autoint-2"]
+                                 if name.startswith("log loss")]).round(4)
 
 # %% [markdown]
 # What to look at: the difference between ours and the paper's beside the deviation over seeds, and the number of
@@ -350,13 +331,13 @@ whole["autoint-2"].drop(columns=[name for name in whole["autoint-2"] if name.sta
 #
 # The authors' AFM program ([hexiangnan/attentional_factorization_machine][afm]) draws each batch as a window of
 # consecutive rows at a random place, n / B windows an epoch. It trains, the loss falls, every gradient is right.
-# Before you run the next cells: what share of the rows does one such epoch leave out?
+# **Predict** before you run the next cells: what share of the rows does one such epoch leave out?
 #
 # [afm]: https://github.com/hexiangnan/attentional_factorization_machine
 
 # %%
 def windows(n, B, rng):
-    """Row numbers of each batch of an epoch, as windows at random places: n // B arrays (B,)."""
+    """Row numbers of an epoch's batches, windows at random places: n // B of (B,)."""
     return [start + np.arange(B) for start in rng.integers(0, n - B, size=n // B)]
 
 
@@ -364,24 +345,27 @@ def shuffled(n, B, rng):
     """The same with every row once."""
     return np.split(rng.permutation(n), range(B, n, B))
 
+# %% [markdown]
+# **Exercise 2.** What share of the `n` rows is in none of an epoch's `batches`?
 
 # %% tags=["exercise"]
-# Exercise 4: what share of the n rows is in none of an epoch's batches?
+# Exercise 2
 def share_left_out(batches, n):
     """batches: list of int arrays -> a number from 0 to 1."""
-    return None                                                   # your lines here
-
+    return None                      # your lines here
 
 # %% tags=["check"]
 rng = np.random.default_rng(0)
-some = [np.array([0, 1, 2]), np.array([2, 3, 4])]                 # of 8 rows: 5, 6 and 7 are left out
+some = [np.array([0, 1, 2]), np.array([2, 3, 4])]  # of 8 rows: 5, 6 and 7 are left out
 check("left out, by hand", share_left_out(some, 8), 3 / 8,
       mistakes={"That is the share of rows that are seen.": 5 / 8,
-                "Rows after the last one seen count too: np.bincount needs minlength=n.": 0.0,
+                "Rows after the last one seen count too: np.bincount needs "
+                "minlength=n.": 0.0,
                 "Row 2 is in both batches, and is one row.": 2 / 8})
-check("left out, shuffled rows", share_left_out(shuffled(10_000, 128, rng), 10_000), 0.0);
+check("left out, shuffled rows", share_left_out(shuffled(10_000, 128, rng), 10_000),
+      0.0);
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -393,17 +377,23 @@ check("left out, shuffled rows", share_left_out(shuffled(10_000, 128, rng), 10_0
 # </details>
 
 # %%
-n, B = 202_027, 128                                               # Frappe's training rows, the paper's batch
+n, B = 202_027, 128  # Frappe's training rows, the paper's batch
 visits = np.zeros(n)
 left_out = []
 for seed in range(20):
-    seen = np.bincount(np.concatenate(windows(n, B, np.random.default_rng(seed))), minlength=n)
+    seen = np.bincount(np.concatenate(windows(n, B, np.random.default_rng(seed))),
+                       minlength=n)
     left_out.append((seen == 0).mean())
     visits += seen
-print(f"an epoch of windows leaves out {np.mean(left_out):.1%} of the rows; 1/e = {np.exp(-1):.1%}")
-assert abs(np.mean(left_out) - np.exp(-1)) < 0.01                 # a window misses a row with chance 1 - B/n
-assert visits[n - 1] == 0                                         # and the last row is in no window at all
-assert visits[:B].mean() < 0.7 * visits[B:-B].mean()              # rows near an end are in fewer of the windows
+print(f"an epoch of windows leaves out {np.mean(left_out):.1%} of the rows; "
+      f"1/e = {np.exp(-1):.1%}")
+
+# %% tags=["claims"]
+# a window misses a row with chance 1 - B/n
+assert abs(np.mean(left_out) - np.exp(-1)) < 0.01
+assert visits[n - 1] == 0  # and the last row is in no window at all
+# rows near an end are in fewer of the windows
+assert visits[:B].mean() < 0.7 * visits[B:-B].mean()
 
 # %% [markdown]
 # More than a third of the rows is left out of each epoch, others come twice or three times, and the last row never
@@ -411,6 +401,19 @@ assert visits[:B].mean() < 0.7 * visits[B:-B].mean()              # rows near an
 # neighbours, which always come together.) A gradient check has nothing to say about it, since every gradient is
 # right. What would have caught it is a count: *after one epoch each row has been visited once*.
 #
+# ## Plug yours in
+#
+# Your two functions in the place of the library's: do they make the same rows of the ratings above, and does minictr's
+# own shuffling visit every row once by your count?
+
+# %% tags=["yours"]
+kept, my_y = several(likes(data["ratings"]["rating"].to_numpy()), "kept", "y")
+check("your rows", kept, (rating != 3).to_numpy())
+check("your labels, beside those of as_ctr", my_y, y)
+check("left out by a shuffled epoch of them",
+      share_left_out(shuffled(len(X), 256, np.random.default_rng(0)), len(X)), 0.0);
+
+# %% [markdown]
 # ## On your own
 #
 # - Turn the switch on. Then add `user_id` and `movie_id` (`ml_1m.load_ctr(ids=True)`): how far does FM's AUC rise?
