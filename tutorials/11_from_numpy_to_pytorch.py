@@ -14,7 +14,9 @@
 #
 # **What you'll need**: [03](03_take_one_training_step.ipynb), [04](04_pay_attention_with_afm.ipynb) and, for the last
 # exercise, [06](06_let_fields_talk_with_autoint.ipynb); NumPy; PyTorch (`pip install torch`), which minictr itself
-# never imports; 30 minutes.
+# never imports.
+#
+# **Time**: 55 minutes, exercises included.
 
 # %%
 import tempfile
@@ -37,18 +39,21 @@ test = datasets.make_clicks(500, seed=0, rows_seed=1)
 fm = FM(embedding_dim=4, dtype="float64").fit(clicks.X, clicks.y)
 afm = AFM(embedding_dim=4, attention_dim=4, dtype="float64").fit(clicks.X, clicks.y)
 
-module = to_torch(afm)                                            # a plain torch.nn.Module with copies of the weights
+module = to_torch(afm)  # a plain torch.nn.Module with copies of the weights
 with torch.no_grad():
     s_torch = module(*module.inputs(test.X)).numpy()
 s = afm.decision_function(test.X)
 difference = np.abs(s_torch - s).max()
-assert difference < 1e-10
 print("largest difference of", len(s), "logits: below 1e-10")
 
 fig, ax = plt.subplots(figsize=(4.2, 3.4), layout="constrained")
 ax.plot(s, s_torch, ".", markersize=4)
 ax.axline((0, 0), slope=1, color="0.6", linewidth=1)
-title = ax.set(xlabel="logit by minictr", ylabel="logit by PyTorch", title="AFM, 500 rows it was not trained on")
+title = ax.set(xlabel="logit by minictr", ylabel="logit by PyTorch",
+               title="AFM, 500 rows it was not trained on")
+
+# %% tags=["claims"]
+assert difference < 1e-10
 
 # %% [markdown]
 # *What to look at:* every row lies on the diagonal. One line, `to_torch(afm)`, made a second program of the same
@@ -64,17 +69,23 @@ title = ax.set(xlabel="logit by minictr", ylabel="logit by PyTorch", title="AFM,
 # %%
 def tensors(slots):
     """Slots as what torch takes: ids (B, S) and weights x (B, S)."""
-    return torch.tensor(slots.ids, dtype=torch.int64), torch.tensor(slots.x, dtype=torch.float64)
+    return torch.tensor(slots.ids,
+                        dtype=torch.int64), torch.tensor(slots.x, dtype=torch.float64)
 
 
 slots = afm.encoder_.encode(test.X)
 ids, x = tensors(slots)
-starts = slots.starts.tolist()                                    # the first slot of each of the M = 8 fields
-print("ids", tuple(ids.shape), ids.dtype, "  x", tuple(x.shape), x.dtype, "  first slots of the fields", starts)
-assert ids.shape[1] > slots.n_fields == 8                         # interests has several values, and so several slots
+starts = slots.starts.tolist()  # the first slot of each of the M = 8 fields
+print("ids", tuple(ids.shape), ids.dtype, "  x", tuple(x.shape), x.dtype,
+      "  first slots of the fields", starts)
 field = np.repeat(afm.encoder_.field_names, np.diff(starts, append=ids.shape[1]))
-row = int((x[:, starts[-1]:] > 0).sum(dim=1).argmax())            # the row with the most interests
+# the row with the most interests
+row = int((x[:, starts[-1]:] > 0).sum(dim=1).argmax())
 pd.DataFrame({"field": field, "id": ids[row], "x": x[row].numpy().round(3)})
+
+# %% tags=["claims"]
+# interests has several values, and so several slots
+assert ids.shape[1] > slots.n_fields == 8
 
 # %% [markdown]
 # This is one row. `discount` is a number, so its $x$ is that number (standardised). `interests` is
@@ -98,15 +109,18 @@ class Tables(nn.Module):
 
     def __init__(self, model):
         super().__init__()
-        self.w0, self.w = copied(model.linear.params["w0"]), copied(model.linear.params["w"])
+        self.w0 = copied(model.linear.params["w0"])
+        self.w = copied(model.linear.params["w"])
         self.V = copied(model.embedding.params["V"])
 
     def first_order(self, ids, x):
-        return self.w0 + (self.w[ids] * x).sum(dim=1)             # (B,)       w_0 + sum_i w_i x_i
+        return self.w0 + (self.w[ids] * x).sum(dim=1)  # (B,)       w_0 + sum_i w_i x_i
 
     def vectors(self, ids, x):
         v = self.V[ids] * x[:, :, None]                           # (B, S, k)  v_s x_s
-        return torch.stack([part.sum(dim=1) for part in v.tensor_split(starts[1:], dim=1)], dim=1)     # (B, M, k)
+        # (B, M, k)
+        return torch.stack([part.sum(dim=1)
+                            for part in v.tensor_split(starts[1:], dim=1)], dim=1)
 
 
 class PairwiseFM(Tables):
@@ -117,16 +131,19 @@ class PairwiseFM(Tables):
         s = self.first_order(ids, x)
         for i in range(8):
             for j in range(i + 1, 8):
-                s = s + (E[:, i] * E[:, j]).sum(dim=1)            #            + <e_i, e_j>
+                s = s + (E[:, i] * E[:, j]).sum(dim=1)  #            + <e_i, e_j>
         return s
 
 
 s_torch = PairwiseFM(fm)(ids, x)
-assert np.abs(s_torch.detach().numpy() - fm.decision_function(test.X)).max() < 1e-10
 print("FM, pair by pair in torch: below 1e-10 from minictr")
 
-# torch.tensor copies; torch.from_numpy shares the memory, and training the one would train the other
+# torch.tensor copies; torch.from_numpy shares the memory, and training the one would
+# train the other
 shared = torch.from_numpy(fm.linear.params["w"])
+
+# %% tags=["claims"]
+assert np.abs(s_torch.detach().numpy() - fm.decision_function(test.X)).max() < 1e-10
 assert np.shares_memory(shared.numpy(), fm.linear.params["w"])
 assert not np.shares_memory(PairwiseFM(fm).w.detach().numpy(), fm.linear.params["w"])
 
@@ -136,24 +153,26 @@ assert not np.shares_memory(PairwiseFM(fm).w.detach().numpy(), fm.linear.params[
 # $$\sum_{i<j} e_i \circ e_j = \tfrac12 \Big[\big(\sum_i e_i\big)^2 - \sum_i e_i^2\Big] \qquad \text{(Rendle 2010)}$$
 #
 # Torch reads like NumPy; `axis` is called `dim`.
+#
+# **Exercise 1.** FM's forward pass in torch, without a loop over pairs. `self.vectors(ids, x)` is (B, M, k),
+# `self.first_order(ids, x)` is (B,); return the logits (B,).
 
 # %% tags=["exercise"]
-# Exercise 1: FM's forward pass in torch, without a loop over pairs.
-# self.vectors(ids, x) is (B, M, k), self.first_order(ids, x) is (B,); return the logits (B,).
+# Exercise 1
 class FastFM(Tables):
     def forward(self, ids, x):
         return None                       # your lines here
 
 # %% tags=["check"]
 def as_arrays(answer):
-    """A tensor as a NumPy array, a tuple of tensors as a list of arrays; anything else as it is."""
+    """Tensors as NumPy arrays, a tuple of them as a list; anything else as it is."""
     if isinstance(answer, tuple | list):
         return [as_arrays(part) for part in answer]
     return answer.detach().numpy() if isinstance(answer, torch.Tensor) else answer
 
 
 def answered(function, *arguments):
-    """What an exercise's function gives, as arrays; if it stops, the error is printed, and counts as no answer."""
+    """What an exercise's function gives, as arrays; None, and a line, if it stops."""
     try:
         return as_arrays(function(*arguments))
     except Exception as error:
@@ -162,20 +181,25 @@ def answered(function, *arguments):
 
 
 E = PairwiseFM(fm).vectors(ids, x).detach().numpy()
-v = (fm.embedding.params["V"][slots.ids] * slots.x[:, :, None])   # (B, S, k): one vector a slot, not a field
+# (B, S, k): one vector a slot, not a field
+v = (fm.embedding.params["V"][slots.ids] * slots.x[:, :, None])
 first_order = PairwiseFM(fm).first_order(ids, x).detach().numpy()
 target = PairwiseFM(fm)(ids, x).detach().numpy()                  # pair by pair
 check("FM in torch", answered(lambda: FastFM(fm)(ids, x)), target, mistakes={
     "The first-order term is missing.": target - first_order,
-    "The pairs of a field with itself are still in the sum.": first_order + 0.5 * (E.sum(axis=1) ** 2).sum(axis=1),
-    "Every pair is counted twice: the factor 1/2 is missing.": first_order + 2 * (target - first_order),
-    "The pairs have the wrong sign: it is the square of the sum minus the sum of the squares.":
+    "The pairs of a field with itself are still in the sum.":
+        first_order + 0.5 * (E.sum(axis=1) ** 2).sum(axis=1),
+    "Every pair is counted twice: the factor 1/2 is missing.":
+        first_order + 2 * (target - first_order),
+    "The pairs have the wrong sign: it is the square of the sum minus the sum of the "
+    "squares.":
         first_order - (target - first_order),
-    "The squares are those of slots: sum the slots of a field first, as self.vectors does.":
+    "The squares are those of slots: sum the slots of a field first, as self.vectors "
+    "does.":
         first_order + 0.5 * (v.sum(axis=1) ** 2 - (v ** 2).sum(axis=1)).sum(axis=1),
 });
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -187,7 +211,8 @@ check("FM in torch", answered(lambda: FastFM(fm)(ids, x)), target, mistakes={
 # ```
 #
 # </details>
-#
+
+# %% [markdown]
 # ## AFM in torch
 #
 # AFM (Xiao et al. 2017, eq. 2, 5, 6) takes three lines more: the pairs, the attention over them, the pooled vector.
@@ -199,23 +224,28 @@ class TorchAFM(Tables):
 
     def __init__(self, model):
         super().__init__(model)
-        self.W, self.b, self.h = (copied(model.attention.params[symbol]) for symbol in "Wbh")
+        self.W, self.b, self.h = (copied(model.attention.params[symbol])
+                                  for symbol in "Wbh")
         self.p = copied(model.projection.params["p"])
 
     def forward(self, ids, x):
         i, j = np.triu_indices(8, 1)
-        E = self.vectors(ids, x)                                  # (B, M, k)  e_i = v_i x_i
-        pij = E[:, i] * E[:, j]                                   # (B, P, k)  p_ij = e_i * e_j            (eq. 2)
-        s = torch.relu(pij @ self.W + self.b) @ self.h            # (B, P)     h . relu(W^T p_ij + b)      (eq. 5)
-        aij = torch.softmax(s, dim=1)                             # (B, P)     over the pairs
-        pooled = (aij[:, :, None] * pij).sum(dim=1)               # (B, k)     sum_{i<j} a_ij p_ij
+        E = self.vectors(ids, x)  # (B, M, k)  e_i = v_i x_i
+        pij = E[:, i] * E[:, j]  # (B, P, k)  p_ij = e_i * e_j            (eq. 2)
+        # (B, P) h . relu(W^T p_ij + b) (eq. 5)
+        s = torch.relu(pij @ self.W + self.b) @ self.h
+        aij = torch.softmax(s, dim=1)  # (B, P)     over the pairs
+        pooled = (aij[:, :, None] * pij).sum(dim=1)  # (B, k)     sum_{i<j} a_ij p_ij
         self.steps = {"E": E, "pij": pij, "s": s, "aij": aij, "pooled": pooled}
-        return self.first_order(ids, x) + pooled @ self.p         # (B,)       ... + p . pooled            (eq. 6)
+        # (B,) ... + p . pooled (eq. 6)
+        return self.first_order(ids, x) + pooled @ self.p
 
 
 s_torch = TorchAFM(afm)(ids, x)
-assert np.abs(s_torch.detach().numpy() - afm.decision_function(test.X)).max() < 1e-10
 print("AFM in torch: below 1e-10 from minictr")
+
+# %% tags=["claims"]
+assert np.abs(s_torch.detach().numpy() - afm.decision_function(test.X)).max() < 1e-10
 
 # %% [markdown]
 # ## A comparison that could fail
@@ -230,22 +260,29 @@ def without_attention_moves(model):
     right, wrong = to_torch(model), to_torch(model)
     with torch.no_grad():
         wrong.attention.h.zero_()
-        return (right(*right.inputs(test.X)) - wrong(*wrong.inputs(test.X))).abs().max().item()
+        return (right(*right.inputs(test.X))
+                - wrong(*wrong.inputs(test.X))).abs().max().item()
 
 
 for seed in range(5):
-    model = AFM(embedding_dim=4, attention_dim=4, dtype="float64", seed=seed).prepare(clicks.X, clicks.y)
+    model = AFM(embedding_dim=4, attention_dim=4, dtype="float64",
+                seed=seed).prepare(clicks.X, clicks.y)
     assert without_attention_moves(model) < 1e-4                  # as training starts
     for array in parameters(model).values():
         array[...] = np.random.default_rng(seed).normal(0, 0.5, array.shape)
     assert without_attention_moves(model) > 1e-2                  # weights drawn anew
-print("5 seeds, AFM with and without attention: at the start below 1e-4 apart, with larger weights above 1e-2")
+print("5 seeds, AFM with and without attention: at the start below 1e-4 apart, with "
+      "larger weights above 1e-2")
 
-single = AFM(embedding_dim=4, attention_dim=4, epochs=2).fit(clicks.X, clicks.y)         # float32, as by default
+# float32, as by default
+single = AFM(embedding_dim=4, attention_dim=4, epochs=2).fit(clicks.X, clicks.y)
 module = to_torch(single)
-difference = np.abs(module(*module.inputs(test.X)).detach().numpy() - single.decision_function(test.X)).max()
-assert 1e-10 < difference < 1e-4
+difference = np.abs(module(*module.inputs(test.X)).detach().numpy()
+                    - single.decision_function(test.X)).max()
 print("float32: two right programs differ, but below 1e-4")
+
+# %% tags=["claims"]
+assert 1e-10 < difference < 1e-4
 
 # %% [markdown]
 # A new AFM has vectors of size 0.01, so its pairs are of size 0.0001, and the attention has next to nothing to weigh.
@@ -273,7 +310,8 @@ def by_hand(model):
     loss = LogLoss()
     loss.forward(model.forward(slots), test.y)
     model.backward(loss.backward())
-    return {name: gradient.dense(len(parameters(model)[name])) if isinstance(gradient, RowGradient) else gradient
+    return {name: gradient.dense(len(parameters(model)[name]))
+            if isinstance(gradient, RowGradient) else gradient
             for name, gradient in gradients(model).items()}
 
 
@@ -281,19 +319,21 @@ def by_autograd(module):
     """torch's, {name: array}."""
     module.zero_grad()
     log_loss(module(ids, x), y).backward()
-    return {name: parameter.grad.numpy() for name, parameter in module.named_parameters()}
+    return {name: parameter.grad.numpy() for name,
+            parameter in module.named_parameters()}
 
 
 pairs_of_gradients, lines = {}, []
 for model, module in ((fm, PairwiseFM(fm)), (afm, TorchAFM(afm))):
     theirs = by_autograd(module)
     for name, ours in by_hand(model).items():
-        symbol = name.split(".")[1]                               # "attention.W": the layer, and the paper's symbol
+        symbol = name.split(".")[1]  # "attention.W": the layer, and the paper's symbol
         assert ours.shape == theirs[symbol].shape
         assert np.abs(ours - theirs[symbol]).max() < 1e-10, name
-        assert np.abs(ours).max() > 1e-6                          # 0 = 0 would prove nothing
+        assert np.abs(ours).max() > 1e-6  # 0 = 0 would prove nothing
         pairs_of_gradients[f"{type(model).__name__} {symbol}"] = ours, theirs[symbol]
-        lines.append({"model": type(model).__name__, "parameter": name, "shape": str(ours.shape), "entries": ours.size,
+        lines.append({"model": type(model).__name__, "parameter": name,
+                      "shape": str(ours.shape), "entries": ours.size,
                       "largest difference": "below 1e-10"})
 pd.DataFrame(lines)
 
@@ -304,9 +344,11 @@ for ax, name in zip(axes, ("FM", "AFM"), strict=True):
     for label, (ours, theirs) in pairs_of_gradients.items():
         owner, symbol = label.split()
         if owner == name:
-            ax.plot(ours.ravel(), theirs.ravel(), markers[symbol], label=symbol, markersize=5, alpha=0.7)
+            ax.plot(ours.ravel(), theirs.ravel(), markers[symbol], label=symbol,
+                    markersize=5, alpha=0.7)
     ax.axline((0, 0), slope=1, color="0.6", linewidth=1, zorder=0)
-    ax.set(xscale="symlog", yscale="symlog", title=name, xlabel="gradient by our backward pass")
+    ax.set(xscale="symlog", yscale="symlog", title=name,
+           xlabel="gradient by our backward pass")
     for scale in (ax.set_xscale, ax.set_yscale):
         scale("symlog", linthresh=1e-4)
     ax.set_xticks([-1e-2, 0, 1e-2])
@@ -347,7 +389,7 @@ loss.backward()
 
 our_loss = LogLoss()
 our_loss.forward(afm.forward(slots), test.y)
-ds = our_loss.backward()                                          # the lines of AFM.backward, one by one
+ds = our_loss.backward()  # the lines of AFM.backward, one by one
 dpooled = afm.projection.backward(ds)
 dpij = afm.attention.backward(dpooled)
 dE = afm.pairs.backward(dpij)
@@ -366,8 +408,9 @@ def names_of(node, found):
             names_of(before, found)
     return {type(note).__name__ for note in found}
 
-
-assert {"SoftmaxBackward0", "ReluBackward0", "MvBackward0"} <= names_of(loss.grad_fn, {loss.grad_fn})
+# %% tags=["claims"]
+assert {"SoftmaxBackward0", "ReluBackward0",
+        "MvBackward0"} <= names_of(loss.grad_fn, {loss.grad_fn})
 
 # %% [markdown]
 # Three things happen on this walk that our code says aloud and torch does not:
@@ -384,9 +427,11 @@ assert {"SoftmaxBackward0", "ReluBackward0", "MvBackward0"} <= names_of(loss.gra
 module = TorchAFM(afm)
 log_loss(module(ids, x), y).backward()
 once = module.W.grad.clone()
-log_loss(module(ids, x), y).backward()                            # no zero_grad in between
-assert torch.allclose(module.W.grad, 2 * once, rtol=1e-10, atol=1e-14)
+log_loss(module(ids, x), y).backward()  # no zero_grad in between
 print("after two calls of backward, .grad is twice the gradient")
+
+# %% tags=["claims"]
+assert torch.allclose(module.W.grad, 2 * once, rtol=1e-10, atol=1e-14)
 
 # %% [markdown]
 # The fork of $p_{ij}$ can be taken apart in torch. `tensor.detach()` is the same numbers without the note of where
@@ -398,19 +443,24 @@ W, b, h = (torch.tensor(afm.attention.params[symbol]) for symbol in "Wbh")
 
 
 def pooled_of(for_score, for_sum):
-    """sum_{i<j} a_ij p_ij, where a_ij comes from the first argument and p_ij from the second: (B, P, k) -> (B, k)."""
+    """sum_{i<j} a_ij p_ij, a_ij from for_score, p_ij from for_sum: (B, P, k) each."""
     aij = torch.softmax(torch.relu(for_score @ W + b) @ h, dim=1)
     return (aij[:, :, None] * for_sum).sum(dim=1)
 
 
 pij = module.steps["pij"].detach()
+
+# %% tags=["claims"]
 assert torch.allclose(pooled_of(pij, pij), module.steps["pooled"])
 
+# %% [markdown]
+# **Exercise 2.** How much of dL/dpij comes by way of the attention weights, and how much directly? `pij` is (B, P, k)
+# with requires_grad. Call `pooled_of(...)` with `pij` or `pij.detach()` in each place, first for the score, second for
+# the sum, and `torch.autograd.grad(pooled, pij, dpooled)[0]`, which is dL/dpij for dL/dpooled = `dpooled`. Return two
+# tensors: by way of the score, by way of the sum.
+
 # %% tags=["exercise"]
-# Exercise 2: how much of dL/dpij comes by way of the attention weights, and how much directly?
-# pij is (B, P, k) with requires_grad. Call pooled_of(pij for the score, pij for the sum) with pij or pij.detach() in
-# each place, and torch.autograd.grad(pooled, pij, dpooled)[0], which is dL/dpij for dL/dpooled = dpooled.
-# Return two tensors: (by way of the score, by way of the sum).
+# Exercise 2
 def two_parts(pij, dpooled):
     return None                       # your lines here
 
@@ -418,17 +468,19 @@ def two_parts(pij, dpooled):
 pij = module.steps["pij"].detach().requires_grad_()
 answer = answered(two_parts, pij, torch.tensor(dpooled))
 if isinstance(answer, list) and any(isinstance(part, list) for part in answer):
-    print("torch.autograd.grad gives a tuple, one gradient for each input: take its [0].")
-aij = afm.attention.cache["aij"]                                  # by hand: out = sum a_ij p_ij, so dp_ij has a_ij dout
+    print("torch.autograd.grad gives a tuple, one gradient for each input: take its "
+          "[0].")
+aij = afm.attention.cache["aij"]  # by hand: out = sum a_ij p_ij, so dp_ij has a_ij dout
 by_the_sum = aij[:, :, None] * dpooled[:, None, :]
-parts = np.stack([dpij - by_the_sum, by_the_sum])                 # the rest came through the score
+parts = np.stack([dpij - by_the_sum, by_the_sum])  # the rest came through the score
 check("two ways to p_ij", answer, parts, mistakes={
     "The two are in the wrong order: what is detached is cut off.": parts[::-1],
     "Both are the whole gradient: nothing is detached.": np.stack([dpij, dpij]),
 })
-assert np.abs(parts[0]).mean() > 0.01 * np.abs(parts[1]).mean()   # neither part is negligible here
+# neither part is negligible here
+assert np.abs(parts[0]).mean() > 0.01 * np.abs(parts[1]).mean()
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -441,7 +493,8 @@ assert np.abs(parts[0]).mean() > 0.01 * np.abs(parts[1]).mean()   # neither part
 # The two add up to `dpij`, because a derivative is linear: that is all that "add at a fork" says.
 #
 # </details>
-#
+
+# %% [markdown]
 # ## The same ten steps
 #
 # Equal gradients and an equal rule give equal steps. torch's `Adam` and minictr's are the same rule, if minictr is
@@ -456,12 +509,12 @@ def ten_steps(model, module):
     losses = []
     for start in range(0, 2_560, 256):
         X, y = clicks.X[start:start + 256], clicks.y[start:start + 256]
-        ours = model.train_step(X, y)                             # forward, loss, backward, update
+        ours = model.train_step(X, y)  # forward, loss, backward, update
 
         batch = model.encoder_.encode(X)
         assert batch.starts.tolist() == starts
         loss = log_loss(module(*tensors(batch)), torch.tensor(y, dtype=torch.float64))
-        optimizer.zero_grad()                                     # or the gradients of all steps add up
+        optimizer.zero_grad()  # or the gradients of all steps add up
         loss.backward()
         optimizer.step()
         losses.append((ours, loss.item()))
@@ -478,17 +531,20 @@ def apart(model, module):
 losses = {}
 for kind, counterpart in ((FM, PairwiseFM), (AFM, TorchAFM)):
     model = kind(embedding_dim=4, dtype="float64", lazy=False).fit(clicks.X, clicks.y)
-    model.new_optimizer()                                         # torch's has no moments yet either
+    model.new_optimizer()  # torch's has no moments yet either
     module = counterpart(model)
     losses[kind.__name__] = ten_steps(model, module)
-    assert np.abs(np.subtract(*losses[kind.__name__])).max() < 1e-8 and apart(model, module) < 1e-8
+    assert np.abs(np.subtract(*losses[kind.__name__])).max() < 1e-8
+    assert apart(model, module) < 1e-8
     print(f"{kind.__name__}: after ten steps of Adam all parameters agree, below 1e-8")
 
 fm.new_optimizer()                                                # lazy=True
 module = PairwiseFM(fm)
 ten_steps(fm, module)
-assert apart(fm, module) > 1e-3
 print("FM with lazy=True: not the same rule, above 1e-3")
+
+# %% tags=["claims"]
+assert apart(fm, module) > 1e-3
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 2.8), layout="constrained", sharey=True)
@@ -516,17 +572,20 @@ legend = axes[0].legend()
 
 # %%
 lines = []
-models = [LR(), FM(embedding_dim=4), AFM(embedding_dim=4, attention_dim=4), AutoInt(embedding_dim=4, attention_dim=4),
+models = [LR(), FM(embedding_dim=4), AFM(embedding_dim=4, attention_dim=4),
+          AutoInt(embedding_dim=4, attention_dim=4),
           DeepFM(embedding_dim=4, deep_layers=(16, 8), use_bn=True)]
 for model in models:
     model.set_params(dtype="float64", epochs=2).fit(clicks.X, clicks.y)
     module = to_torch(model)
     with torch.no_grad():
-        difference = np.abs(module(*module.inputs(test.X)).numpy() - model.decision_function(test.X)).max()
+        difference = np.abs(module(*module.inputs(test.X)).numpy()
+                            - model.decision_function(test.X)).max()
     n_numbers = sum(parameter.numel() for parameter in module.parameters())
     assert difference < 1e-10
     assert n_numbers == sum(array.size for array in parameters(model).values())
-    lines.append({"model": type(model).__name__, "parameters": len(list(module.parameters())), "numbers": n_numbers,
+    lines.append({"model": type(model).__name__,
+                  "parameters": len(list(module.parameters())), "numbers": n_numbers,
                   "largest difference of a logit": "below 1e-10"})
 print(to_torch(models[2]))
 pd.DataFrame(lines)
@@ -548,17 +607,21 @@ for rows in torch.arange(len(targets)).split(256):
     optimizer.zero_grad()
     log_loss(module(*(tensor[rows] for tensor in inputs)), targets[rows]).backward()
     optimizer.step()
-assert log_loss(module(*inputs), targets).item() < before
 print("one epoch of torch's SGD lowered the training loss")
-assert module.mlp.dense_1.b.grad.abs().max() < 1e-12 and module.mlp.dense_1.W.grad.abs().max() > 1e-6
 
 with tempfile.TemporaryDirectory() as folder:
     torch.save(module.state_dict(), Path(folder) / "deepfm.pt")   # the weights, by name
-    again = to_torch(deepfm)                                      # minictr's weights: these did not change
-    assert np.abs(again(*inputs).detach().numpy() - deepfm.decision_function(clicks.X)).max() < 1e-10
+    again = to_torch(deepfm)  # minictr's weights: these did not change
+    assert np.abs(again(*inputs).detach().numpy()
+                  - deepfm.decision_function(clicks.X)).max() < 1e-10
     again.load_state_dict(torch.load(Path(folder) / "deepfm.pt"))
-assert torch.equal(again(*inputs), module.eval()(*inputs))
 print("saved, loaded: the same logits, to the bit")
+
+# %% tags=["claims"]
+assert torch.equal(again(*inputs), module.eval()(*inputs))
+assert log_loss(module.train()(*inputs), targets).item() < before
+assert module.mlp.dense_1.b.grad.abs().max() < 1e-12
+assert module.mlp.dense_1.W.grad.abs().max() > 1e-6
 
 # %% [markdown]
 # ## Find the bug: an AutoInt from torch's own attention
@@ -573,7 +636,8 @@ class AttentionStack(nn.Module):
     def __init__(self, width, H, L):
         super().__init__()
         self.attention = nn.ModuleList(
-            nn.MultiheadAttention(width, H, batch_first=True, dtype=torch.float64) for _ in range(L))
+            nn.MultiheadAttention(width, H, batch_first=True, dtype=torch.float64)
+                                       for _ in range(L))
         self.W_Res = nn.Linear(width, width, dtype=torch.float64)
 
     def forward(self, E):
@@ -587,15 +651,20 @@ H, d, L = 2, 4, 3
 torch.manual_seed(0)
 stack = AttentionStack(H * d, H, L)
 E = torch.randn(2, 4, H * d, dtype=torch.float64, requires_grad=True)
-assert torch.autograd.gradcheck(stack, (E,))
 print("gradient check: passed")
 
-ours = [InteractingLayer(H * d, H, d, np.random.default_rng(layer), dtype=np.float64) for layer in range(L)]
+ours = [InteractingLayer(H * d, H, d, np.random.default_rng(layer), dtype=np.float64)
+        for layer in range(L)]
 n_ours = [sum(array.size for array in layer.params.values()) for layer in ours]
-n_stack = [sum(parameter.numel() for parameter in attention.parameters()) for attention in stack.attention]
+n_stack = [sum(parameter.numel() for parameter in attention.parameters())
+           for attention in stack.attention]
 n_residual = sum(parameter.numel() for parameter in stack.W_Res.parameters())
-print("numbers in each layer: minictr", n_ours, "  stack", n_stack, "  and once, for the residual,", n_residual)
+print("numbers in each layer: minictr", n_ours, "  stack", n_stack,
+      "  and once, for the residual,", n_residual)
 print("in all: minictr", sum(n_ours), "  stack", sum(n_stack) + n_residual)
+
+# %% tags=["claims"]
+assert torch.autograd.gradcheck(stack, (E,))
 assert n_ours == [4 * 8 * 8] * 3 and n_stack == [4 * 8 * 8 + 4 * 8] * 3
 assert (sum(n_ours), sum(n_stack) + n_residual) == (768, 936)
 
@@ -626,11 +695,13 @@ assert (sum(n_ours), sum(n_stack) + n_residual) == (768, 936)
 # </details>
 #
 # Write the layer as the paper has it, and stack it.
+#
+# **Exercise 3.** One interacting layer in torch, eq. 5-8, without scaling and biases. E (B, M, n_in); W_Q, W_K, W_V,
+# W_Res (n_in, H d); returns (B, M, H d). Head h has columns h d to (h + 1) d of each projection. tensor.view(B, M, H,
+# d).transpose(1, 2) splits heads; .transpose(1, 2).reshape(B, M, H * d) joins them.
 
 # %% tags=["exercise"]
-# Exercise 3: one interacting layer in torch, eq. 5-8, without scaling and biases. E (B, M, n_in); W_Q, W_K, W_V, W_Res
-# (n_in, H d); returns (B, M, H d). Head h has columns h d to (h + 1) d of each projection.
-# tensor.view(B, M, H, d).transpose(1, 2) splits heads; .transpose(1, 2).reshape(B, M, H * d) joins them.
+# Exercise 3
 def interacting(E, W_Q, W_K, W_V, W_Res, H):
     return None                       # your lines here
 
@@ -648,9 +719,12 @@ def by_loops(E, layer):
     return np.maximum(out, 0)
 
 
-def by_arrays(E, layer, scale=1.0, softmax_axis=3, join=(0, 2, 1, 3), last=lambda out: np.maximum(out, 0)):
+def by_arrays(E, layer, scale=1.0, softmax_axis=3, join=(0, 2, 1, 3),
+              last=lambda out: np.maximum(out, 0)):
     """The same by whole arrays, with places where it can go wrong."""
-    Q, K, V = ((E @ layer.params[f"W_{name}"]).reshape(2, 4, H, d).swapaxes(1, 2) for name in "QKV")    # (B, H, M, d)
+    # (B, H, M, d)
+    Q, K, V = ((E @ layer.params[f"W_{name}"]).reshape(2, 4, H, d).swapaxes(1, 2)
+               for name in "QKV")
     weights = np.exp(scale * Q @ K.swapaxes(2, 3))
     heads = weights / weights.sum(axis=softmax_axis, keepdims=True) @ V
     return last(heads.transpose(join).reshape(2, 4, H * d) + E @ layer.params["W_Res"])
@@ -674,44 +748,49 @@ def by_yours(e, layer):
 expected = three_layers(by_loops)
 assert np.abs(three_layers(by_arrays) - expected).max() < 1e-10
 check("three interacting layers", answered(three_layers, by_yours), expected, mistakes={
-    "The scores are divided by sqrt(d): the authors' program does that, eq. 5 does not.":
-        three_layers(by_arrays, scale=d ** -0.5),
-    "The softmax runs over the asking fields; it runs over k, the answering ones, which are the last axis.":
+    "The scores are divided by sqrt(d): the authors' program does that, eq. 5 does "
+    "not.": three_layers(by_arrays, scale=d ** -0.5),
+    "The softmax runs over the asking fields; it runs over k, the answering ones, "
+    "which are the last axis.":
         three_layers(by_arrays, softmax_axis=2),
     "The heads are joined without .transpose(1, 2), which mixes fields and heads up.":
         three_layers(by_arrays, join=(0, 1, 2, 3)),
     "The ReLU of eq. 8 is missing.": three_layers(by_arrays, last=lambda out: out),
 });
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
 #
 # ```python
 # def interacting(E, W_Q, W_K, W_V, W_Res, H):
 #     B, M, _ = E.shape
-#     Q, K, V = ((E @ W).view(B, M, H, -1).transpose(1, 2) for W in (W_Q, W_K, W_V))      # (B, H, M, d)
-#     a = torch.softmax(Q @ K.transpose(2, 3), dim=3)                                     # (B, H, M, M)
-#     heads = (a @ V).transpose(1, 2).reshape(B, M, -1)                                   # (B, M, H d)
+#     # (B, H, M, d)
+#     Q, K, V = ((E @ W).view(B, M, H, -1).transpose(1, 2) for W in (W_Q, W_K, W_V))
+#     a = torch.softmax(Q @ K.transpose(2, 3), dim=3)  # (B, H, M, M)
+#     heads = (a @ V).transpose(1, 2).reshape(B, M, -1)  # (B, M, H d)
 #     return torch.relu(heads + E @ W_Res)
 # ```
 #
 # </details>
-#
+
+# %% [markdown]
 # Is it the place of the residual, or only the extra projection, the biases and the scale? Give the stack every
 # benefit of the doubt: our $W_Q, W_K, W_V$, the identity as output projection, no biases, and the scale in both. Then
 # a stack of one layer *is* the paper's layer. Two are not, nor are three.
 
 # %%
 def largest_difference(L, seed):
-    """Between L of minictr's layers and the stack with their weights, as a share of the largest output."""
+    """Between L layers and the stack of their weights, by the largest output."""
     rng = np.random.default_rng(seed)
-    layers = [InteractingLayer(H * d, H, d, rng, scale=True, dtype=np.float64) for _ in range(L)]
+    layers = [InteractingLayer(H * d, H, d, rng, scale=True, dtype=np.float64)
+              for _ in range(L)]
     stack = AttentionStack(H * d, H, L)
     with torch.no_grad():
         for parameter in stack.parameters():
             parameter.zero_()
         for attention, layer in zip(stack.attention, layers, strict=True):
-            W = np.concatenate([layer.params[f"W_{name}"].T for name in "QKV"])           # torch keeps W transposed
+            # torch keeps W transposed
+            W = np.concatenate([layer.params[f"W_{name}"].T for name in "QKV"])
             attention.in_proj_weight.copy_(torch.tensor(W))
             attention.out_proj.weight.copy_(torch.eye(H * d))
         stack.W_Res.weight.copy_(torch.tensor(layers[0].params["W_Res"].T))
@@ -724,16 +803,21 @@ def largest_difference(L, seed):
 
 seeds = range(10)
 differences = {L: [largest_difference(L, seed) for seed in seeds] for L in (1, 2, 3)}
-assert max(differences[1]) < 1e-10 and min(differences[2] + differences[3]) > 0.1
-print("10 seeds. One layer: the same, below 1e-10. Two or three: off by more than a tenth of the largest output.")
+print("10 seeds. One layer: the same, below 1e-10. Two or three: off by more than a "
+      "tenth of the largest output.")
 
 fig, ax = plt.subplots(figsize=(5.2, 2.6), layout="constrained")
 for L, found in differences.items():
-    ax.plot(np.maximum(found, 1e-12), [f"{L} layer{'s' * (L > 1)}"] * len(found), "o", alpha=0.6)
+    ax.plot(np.maximum(found, 1e-12), [f"{L} layer{'s' * (L > 1)}"] * len(found), "o",
+            alpha=0.6)
 ax.axvline(1e-10, color="0.5", linestyle="--", linewidth=1)
 ax.set(xscale="log", xlim=(1e-13, 30),
-       xlabel="largest difference, share of the largest output\n(leftmost: 1e-12 or less; dashed: 1e-10)")
+       xlabel="largest difference, share of the largest output\n(leftmost: 1e-12 or "
+              "less; dashed: 1e-10)")
 ax.margins(y=0.3)
+
+# %% tags=["claims"]
+assert max(differences[1]) < 1e-10 and min(differences[2] + differences[3]) > 0.1
 
 # %% [markdown]
 # *What to look at:* one dot a seed. One layer lies left of the line, where only rounding is; two and three lie far
@@ -755,6 +839,21 @@ ax.margins(y=0.3)
 # we [measured](../README.md#how-fast), by a factor of 1.5 to 4.6. (The same page has a case where compiled PyTorch
 # is ten times as fast.)
 #
+# ## Plug yours in
+#
+# Your `FastFM` takes the ten steps of above, beside minictr's FM:
+
+# %% tags=["yours"]
+if answered(lambda: FastFM(fm)(ids, x)) is None:           # exercise 1 is open
+    check("ten steps of your FM", None, 0)
+else:
+    trained = FM(embedding_dim=4, dtype="float64", lazy=False).fit(clicks.X, clicks.y)
+    trained.new_optimizer()
+    by_minictr, by_torch = ten_steps(trained, FastFM(trained))
+    check("ten steps of your FM", by_torch, by_minictr)
+    print("losses:", np.round(by_torch, 4))
+
+# %% [markdown]
 # ## On your own
 #
 # - Give your `FastFM` `nn.Embedding(n, k, sparse=True)` instead of `V`, and torch.optim.SparseAdam. How close does it
