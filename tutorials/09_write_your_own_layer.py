@@ -51,8 +51,8 @@ axes = plots.truth_vs_learned(rows.planted_pairs, learned, axes=axes)
 #
 # $$s = w_0 + \sum_i w_i x_i + \sum_{i<j} r_{ij} \langle e_i, e_j \rangle, \qquad e_i = v_i x_i$$
 #
-# With all $r_{ij} = 1$ it is the FM. Its 28 extra parameters are nothing beside the vectors. You will write its layer, a
-# class of your own, and then a second model around another one. (minictr has both models. Do not look yet.)
+# With all $r_{ij} = 1$ it is the FM. Its 28 extra parameters are nothing beside the vectors. You will write its
+# layer, a class of your own, and then a second model around another one. (minictr has both models. Do not look yet.)
 
 # %%
 X, none = rows.X[10_000:], (rows.planted_pairs["value"] == 0).to_numpy()

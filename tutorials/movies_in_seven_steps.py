@@ -202,9 +202,10 @@ trainings.round(3).to_frame("test RMSE")
 assert trainings.iloc[0] > trainings.iloc[1] + 0.02
 
 # %% [markdown]
-# On the real ratings the first has 0.905 (on the page of AFM, too) and the second 0.861. So never compare a number of one
-# page with a number of another. Within a page two models are compared with equal care for both: the same rows, the same
-# choice of rates, and each stopped when its own validation loss is lowest, or at least the same epochs at the same rate.
+# On the real ratings the first has 0.905 (on the page of AFM, too) and the second 0.861. So never compare a number of
+# one page with a number of another. Within a page two models are compared with equal care for both: the same rows,
+# the same choice of rates, and each stopped when its own validation loss is lowest, or at least the same epochs at
+# the same rate.
 #
 # **Exercise 1.** The least that a model must beat. Return the names of those entries of `scores` (a Series of RMSE by
 # name) that the model called `name` does not beat, best first, as a list: whatever has an RMSE not above its own.

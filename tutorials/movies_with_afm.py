@@ -229,8 +229,8 @@ assert size["W"] == size["b"] == size["h"] == 0 and size["p"] > 0
 # Why "matrix factorization"? Write the predictions for all users and movies as one matrix, and you see two matrices
 # multiplied.
 #
-# **Exercise 1.** The whole table of ratings at once, without a loop: (U, I) for U users and I movies. `w0` is one number;
-# `w_u` (U,) and `w_i` (I,) are the first-order weights; `V_u` (U, k), `V_i` (I, k) the vectors; `p` is (k,).
+# **Exercise 1.** The whole table of ratings at once, without a loop: (U, I) for U users and I movies. `w0` is one
+# number; `w_u` (U,) and `w_i` (I,) are the first-order weights; `V_u` (U, k), `V_i` (I, k) the vectors; `p` is (k,).
 
 # %% tags=["exercise"]
 # Exercise 1

@@ -612,9 +612,9 @@ assert liked["the library's"] >= liked["their way"]
 # line, `assert not seen & set(recommended)`, and it stands in step 5. Each seen movie takes the place of one that might
 # have been liked: leaving them out can only raise the second line, as none of them is among the held-out ones.
 #
-# **Exercise 1.** The best that are new. From the `scores` (n,) of the movies `items` (n,) and a set of `seen` ids, return
-# the ids of the `top_k` highest scores among those not seen, best first, as a list. No loop over all pairs of movies is
-# needed.
+# **Exercise 1.** The best that are new. From the `scores` (n,) of the movies `items` (n,) and a set of `seen` ids,
+# return the ids of the `top_k` highest scores among those not seen, best first, as a list. No loop over all pairs of
+# movies is needed.
 
 # %% tags=["exercise"]
 # Exercise 1

@@ -679,8 +679,8 @@ check("best without", answer, slow,
 #
 # ## Next
 #
-# [One family](13_one_family.ipynb): fourteen models a few lines apart, and which of them finds an effect of two, three or
-# four fields.
+# [One family](13_one_family.ipynb): fourteen models a few lines apart, and which of them finds an effect of two,
+# three or four fields.
 #
 # ## Further reading
 #
