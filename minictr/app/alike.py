@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from ..explain.support import BINS
+from ..explain.value_groups import bin_starts
 from ..fields.multi_valued import MultiValuedEncoder
 from ..fields.numerical import NumericalEncoder
 
-BINS = 10                   # of a number, for which no two rows need be alike
 MANY = 2 ** 22              # combinations of two values, from which on they are sorted and not counted in a table
 
 
@@ -13,7 +14,8 @@ class Alike:
     """The rows of a table, of which some hold the same values in a field, as the model tells values apart.
 
     Values that the model takes for the same, such as all that are unknown to it, are the same; numbers are alike
-    within a tenth of the rows; a cell of several values is like those that hold the same ones.
+    within a tenth of those that are there, as in ``Support``; a cell of several values is like those that hold the same
+    ones.
 
     >>> from minictr import FM, datasets
     >>> clicks = datasets.make_clicks(500, seed=0)
@@ -29,8 +31,9 @@ class Alike:
             stop = slots.starts[field + 1] if field + 1 < slots.n_fields else slots.n_slots
             ids, x = slots.ids[:, start:stop], None if slots.x is None else slots.x[:, start:stop]
             if isinstance(encoder.encoders[name], NumericalEncoder):
-                edges = np.unique(np.quantile(x[:, 0], np.arange(1, BINS) / BINS))
-                code = np.searchsorted(edges, x[:, 0], side="right") * 2 + ids[:, 0] - encoder.offsets[field]
+                missing = ids[:, 0] - encoder.offsets[field]      # 0 of a number
+                starts = bin_starts(x[missing == 0, 0], BINS)
+                code = np.searchsorted(starts, x[:, 0], side="right") * 2 + missing
             elif isinstance(encoder.encoders[name], MultiValuedEncoder):
                 held = np.sort(np.where(x != 0, ids, -1), axis=1)
                 code = np.unique(held, axis=0, return_inverse=True)[1].ravel()
