@@ -88,11 +88,11 @@ class JointlyPurified:
         tables = {}
         for block in one:
             for t, fields in enumerate(self.fields_of[block]):
-                product = np.ones((1, 1))                         # (combinations of values, k)
-                for i in fields:
-                    factor = np.concatenate(found[block, t, i])
+                *first, last = (np.concatenate(found[block, t, i]) for i in fields)
+                product = np.ones((1, last.shape[1]))             # (combinations of values, k)
+                for factor in first:
                     product = (product[:, None] * factor).reshape(-1, factor.shape[1])
-                tables[fields] = product.sum(axis=1).reshape([len(first_rows[i]) for i in fields])
+                tables[fields] = (product @ last.T).reshape([len(first_rows[i]) for i in fields])
         return tables
 
 
@@ -163,5 +163,5 @@ def _check_size(shapes):
     """Raise ValueError where tables of these shapes would be too large to hold."""
     if sum(map(math.prod, shapes)) > MAX_CELLS:
         raise ValueError(f"purified=\"joint\" works on tables of the values of each term's fields, which would have "
-                         f"{sum(map(math.prod, shapes)):,} cells, at most {MAX_CELLS:,} are held: give numbers bins "
+                         f"{sum(map(math.prod, shapes)):,} cells; at most {MAX_CELLS:,} are held: give numbers bins "
                          "and long vocabularies a min_count, or use purified=True, which needs no tables")
