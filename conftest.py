@@ -46,6 +46,7 @@ def pytest_xdist_auto_num_workers(config):
 @pytest.hookimpl(trylast=True)                                    # of those that -k and the like have left
 def pytest_collection_modifyitems(config, items):
     """Leave out what is marked long, unless ``--all``, ``-m`` or the very name of the test (file::test) asks for it."""
+    leave_uncounted(config, items)
     if config.option.all_tests or config.option.markexpr:
         return
     named = tuple(argument.partition("::")[2] for argument in config.args if "::" in argument)
@@ -55,6 +56,17 @@ def pytest_collection_modifyitems(config, items):
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]
+
+
+def leave_uncounted(config, items):
+    """Take no coverage of long tests in files that have others: it makes them slower, and the others must suffice.
+
+    A file of long tests alone, such as that of Dask, counts: nothing else runs what it is about.
+    """
+    if config.pluginmanager.has_plugin("pytest_cov"):
+        for item in items:
+            if any(mark.name == "long" for mark in item.own_markers):
+                item.add_marker("no_cover")
 
 
 # Under xdist each worker collects and leaves out the same tests; the process that sums up hears of it when they end.

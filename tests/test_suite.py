@@ -66,6 +66,40 @@ def test_processes_that_are_asked_for_are_started(run):
     assert "workers" in run("tests/test_few.py", "-n", "logical")
 
 
+COUNTED = """
+import pytest
+
+def every_day():
+    return 1
+
+def more():
+    return 2
+
+def odd():
+    return 3
+
+def test_every_day(): assert every_day() == 1
+
+@pytest.mark.long
+def test_more(): assert more() == 2
+
+@pytest.mark.parametrize("number", [pytest.param(3, marks=pytest.mark.long)])
+def test_odd(number): assert odd() == number
+"""
+
+
+@pytest.mark.long
+def test_coverage_is_taken_of_the_tests_of_every_day_and_of_files_of_long_ones_alone(run, tmp_path):
+    pytest.importorskip("pytest_cov")
+    (tmp_path / "tests" / "test_counted.py").write_text(COUNTED)
+    (tmp_path / "tests" / "test_dask.py").write_text("import pytest\npytestmark = pytest.mark.long\n\n"
+                                                     "def distributed():\n    return 4\n\n"
+                                                     "def test_dask(): assert distributed() == 4\n")
+    said = run("--all", "--cov=tests", "--cov-report=term-missing")
+    missing = {line.split()[0]: line.split("%")[1].split() for line in said.splitlines() if "%" in line}
+    assert missing["tests/test_counted.py"] == ["8,", "11"] and missing["tests/test_dask.py"] == []
+
+
 def time_limits(code):
     """The seconds after which something is given up: arguments called ...timeout, and of wait(), as they stand."""
     tree = ast.parse(code)
