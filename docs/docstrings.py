@@ -8,7 +8,7 @@ become typeset equations where ``equations`` understands them. All else is text,
 import re
 import textwrap
 
-from equations import inline, symbol, translate
+from minictr.typeset import inline, symbol, translate
 
 UNDERLINE = re.compile(r"-{4,}$")
 NAMES = r"\*{0,2}[A-Za-z][\w.]*(?:, \*{0,2}[A-Za-z]\w*)*"

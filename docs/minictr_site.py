@@ -15,7 +15,6 @@ from annotated import annotated_paths, page_body
 from docstrings import to_rst
 from docutils import nodes
 from downloads import offer, write_downloads
-from equations import inline, symbol
 from fonts import write_math_font
 from mathml import UnknownLatex, mathml
 from notes import AsciiEquations
@@ -24,6 +23,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from sphinx.util import logging
 from traced import traced_lines
+
+from minictr.typeset import inline, symbol
 
 LOGGER = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,11 +8,12 @@ from docstrings import SYMBOL, to_rst
 from docutils import nodes
 from docutils.core import publish_doctree, publish_from_doctree
 from docutils.parsers.rst import Directive, directives, roles
-from equations import inline, symbol, translate
 from mathml import mathml
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonConsoleLexer
+
+from minictr.typeset import inline, symbol, translate
 
 # a symbol among words, as a_ij, X^{l-1} or "with respect to W"
 SCRIPT = r"[_^](?:\{[^{}]*\}|[A-Za-z0-9]{1,2}(?![A-Za-z0-9]))"

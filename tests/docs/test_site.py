@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,8 @@ from minictr import layers
 from minictr.estimator.registry import library_models
 from minictr.layers import field_pairs, named_layers, parameters
 from minictr.slots import Slots
+from minictr.typeset import mathml as package_mathml
+from minictr.typeset import translate
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -31,7 +34,6 @@ every_card = pytest.mark.parametrize("card", CARDS)
 
 sys.path.insert(0, str(DOCS))
 import docstrings  # noqa: E402
-import equations  # noqa: E402
 import links  # noqa: E402
 import pictures  # noqa: E402
 
@@ -40,55 +42,6 @@ needs_sphinx = pytest.mark.skipif(bool(MISSING), reason=f"the site was not built
 
 
 # -------------------------------------------------------------------------------------------------- equations
-
-@pytest.mark.parametrize("ascii_text, latex", [
-    ("a'_ij = h . relu(W^T p_ij + b)", r"a'_{ij} = h \cdot \operatorname{relu}(W^{\top} p_{ij} + b)"),
-    ("a_ij  = exp(a'_ij) / sum over all pairs of exp(a')",
-     r"a_{ij} = \frac{\exp(a'_{ij})}{\sum_{\text{ all pairs }} \exp(a')}"),
-    ("dh  = sum_ij da'_ij relu(z_ij)", r"\mathrm{d}h = \sum_{ij} \, \mathrm{d}a'_{ij} \operatorname{relu}(z_{ij})"),
-    ("p_ij = e_i * e_j", r"p_{ij} = e_{i} \circ e_{j}"),
-    ("s = sum_{i<j} <v_i, v_j> x_i x_j", r"s = \sum_{i < j} \langle v_{i}, v_{j} \rangle x_{i} x_{j}"),
-    ("e~_m  = sum_k a_mk W_V e_k", r"\tilde{e}_{m} = \sum_{k} a_{mk} W_{V} e_{k}"),
-    ("w = w - lr m^ / (sqrt(v^) + eps)", r"w = w - \frac{\mathrm{lr} \, \hat{m}}{\sqrt{\hat{v}} + \epsilon}"),
-    ("m^ = m / (1 - beta1^t)", r"\hat{m} = \frac{m}{1 - \beta_{1}^{t}}"),
-    ("a^{l+1} = relu(a^l W^l)", r"a^{l + 1} = \operatorname{relu}(a^{l} W^{l})"),
-    ("s = w . [e^L_1; ...; e^L_M] + b", r"s = w \cdot [e_{1}^{L}; \dots; e_{M}^{L}] + b"),
-    ("dL/ds_b = c_b (sigmoid(s_b) - y_b) / B",
-     r"\frac{\partial L}{\partial s_{b}} = \frac{c_{b} (\operatorname{sigmoid}(s_{b}) - y_{b})}{B}"),
-    ("out = 1/2 [(sum_i e_i)^2 - x]",
-     r"\mathrm{out} = \frac{1}{2} \left[ \left( \sum_{i} e_{i} \right)^{2} - x \right]"),
-    ("mask = 0 with probability rate, else 1 / (1 - rate)",
-     r"\mathrm{mask} = 0 \text{ with probability } \mathrm{rate} ,\;\text{ else } \frac{1}{1 - \mathrm{rate}}"),
-    ("a_mk  = softmax over k of  (W_Q e_m) . (W_K e_k)",
-     r"a_{mk} = \underset{k}{\operatorname{softmax}} (W_{Q} e_{m}) \cdot (W_{K} e_{k})"),
-    ("L = x + ||W||^2", r"L = x + \left\lVert W \right\rVert^{2}"),
-    ("x = a (b) / (c) (d)", r"x = \frac{a (b)}{c} (d)"),
-    ("x = 1 - a - b / c", r"x = 1 - a - \frac{b}{c}"),
-    ("s = sum_{i<j} <v_{i,f(j)}, v_{j,f(i)}>", r"s = \sum_{i < j} \langle v_{i, f(j)}, v_{j, f(i)} \rangle"),
-    ("out = sum_{i,j} e_i e_j^T = f f^T", r"\mathrm{out} = \sum_{i, j} e_{i} e_{j}^{\top} = f f^{\top}"),
-    ("w = 0 where |z| <= l1, else -(z - sign(z) l1) / (l2)",
-     r"w = 0 \text{ where } \left\lvert z \right\rvert \le l_{1} ,\;\text{ else } - "
-     r"\frac{z - \operatorname{sign}(z) l_{1}}{l_{2}}"),
-])
-def test_an_equation_in_ascii_as_latex(ascii_text, latex):
-    [row] = equations.translate([ascii_text])
-    assert f"{row.left} {row.right}" == latex
-    assert row.source == re.sub("  +", " ", ascii_text)
-
-
-def test_two_equations_on_a_line_and_remarks():
-    rows = equations.translate(["G = G + g^2,   w = w - g     G starts at 0", "", "y   = a", "      + b   (eq. 3)"])
-    assert [(row.left, row.right, row.remark) for row in rows] == [
-        ("G", "= G + g^{2},", ""), ("w", "= w - g", "G starts at 0"), ("y", "= a + b", "(eq. 3)")]
-
-
-@pytest.mark.parametrize("line", [
-    "add(block, rows)      one block, and the numbers of its rows for messages",
-    "read -> check -> encode -> gather windows      on a thread of its own",
-    "x = y == z", "x = (a", "x = a)", "x = $y", "just words", "{'a': 1}", "x = [1, 2", "x = sum over all pairs"])
-def test_what_is_no_equation_stays_as_it_is(line):
-    assert equations.translate([line]) is None
-
 
 # Blocks of the package that are no equations, and what they are.
 NO_EQUATIONS = {
@@ -121,7 +74,7 @@ BLOCKS = [pytest.param(name, block, id=f"{name.removeprefix('minictr.')} {number
 
 @pytest.mark.parametrize("name, block", BLOCKS)
 def test_every_equation_of_the_package_is_typeset(name, block):
-    rows = equations.translate(block)
+    rows = translate(block)
     if name in NO_EQUATIONS:
         assert rows is None, "it is typeset: take it off the list"
         return
@@ -144,6 +97,22 @@ def test_the_list_of_equations_is_not_empty():
 
 
 @pytest.mark.skipif("latex2mathml" in MISSING, reason="latex2mathml is not installed")
+def test_the_package_and_latex2mathml_write_the_same_signs():
+    from mathml import mathml
+
+    def signs(element):
+        return re.sub(r"\s", "", "".join(ET.fromstring(element).itertext()))
+
+    compared = 0
+    for parameter in BLOCKS:
+        for row in translate(parameter.values[1]) or ():
+            for latex in filter(None, (row.left, row.right)):
+                assert signs(package_mathml(latex)) == signs(mathml(latex))
+                compared += 1
+    assert compared > 200
+
+
+@pytest.mark.skipif("latex2mathml" in MISSING, reason="latex2mathml is not installed")
 def test_mathml_of_what_can_be_shown_and_an_error_for_what_cannot():
     from mathml import UnknownLatex, mathml
     assert "<mi>a</mi>" in mathml("a") and 'alttext="a \\cdot b"' in mathml(r"a \cdot b")
@@ -160,7 +129,7 @@ def test_mathml_of_what_can_be_shown_and_an_error_for_what_cannot():
 
 @pytest.mark.skipif("latex2mathml" in MISSING, reason="latex2mathml is not installed")
 def test_the_examples_of_the_tools_run():
-    for name in ("equations", "docstrings", "mathml"):
+    for name in ("docstrings", "mathml"):
         assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
