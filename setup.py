@@ -14,7 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["minictr", "minictr.*"]),
-    package_data={"minictr.app": ["*.css", "*.js"]},
+    package_data={"minictr.app": ["*.css", "*.js"], "minictr.tracing": ["*.css", "*.js"]},
     python_requires=">=3.10",
     install_requires=["numpy>=1.26", "pandas>=2.1", "matplotlib>=3.8"],
     extras_require={
