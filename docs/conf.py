@@ -17,7 +17,7 @@ project = "minictr"
 author = "the minictr authors"
 release = version = minictr.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "minictr_site"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "minictr_site", "step_frames"]
 root_doc = "docs/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/index.md",
                     "docs/interactions.md", "docs/papers.md", "docs/shapley.md", "docs/api/*.rst", "docs/models/*.md",
