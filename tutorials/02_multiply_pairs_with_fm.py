@@ -326,6 +326,13 @@ assert check_gradients(pooling, E).passed
 assert check_gradients(pooling, E).arrays[0]["allowance"] < 0.5
 
 # %% [markdown]
+# **To touch**: one training step of a trained FM, in which every number says which numbers made it, and each can be
+# changed. In a terminal, `minictr trace --model fm --out steps` writes it as a page: steps/step.html.
+#
+# Point at a number of $\partial L/\partial e_i$: it reads one number of `total`, one of its own vector, and one of
+# `dpooled`, which is what `dout` is called here. That is (5).
+
+# %% [markdown]
 # ## Back into the table, and a published bug
 #
 # $\partial L/\partial E$ has a vector for every row and field. The parameters are the rows of $V$. Forwards, `E =

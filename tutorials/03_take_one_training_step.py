@@ -13,7 +13,7 @@
 # **What you'll need**: [01](01_predict_a_click.ipynb) (log loss from logits and its gradient),
 # [02](02_multiply_pairs_with_fm.ipynb) (FM and its backward pass), NumPy.
 #
-# **Time**: 35 minutes, exercises included. The appendix is not counted.
+# **Time**: 40 minutes, exercises included. The appendix is not counted.
 
 # %%
 import matplotlib.pyplot as plt
@@ -273,6 +273,14 @@ for t, g in enumerate((g_1, g_2, g_3), start=1):
 # ```
 #
 # </details>
+
+# %% [markdown]
+# **To touch**: the whole step, forwards, backwards and Adam, of a trained FM. Every number says which numbers made it,
+# and each can be changed. In a terminal, `minictr trace --model fm --out steps` writes it as a page: steps/step.html.
+#
+# Go to the start of the training (*before training*), and open two parts of the update, `linear.w` and `embedding.V`.
+# The gradients of the one are some twenty times those of the other; by how much does a number of each move? Point at a
+# new number to see why.
 
 # %% [markdown]
 # ## A published bug

@@ -390,6 +390,14 @@ report = check_gradients(library, pij)
 assert report.passed and report.arrays[0]["allowance"] < 0.5
 
 # %% [markdown]
+# **To touch**: one training step of a trained AFM, in which every number says which numbers made it, and each can be
+# changed. In a terminal, `minictr trace --model afm --out steps` writes it as a page: steps/step.html.
+#
+# **Predict**, then point: which numbers does one number of $ds$ read (`s` is the paper's $a'_{ij}$)? Which two make a
+# number of `dpij`? Which of all arrays change if you raise one score? Then go through the epochs from the first on:
+# attention is even at first, and the gradient of $W$ tiny.
+
+# %% [markdown]
 # ## Spot the bug
 #
 # Below is, in our own lines, how the published program of the paper's authors computed its attention when this was

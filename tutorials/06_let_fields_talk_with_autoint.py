@@ -245,35 +245,29 @@ check("new vectors", my_new, e_slow, mistakes={
 # </details>
 
 # %% [markdown]
-# Here is that computation as a picture, for the row above.
+# Here are the scores of the row above, $S = Q K^\top$, before the softmax.
 
 # %%
 Q, K, V = (E @ W[:, head] for W in (W_Q, W_K, W_V))
 S = Q @ K.T
 a = softmax(S, axis=1)
-
-figure, axes = plt.subplots(1, 5, figsize=(8, 2.4), layout="constrained",
-                            width_ratios=[d, d, M, M, d])
-parts = {"Q  (M, d)": Q, "K  (M, d)": K, "S = Q Kᵀ  (M, M)": S, "a = softmax(S)": a,
-         "V  (M, d)": V}
-for ax, (title, array) in zip(axes, parts.items(), strict=True):
-    limit = np.abs(array).max()
-    centre, lowest = (1 / M, 0) if title[0] == "a" else (0, -limit)
-    ax.imshow(array, cmap="PuOr_r", norm=TwoSlopeNorm(centre, vmin=lowest, vmax=limit))
-    ax.set_title(title, fontsize=9)
-    ax.set_xticks([])
-    ax.set_yticks(range(M), fields if ax is axes[0] else [""] * M, fontsize=7)
+pd.DataFrame(S, index=asking, columns=fields).round(2)
 
 # %% tags=["claims"]
 assert np.allclose(a, a_slow) and np.allclose(a @ V, e_slow)
 
 # %% [markdown]
-# **What to look at.** Rows are fields, in all five; the columns of $S$ and $a$ are fields too, in the same order. Each
-# panel has a colour scale of its own. Orange is positive, purple negative: a dark orange cell of $S$ is where a row of
-# $Q$ and a row of $K$ point the same way, a dark purple one where they point opposite ways. The softmax turns each row
-# of $S$ into shares (orange: more than 1/8, purple: less). Field $m$'s new vector is then the mixture of the rows of
-# $V$ with the shares in row $m$ of $a$. Nothing here depends on *where* a field stands: there is no position and no
-# order, only vectors. That will be our best test.
+# **To touch**: one training step of a small trained AutoInt, of four fields and two heads: $Q$, $K$, $V$, the scores,
+# the shares, and the way back through all of them. In a terminal, `minictr trace --model autoint --out steps` writes it
+# as a page: steps/step.html.
+#
+# **What to look at.** Rows are fields, in all these arrays; the columns of $S$ and $a$ are fields too, in the same
+# order. Orange is positive, blue negative: an orange number of $S$ is where a row of $Q$ and a row of $K$ point the
+# same way, a blue one where they point opposite ways. The softmax turns each row of $S$ into shares: point at a number
+# of $a$, and the row of $S$ that it reads lights up; raise one score, and the others of its row lose. Field $m$'s new
+# vector, in $\tilde e_m$, is the mixture of the rows of $V$ with the shares in row $m$ of $a$. Nothing here depends on
+# *where* a field stands: there is no position and no order, only vectors. That will be our best test. Two heads,
+# $W_{Res}$, the ReLU and the backward pass come next: come back to the page then, and *split* the heads.
 #
 # ## All heads, and the residual
 #

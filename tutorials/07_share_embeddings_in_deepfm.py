@@ -16,7 +16,7 @@
 # [02](02_multiply_pairs_with_fm.ipynb) for FM and the gradient check, [03](03_take_one_training_step.ipynb) for
 # training; NumPy.
 #
-# **Time**: 45 minutes, exercises included. This notebook is an elective: [08](08_compare_fairly.ipynb) needs only that
+# **Time**: 50 minutes, exercises included. This notebook is an elective: [08](08_compare_fairly.ipynb) needs only that
 # DeepFM is an FM and a network that share their vectors.
 
 # %%
@@ -284,7 +284,15 @@ for name in ("ForgetsTheMLP", "ForgetsTheFM"):
 # One array fails, `embedding.V`, which lies behind the fork; all others are right. Would you have noticed without the
 # check? Train one, and the loss falls, as you will see further down. A gradient that points roughly the right way is
 # the most patient kind of bug.
+
+# %% [markdown]
+# **To touch**: one training step of a trained DeepFM, in which every number says which numbers made it, and each can be
+# changed. In a terminal, `minictr trace --model deepfm --out steps` writes it as a page: steps/step.html.
 #
+# Here is the fork: one number of $\partial L/\partial e_i$ is the sum of two, one from each tower. Point at a number of
+# $e_i$ and let all that depends on it light up: what does it reach through the FM, and what through the MLP?
+
+# %% [markdown]
 # ## Test by extreme cases
 #
 # A second kind of test needs no derivative: choose weights for which the answer is known. If the MLP adds nothing,

@@ -53,3 +53,16 @@ def test_a_model_that_is_none_is_an_error():
 def test_its_examples_run():
     import step_frames
     assert doctest.testmod(step_frames).failed == 0
+
+
+def test_the_notebooks_name_models_whose_pages_the_site_always_has():
+    import step_frames
+    import steps
+    said = {}
+    for path in sorted((DOCS.parent / "tutorials").glob("*.py")):
+        for paragraph in path.read_text(encoding="utf-8").split("\n#\n"):
+            if "**To touch**" in paragraph:
+                said[path.name[:2]] = step_frames.COMMAND.search(" ".join(paragraph.replace("\n#", "").split()))[1]
+    assert said == {"02": "fm", "03": "fm", "04": "afm", "06": "autoint", "07": "deepfm"}
+    assert set(said.values()) <= set(steps.FIRST)
+    assert "`minictr trace --model afm --out steps`" in (DOCS / "index.md").read_text(encoding="utf-8")
