@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from minictr import FM, check_gradients, datasets, metrics, optim, plots, trace
-from minictr.exercises import check, train_beside
+from minictr.exercises import check, several, train_beside
 from minictr.layers import RowGradient, gradients, parameters, sigmoid
 from minictr.slots import Slots
 
@@ -49,7 +49,7 @@ for text in ax.texts:
 # down most plainly.) Lines that only fetch something are left out; `print(steps)` shows all, with their numbers.
 
 # %%
-pd.set_option("display.max_colwidth", 70)
+pd.set_option("display.max_colwidth", 90)
 table = steps.table
 is_new = np.array([step.same_as is None for step in steps.steps])     # not passed on
 is_fetched = table["symbol"].isin(["slots.ids", "w", "w0", "V", "y"])
@@ -138,25 +138,36 @@ def gradient_of_one_number(E, y, i, f):
     return None                      # your lines here
 
 # %% tags=["check"]
-numeric = np.zeros((2, *E.shape))  # dL/dE, entry by entry, for both labels
-for label, i, f in np.ndindex(numeric.shape):
-    step = np.zeros_like(E)
-    step[i, f] = 1e-6
-    numeric[label, i, f] = (loss_of(E + step, label) - loss_of(E - step, label)) / 2e-6
-partners = E.sum(axis=0) - E
-for label in (0, 1):
-    yours = [[gradient_of_one_number(E, label, i, f) for f in range(3)]
+def loss_gradient(E, label):
+    """dL/dE (M, k), entry by entry: move it, see what the loss does."""
+    gradient = np.zeros_like(E)
+    for place in np.ndindex(E.shape):
+        step = np.zeros_like(E)
+        step[place] = 1e-6
+        gradient[place] = (loss_of(E + step, label) - loss_of(E - step, label)) / 2e-6
+    return gradient
+
+
+other = np.linspace(-1, 1, E.size).reshape(E.shape)               # of another row
+for vectors, label, case in ((E, 0, "if the label is 0"), (E, 1, "if the label is 1"),
+                             (other, 1, "of another row")):
+    partners, p_click = vectors.sum(axis=0) - vectors, sigmoid(logit_of(vectors))
+    yours = [[gradient_of_one_number(vectors, label, i, f) for f in range(3)]
              for i in range(4)]
-    check(f"gradient of each number, if the label is {label}",
-          None if yours[0][0] is None else yours, numeric[label],
-          tolerance=1e-5, mistakes={
-              "That is ds/dE[i, f]; dL/ds is missing.": partners,
-              "dL/ds is the prediction minus the label; the label is missing.":
-                  sigmoid(s) * partners,
-              "That is dL/ds; how the logit changes with this number is missing.":
-                  sigmoid(s) - label + 0 * E,
-              "The field's own vector is among its partners.":
-                  (sigmoid(s) - label) * (partners + E)})
+    if not check(f"gradient of each number, {case}",
+                 None if yours[0][0] is None else yours, loss_gradient(vectors, label),
+                 tolerance=1e-5, mistakes={
+            "That is ds/dE[i, f]; dL/ds is missing.": partners,
+            "dL/ds is the prediction minus the label; the label is missing.":
+                p_click * partners,
+            "That is dL/ds; how the logit changes with this number is missing.":
+                p_click - label + 0 * vectors,
+            "The field's own vector is among its partners.":
+                (p_click - label) * (partners + vectors),
+            "dL/ds is that of the page's row: compute the logit of the vectors that "
+            "you are given.":
+                (sigmoid(s) - label) * partners}):
+        break
 
 # %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
@@ -187,7 +198,8 @@ moves = {"gradient": dV.ravel(), "moved by": moved.ravel()}
 pd.DataFrame(moves, index=numbers).round(5).T
 
 # %% tags=["claims"]
-assert np.allclose(steps.arrays["pooling.dE"][0], numeric[y[0]], rtol=0, atol=1e-9)
+by_hand = (sigmoid(s) - y[0]) * (E.sum(axis=0) - E)
+assert np.allclose(steps.arrays["pooling.dE"][0], by_hand, rtol=0, atol=1e-12)
 assert np.array_equal(steps.arrays["embedding.dV"], steps.arrays["pooling.dE"][0])
 assert all(np.array_equal(array, before[name])
            for name, array in parameters(model).items())
@@ -238,12 +250,9 @@ yours, m, v = start.copy(), np.zeros(5), np.zeros(5)
 for t, g in enumerate((g_1, g_2, g_3), start=1):
     w = library["w"].copy()       # before the step
     adam.step(library, {"w": g})  # the library's, in place
-    answer = adam_step(yours, g, m, v, t)
-    if answer is not None and not (isinstance(answer, (tuple, list))
-                                   and len(answer) == 3):
-        print("Return three arrays: w, m, v.")
-        answer = None
-    yours, m, v = answer or (None, None, None)
+    given = yours, m, v
+    copies = [array.copy() for array in given]
+    yours, m, v = several(adam_step(yours, g, m, v, t), "w", "m", "v")
     m_t, v_t = 0.9 * m_t + 0.1 * g, 0.999 * v_t + 0.001 * g ** 2
     m_hat, v_hat = m_t / (1 - 0.9 ** t), v_t / (1 - 0.999 ** t)
     m_kept, v_kept = ((0.9 * m_kept + 0.1 * g) / (1 - 0.9 ** t),
@@ -254,10 +263,31 @@ for t, g in enumerate((g_1, g_2, g_3), start=1):
                 w - 0.01 * m_hat / (np.sqrt(v_t) + 1e-8),
             "eps stands inside the root; it is added to the root.":
                 w - 0.01 * m_hat / np.sqrt(v_hat + 1e-8),
+            "This is the shorter form at the end of the paper's section 2: eps then "
+            "means something else. Correct m and v themselves.":
+                w - 0.01 * np.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
+                * m_t / (np.sqrt(v_t) + 1e-8),
             "The m and v that you returned are the corrected ones: return those of the "
             "first formula.":
             w - 0.01 * m_kept / (np.sqrt(v_kept) + 1e-8)}):
         break
+    if not np.array_equal(given, copies):
+        check("the old arrays", given, copies, mistakes={
+            "They were changed: m *= ... and w -= ... write into the array that was "
+            "given. Make new ones, m = ...": given})
+        break
+else:
+    def other_step(lr=0.03, beta1=0.8, beta2=0.99, eps=0.1):
+        """Step 2, after a first one that left the means m = g_1 and v = g_1^2."""
+        m_hat = (beta1 * g_1 + (1 - beta1) * g_2) / (1 - beta1 ** 2)
+        v_hat = (beta2 * g_1 ** 2 + (1 - beta2) * g_2 ** 2) / (1 - beta2 ** 2)
+        return start - lr * m_hat / (np.sqrt(v_hat) + eps)
+
+    usual = {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    yours = adam_step(start, g_2, g_1, g_1 ** 2, 2, 0.03, 0.8, 0.99, 0.1)[0]
+    check("Adam, with another lr, beta1, beta2 and eps", yours, other_step(), mistakes={
+        f"{name} is typed in, as {value}: use the argument.":
+            other_step(**{name: value}) for name, value in usual.items()})
 
 # %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
@@ -608,7 +638,7 @@ path_ax.set(xlabel="step (touched at 1 and 100)",
 path_ax.legend(fontsize=8)
 size_ax.plot(late, first_steps, "o-", color="C1")
 size_ax.set(xscale="log", xlabel="step in which a row is touched first",
-            ylabel="its first lazy step\n(learning rates)")
+            ylabel="its first lazy step\n(learning rates)");
 
 # %% tags=["claims"]
 m_hat, v_hat = (part / (1 - beta ** np.array(late))
