@@ -69,8 +69,7 @@ assert observed.to_numpy().std() > 2.5 * by_lr.to_numpy().std()
 
 # %% [markdown]
 # *What to look at*: on the left, some segments love some categories, and no row or column of the table says which. On
-# the right, every row is like every other, a little lighter or darker: the model gives a segment one level and a
-# category one level, and nothing else.
+# the right, every row is like every other, a little lighter or darker.
 #
 # The reason is in the [logit](glossary.md#logit), $s = w_0 + w_{\text{segment}} + w_{\text{category}} + \dots$
 #
@@ -144,7 +143,7 @@ assert counts.iloc[1] < counts.iloc[0] / 4
 
 # %%
 rng = np.random.default_rng(0)
-V = rng.standard_normal((12, 3))      # (n, k)     12 ids of four fields, three each
+V = rng.standard_normal((12, 3))      # (n, k)   small from here on: n = 12 and k = 3
 ids = np.array([[0, 3, 6, 9], [1, 3, 8, 10], [2, 4, 7, 9],
                 [0, 5, 7, 11], [0, 3, 6, 11]])        # (B, M)
 E = V[ids]                            # (B, M, k)  e_i = v_i x_i, and x_i = 1
@@ -267,16 +266,25 @@ class PairSum(Layer):
 # %% tags=["check"]
 dout = rng.standard_normal((len(E), 3))  # some dL/dout
 numeric = np.zeros_like(E)               # dL/dE, one entry at a time: pair by pair
+first, second = field_pairs(E.shape[1])
 for index in np.ndindex(E.shape):
     step = np.zeros_like(E)
     step[index] = 1e-6
-    above, below = (((moved[:, i] * moved[:, j]).sum(axis=1) * dout).sum()
+    above, below = (((moved[:, first] * moved[:, second]).sum(axis=1) * dout).sum()
                     for moved in (E + step, E - step))
     numeric[index] = (above - below) / 2e-6
 
 layer = PairSum()
-f = layer.forward(E)
-dE = None if f is None else layer.backward(dout)
+f, dE = layer.forward(E), None
+if f is not None:
+    try:
+        dE = layer.backward(dout)
+        if dE is None:
+            print("forward is there, but backward returns None. It needs two things: "
+                  "dout, and what forward keeps.")
+    except KeyError as name:
+        print(f"backward finds no {name} in self.cache: forward must keep it there.")
+        dE = np.nan * E                  # no numbers
 partners = E.sum(axis=1, keepdims=True) - E
 right = [check("forward of the pair sum", f, slow)]
 right.append(check("backward of the pair sum", dE, numeric, mistakes={
@@ -422,23 +430,25 @@ def table_gradient(ids, dE, n):
     return None                      # your lines here
 
 # %% tags=["check"]
-dE = pooling.backward(dout)  # (B, M, k), from the layer above
-numeric = np.zeros_like(V)   # dL/dV: move an entry of V, see what L does
+dE = np.random.default_rng(1).standard_normal(E.shape)  # (B, M, k), from a layer above
+numeric = np.zeros_like(V)  # dL/dV: move an entry of V, see what sum(E dE) does
 for index in np.ndindex(V.shape):
     step = np.zeros_like(V)
     step[index] = 1e-6
-    above, below = ((FMPooling().forward(moved[ids]) * dout).sum()
-                    for moved in (V + step, V - step))
+    above, below = ((moved[ids] * dE).sum() for moved in (V + step, V - step))
     numeric[index] = (above - below) / 2e-6
 only_last = np.zeros_like(V)
 only_last[ids] += dE
 times = np.bincount(ids.ravel(), minlength=len(V))  # how often each id occurs
-check("gradient of the table", table_gradient(ids, dE, len(V)), numeric, mistakes={
-    "Repeated ids keep the last of their gradients alone: it is the bug above.":
-        only_last,
-    "That is the mean of an id's gradients: it takes part in the loss each time, so "
-    "they add up.":
-        numeric / np.maximum(times, 1)[:, None]});
+if check("gradient of the table", table_gradient(ids, dE, len(V)), numeric, mistakes={
+        "Repeated ids keep the last of their gradients alone: it is the bug above.":
+            only_last,
+        "That is the mean of an id's gradients: it takes part in the loss each time, "
+        "so they add up.":
+            numeric / np.maximum(times, 1)[:, None]}):
+    longer = np.vstack([numeric, np.zeros((2, 3))])[:, :2]  # ids that no row holds: 0
+    check("... of a table with two more rows, and k = 2",
+          table_gradient(ids, dE[:, :, :2], len(V) + 2), longer)
 
 # %% [markdown] tags=["solution"]
 # <details><summary>Solution</summary>
@@ -504,7 +514,7 @@ class ForgetfulFM(FM):
 def auc_of(model, test):
     return metrics.auc(test.y, model.predict_proba(test.X)[:, 1])
 
-
+# %%
 importance, aucs = {}, {}             # {world: {epoch: table}}, {world: {model: AUC}}
 for world in range(3):
     train = datasets.make_clicks(20_000, seed=world)
@@ -569,10 +579,10 @@ for world, tables in importance.items():
 
 # %% [markdown]
 # *What to look at*: note the logarithmic axis. The largest pair, (user_segment, ad_category), stands out within two
-# epochs. After one epoch the order of the small pairs says little. After eight,
-# the three largest planted pairs come first, in their right order, in all three worlds. The two pairs planted at 0.3
-# are another matter: in each world at least one of them lies below a pair that has no effect at all. What is small
-# cannot be told from noise here; notebook [05](05_read_attention_honestly.ipynb) measures how large noise is.
+# epochs. After one epoch the order of the small pairs says little. After eight, the three largest planted pairs come
+# first, in their right order, in all three worlds. The two pairs planted at 0.3 are another matter: in each world at
+# least one of them lies below a pair that has no effect at all. What is small cannot be told from noise here; notebook
+# [05](05_read_attention_honestly.ipynb) measures how large noise is.
 #
 # Back to the table of gaps. What was one number ten times depends on the ad now:
 
