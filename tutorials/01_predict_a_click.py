@@ -53,9 +53,9 @@ assert abs(clicks.base_rate - 0.22) < 0.01
 #
 # ## Number the values
 #
-# A model computes with numbers, and `phone` is none. So each value of a field gets an index, in the order of the
-# sorted training values: 1, 2, 3, … Index 0 is kept for an [unknown value](glossary.md#unknown-value), one that the
-# training rows do not hold. Tomorrow's rows will hold some: new advertisers, new devices.
+# A model computes with numbers, and the word `phone` is not a number. So each value of a field gets an index, in the
+# order of the sorted training values: 1, 2, 3, … Index 0 is kept for an [unknown value](glossary.md#unknown-value),
+# one that the training rows do not hold. Tomorrow's rows will hold some: new advertisers, new devices.
 #
 # **Exercise 1.** The indices of a column. `known` is the sorted list of the values seen in training: the first of them
 # has index 1, the second 2, and so on. A value that is not among them has index 0.
@@ -450,12 +450,13 @@ assert 0.39 < clicked[-1] < 0.45
 assert np.mean(test.probability < 0.03) > 0.1 and np.mean(test.probability > 0.9) > 0.01
 
 # %% [markdown]
-# *What to look at*: the test rows are sorted by their prediction and cut into ten groups of about 2,000. Across is
-# the group's mean prediction, upwards the share of clicks in it. On the dashed line they agree. Nine of the ten
-# intervals reach it; only the lowest group lies below, where the model said 9 % and 7.5 % clicked. On the whole this
-# model is [calibrated](glossary.md#calibration). Calibrated is not the same as good. Compare the groups' shares, from
-# under 10 % to about 42 %, with this world's true probabilities, of which many lie near 0 and some near 1: the model
-# is right on average, and vague.
+# *What to look at*: the test rows are sorted by their prediction and cut into ten groups of about 2,000. Across is the
+# group's mean prediction, upwards the share of clicks in it. On the dashed line they agree. The vertical bars are 95 %
+# intervals ([glossary](glossary.md#confidence-interval)), Wilson's. Nine of the ten reach the line; only the lowest
+# group lies below, where the model said 9 % and 7.5 % clicked. On the whole this model is
+# [calibrated](glossary.md#calibration). Calibrated is not the same as good. Compare the groups' shares, from under 10
+# % to about 42 %, with this world's true probabilities, of which many lie near 0 and some near 1: the model is right
+# on average, and vague.
 #
 # ## Spot the bug
 #
@@ -477,7 +478,7 @@ def loss_and_gradient(out, y):
     """The other writes: the log loss, as derived above, and dL/dout."""
     return np.mean(np.logaddexp(0, out) - y * out), (sigmoid(out) - y) / len(y)
 
-
+# %%
 def train_together(ids, y, optimizer, epochs=100):
     """What the two get: bias, weights, and the printed losses."""
     params = {"w0": np.log([y.mean() / (1 - y.mean())]), "w": np.zeros(n)}
@@ -572,7 +573,7 @@ for seed in range(3):
 # Your `first_order`, `row_losses` and `loss_gradient` are all that the library's `LR` needs. Here they stand in its
 # place, for five epochs of plain descent, beside the library's own: the two lines of losses should be the same.
 
-# %% tags=["yours"]
+# %%
 class YourLinear(Linear):
     """The library's first-order layer, with your forward pass."""
 
@@ -591,7 +592,7 @@ class YourLoss(LogLoss):
     def backward(self):
         return loss_gradient(self.cache["s"], self.cache["y"])
 
-
+# %% tags=["yours"]
 class YourLR(LR):
     """Logistic regression of these two."""
 
