@@ -80,10 +80,11 @@ for (const [text, cell, way] of examples()) {
   });
   tries.append(button, " ");
 }
-told.name.append(tries);
+panel.prepend(tries);
 // Bring a cell into view and hold on to it.
 function show(cell) {
   boxes[cell].closest("details")?.setAttribute("open", "");
+  if (!boxes[cell].checkVisibility()) controls.querySelector("input[value=both]").click();
   if (flow.contains(boxes[cell])) map.scrollIntoView({block: "start"});
   boxes[cell].scrollIntoView({block: "nearest", inline: "center", behavior: calm ? "auto" : "smooth"});
   boxes[cell].focus({preventScroll: true});

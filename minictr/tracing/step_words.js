@@ -146,7 +146,7 @@ const FORMS = {
   parameter: "A parameter, as training has left it so far: change it, and see what it does.",
   state: "What the optimizer remembers of the steps before.",
   "passed on": "The same number, in another place.",
-  softmax: "Softmax: its share of all the exps. Raise one score, and all other shares shrink.",
+  softmax: "Softmax: its share of all the exps.",
   "softmax backwards": "Softmax, backwards: what counts is how far its own gradient lies above the weighted mean of all, " +
     "since one share can only grow at the cost of the others.",
   relu: "ReLU: what is below 0 becomes 0.",
@@ -155,8 +155,22 @@ const FORMS = {
   "all uses": "All that used this parameter on the way forward adds its part: every row, and every pair or field."};
 function inWords(cell) {
   const form = formOf(cell);
+  if (form === "softmax") return `${FORMS.softmax} ${ofShares(cell)}`;
+  if (held.has(nodeOf[cell]) && !isGiven(cell)) return "";
   if (form !== "two uses") return FORMS[form] ?? "";
   const [one, other] = reads[cell].map(read => arrays[arrayOf[read]].symbol);
   return `${called(arrays[arrayOf[cell]]).replace("dL/d", "")} is used twice on the way forward, so two gradients come back, ` +
     `${one === other ? "one by each way" : `${one} and ${other}`}: they are added.`;
+}
+
+// What a change does to the shares of one softmax: to each number that is divided by the same sum.
+function ofShares(cell) {
+  const {cells} = arrays[arrayOf[cell]], [, whole] = argsOf[nodeOf[cell]];
+  const shares = cells.filter(node => opOf[node] === "divide" && argsOf[node][1] === whole);
+  const score = called(arrays[arrayOf[reads[cell][0]]]), typed = shares.filter(node => held.has(node));
+  if (!typed.length) return `Raise one score (${score}), and its share grows while all others shrink.`;
+  const total = short(shares.reduce((sum, node) => sum + values[node], 0), 3);
+  return `${held.has(nodeOf[cell]) ? "The number typed here" : "A number typed in this row"} now stands in the place of the `
+    + `softmax's, and the other shares stay as they are: they sum to ${total}${total === "1" || total === "1.00" ? "" : ", no longer to 1"}. `
+    + `To see all shares move, change a score ${score} instead.`;
 }

@@ -245,6 +245,37 @@ def test_the_example_buttons_show_what_they_say(open_page, name):
         assert len(lit(page)) + len(lit(page, "reader")) > 0 and "=" in page.value(SAID)
 
 
+def test_the_example_buttons_stay_and_bring_back_what_is_hidden(open_page):
+    page = open_page("AFM")
+    buttons = "[...document.querySelectorAll('.tries button')].filter(button => button.checkVisibility()).length"
+    assert page.value(buttons) == 4
+    point(page, cell(page, "aij", "forward", 0, 0))
+    assert page.value(buttons) == 4
+    page.click("input[value=backward] + span")
+    page.click(".tries button")
+    assert page.value(buttons) == 4 and lit(page, "at") == {"aij": [(0, 0)]}
+    assert page.value("document.querySelector('td.at').checkVisibility()")
+
+
+def test_a_number_typed_over_a_share_says_that_the_row_sums_to_something_else(open_page):
+    page = open_page("AFM")
+    words = "document.querySelector('.words').textContent"
+    click(page, cell(page, "aij", "forward", 0, 1))
+    assert page.value(words).endswith("Raise one score (a'_ij), and its share grows while all others shrink.")
+    start = cell(page, "aij", "forward", 0, 0)
+    page.press("1", "Enter")
+    total = page.value(f"Array.from({{length: 6}}, (_, i) => values[nodeOf[{start} + i]]).reduce((a, b) => a + b)")
+    assert total > 1.5
+    told = f"they sum to {page.value(f'short({total}, 3)')}, no longer to 1. To see all shares move, change a score a'_ij"
+    assert "The number typed here now stands in the place of the softmax's" in page.value(words)
+    assert told in page.value(words) and "shrink" not in page.value(words)
+    point(page, start)
+    click(page, start)
+    assert "A number typed in this row" in page.value(words) and told in page.value(words)
+    click(page, cell(page, "aij", "forward", 1, 0))
+    assert "shrink" in page.value(words)
+
+
 def test_a_number_in_the_arithmetic_leads_to_its_cell(open_page):
     page = open_page("AFM")
     click(page, cell(page, "pooled", "forward", 0, 0))
