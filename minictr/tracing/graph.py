@@ -13,9 +13,9 @@ import numpy as np
 
 from ..layers import field_pairs, named_layers, parameters
 from ..layers.triples import field_triples
+from .formulas import derivative, equations_above
 from .node_run import decimal, leaf_arrays, step_on_nodes
 from .nodes import NodeArray
-from .source import derivatives_of
 from .text import optimizer_text, package_path
 from .used import used_rows
 
@@ -80,7 +80,6 @@ def page_data(model, rows, X, y, detail="lines", epochs=None, digits=None):
     if at == len(snapshots):                                      # none was watched, or training went on, or back
         snapshots.append({"epoch": None, "leaves": values})
     labels = Labels(model, rows, X)
-    classes = {name: type(layer) for name, layer in named_layers(model)}
     return {
         "model": type(model).__name__,
         "title": f"One training step of {type(model).__name__}",
@@ -91,7 +90,7 @@ def page_data(model, rows, X, y, detail="lines", epochs=None, digits=None):
         "ops": list(ops),
         "nodes": [written(node, ops, numbers) for node in nodes],
         "leaf_names": [labels.leaf(name, place, shapes[name]) for name, place in leaves],
-        "arrays": described(shown, labels, classes, numbers),
+        "arrays": described(shown, labels, model, numbers),
         "snapshots": snapshots,
         "snapshot": at,
     }
@@ -231,9 +230,9 @@ class Labels:
         return f"{moment}{of}{parameter.rpartition('.')[2]}{first}{rest}"
 
 
-def described(shown, labels, classes, numbers):
+def described(shown, labels, model, numbers):
     """The arrays of the page, in the order in which the step computed them, as dicts."""
-    by_name, entries, taken, row_of = {}, [], set(), {}
+    by_name, entries, taken, row_of, layers = {}, [], set(), {}, dict(named_layers(model))
     for number, array in enumerate(shown):
         for step in array.steps:
             by_name.setdefault((step.phase != "backward", step.layer, step.symbol), []).append(number)
@@ -255,13 +254,11 @@ def described(shown, labels, classes, numbers):
             row_of |= {id(node): b for b, part in enumerate(array.cells) for node in np.ravel(part)}
         entries.append({
             "id": number, "step": array.changes[-1].number, "phase": array.steps[0].phase, "function": step.function,
-            "layer": step.layer, "layer_class": getattr(classes.get(step.layer), "__name__", ""),
+            "layer": step.layer, "layer_class": type(layers[step.layer]).__name__ if step.layer in layers else "",
             "symbol": named.symbol, "notation": named.notation, "axes": axes, "shape": list(array.cells.shape),
             "cells": [numbers[id(node)] for node in array.nodes],
             "labels": names,
-            "equation": "; ".join(dict.fromkeys(each.equation for each in changes if each.equation))
-                        or first_of(each.equation for each in array.steps),
-            "derivative": derivative(step, named, classes) if array.steps[0].phase == "backward" else "",
+            "derivative": derivative(step, named, layers.get(step.layer)) if array.steps[0].phase == "backward" else "",
             "paper": first_of(each.paper for each in (step, *array.steps)),
             "file": package_path(step.file), "line": step.lineno,
             "source": "\n".join(dict.fromkeys(each.source for each in changes)),
@@ -272,6 +269,8 @@ def described(shown, labels, classes, numbers):
             "names": [{"step": other.number, "layer": other.layer, "symbol": other.symbol, "notation": other.notation,
                        "file": package_path(other.file), "line": other.lineno, "source": other.source}
                       for other in array.steps if other is not step]})
+    equations_above([(entry, [array.step, *array.steps]) for entry, array in zip(entries, shown, strict=True)],
+                    layers, model)
     return entries
 
 
@@ -291,17 +290,6 @@ def is_by_row(array, row_of, rows):
         if found != {b}:
             return False
     return True
-
-
-def derivative(step, named, classes):
-    """The equation of a gradient, "dW = sum_ij p_ij dz_ij^T", from the docstring of the layer; "" if it has none."""
-    wanted = [name.removeprefix("dL/") for each in (named, step) for name in (each.notation, each.symbol)]
-    equations = derivatives_of(classes[step.layer]) if step.layer in classes else ()
-    for bare in (str, lambda name: re.sub("_(ij|i|mk|m|k)$", "", name)):      # with its index, or without
-        for left, right in equations:
-            if bare(left) in map(bare, wanted):
-                return f"{left} = {right}"
-    return ""
 
 
 def origin(node):

@@ -151,12 +151,13 @@ function drawCard(a, labelled) {
   const blocks = Array.from({length: rows ? B : 1}, (_, row) => el("div", {class: "block", "data-row": rows && labelled
     ? `row ${row + 1}` : " "}));
   const equation = el("div", {class: "equation"});
-  if (array.derivative_math) equation.append(typeset("p", {}, array.derivative_math));
+  if (isSum(array)) equation.append(el("p", {}, "the sum over the rows that looked it up"));
+  else if (array.derivative_math) equation.append(typeset("p", {}, array.derivative_math));
   else if (array.equation_math) {
-    equation.append(typeset("p", {class: array.phase === "backward" && array.equation.includes(" = ") ? "from" : ""}, array.equation_math));
+    equation.append(typeset("p", {class: array.phase === "backward" ? "from" : ""}, array.equation_math));
   }
   const card = el("article", {class: `card ${array.kind} ${isSum(array) ? "backward" : array.phase}`}, head, equation, ...blocks,
-    el("p", {class: "code"}, el("code", {}, statements(array).at(-1)), el("small", {}, `${array.file.split("/").at(-1)}:${array.line}`)));
+    el("p", {class: "code"}, el("code", {}, statements(array).at(-1) ?? ""), el("small", {}, `${array.file.split("/").at(-1)}:${array.line}`)));
   if (!rows) card.classList.add("whole");
   fillBlocks(a, blocks, false, labelled);
   cards[a] = {card, blocks, labelled, norm};

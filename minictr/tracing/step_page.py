@@ -12,10 +12,9 @@ import re
 from pathlib import Path
 
 from ..text import printable
-from ..typeset import formula, mathml, symbol
+from ..typeset import mathml, symbol, translate
 
 SCRIPTS = ("step_values.js", "step_words.js", "step_layout.js", "step_page.js")
-THE_SAME = re.compile(r"the same, (with respect to .*)")
 
 
 def text_of(name):
@@ -39,8 +38,7 @@ def page_html(data):
     known = known_operations()
     if unknown := sorted(set(data["ops"]) - known):
         raise ValueError(f"a page cannot compute {', '.join(unknown)}: it knows {', '.join(sorted(known))}")
-    arrays = [{**array, **typeset(array, equation)}
-              for array, equation in zip(data["arrays"], equations(data["arrays"]), strict=True)]
+    arrays = [{**array, **typeset(array)} for array in data["arrays"]]
     policy = f"default-src 'none'; style-src '{digest(STYLE)}'; script-src '{digest(SCRIPT)}'"
     title = html.escape(printable(f"One training step of {data['model']}"))
     return PAGE.format(policy=policy, title=title, style=STYLE, script=SCRIPT, lead=lead(data),
@@ -85,23 +83,11 @@ def known_operations():
     return {"leaf", "const", *names}
 
 
-def equations(arrays):
-    """The equation of each array; "the same, with respect to W" becomes that of the line above, and says so."""
-    last = {}
-    for array in arrays:
-        equation, key = array["equation"], (array["layer"], array["phase"])
-        same = THE_SAME.fullmatch(equation)
-        if same and last.get(key):
-            equation = f"{last[key]}   {same[1]}"
-        elif equation and not same:
-            last[key] = equation
-        yield equation
-
-
-def typeset(array, equation):
+def typeset(array):
     """The typeset forms of what is written above an array: its name, its equation, what it is the derivative of."""
-    return {"equation": equation, "name_math": name_math(array["notation"] or array["symbol"]),
-            "equation_math": equation_math(equation), "derivative_math": equation_math(array.get("derivative", ""))}
+    return {"name_math": name_math(array["notation"] or array["symbol"]),
+            "equation_math": equation_math(array["equation"]),
+            "derivative_math": equation_math(array.get("derivative", ""))}
 
 
 def name_math(text):
@@ -121,20 +107,18 @@ def name_math(text):
 
 
 def equation_math(text):
-    """The comment at a line's end: equations in it as MathML, all else as text.
+    """An equation as MathML; a left side that is a word stays one.
 
-    >>> equation_math("over the pairs"), equation_math("a_ij, over the pairs")[-23:]
-    ('over the pairs', '</math>, over the pairs')
+    >>> equation_math("wx = w_s")[:23], equation_math("")
+    ('wx <math alttext="= w_s', '')
     """
-    parts = []
-    for part in re.split(r"(\s{2,}|[;:] |, (?=over |no |with |by ))", text.replace("; the same, with", " and with")):
-        latex = formula(part) if part.strip() else None
-        if latex:
-            parts.append(mathml(latex, plain=part))
-        else:                                                     # words, with symbols among them
-            parts += [mathml(symbol(word), plain=word) if number % 2 else html.escape(printable(word))
-                      for number, word in enumerate(re.split(r"\b([A-Za-z][~']?_\w{1,3}\b)", part))]
-    return "".join(parts)
+    rows = translate([text])
+    if not rows:
+        return html.escape(printable(text))
+    word = re.match(r"[A-Za-z]{2,}(_[a-z]{2,})?(?= = )(?!out )", text)
+    if word:
+        return f"{word[0]} {mathml(rows[0].right, plain=text.removeprefix(word[0]))}"
+    return mathml(f"{rows[0].left} {rows[0].right}", plain=text)
 
 
 def digest(text):

@@ -35,7 +35,7 @@ function placeOf(cell) {
   return at.join(", ");
 }
 // The statements that made an array, without the comments at their ends.
-const statements = array => array.source.split("\n").map(line => line.split(/\s+#\s/)[0].trim()).filter(Boolean);
+const statements = array => array.source.split("\n").map(line => line.split(/\s+#\s/)[0].trim()).filter(line => line && !line.startsWith("def "));
 const called = array => array.notation || array.symbol;
 const describe = cell => {
   const array = arrays[arrayOf[cell]], where = nameOf(cell);
@@ -127,6 +127,7 @@ function explained(cell) {
 // ---- what a line does, in words, where its form is a well-known one
 function formOf(cell) {
   const a = arrayOf[cell], array = arrays[a], node = nodeOf[cell], args = argsOf[node];
+  if (isSum(array)) return "rows that looked it up";
   if (isGiven(cell)) return array.kind === "input" ? "input" : array.kind === "state" ? "state" : "parameter";
   if (foundIn(node, a) !== undefined) return "passed on";
   const is = (n, ...names) => names.includes(opOf[n]) && foundIn(n, a) === undefined;
@@ -152,6 +153,7 @@ const FORMS = {
   relu: "ReLU: what is below 0 becomes 0.",
   "relu backwards": "ReLU, backwards: the gradient passes where the number was above 0, and stops elsewhere.",
   error: "Sigmoid of the logit, less the target: how wrong the row is, as its share of the batch.",
+  "rows that looked it up": "A value's gradient is the sum over the rows that looked it up: a row with another value adds nothing.",
   "all uses": "All that used this parameter on the way forward adds its part: every row, and every pair or field."};
 function inWords(cell) {
   const form = formOf(cell);

@@ -13,7 +13,7 @@ from browser import browser
 
 from minictr import AFM, FM, AutoInt, DeepFM, StepOverEpochs, datasets, trace
 from minictr.layers import parameters
-from minictr.tracing.step_page import equations, json_text, known_operations, page_html
+from minictr.tracing.step_page import json_text, known_operations, page_html
 
 FIELDS = ["user_segment", "ad_category", "device", "hour"]
 MODELS = {"FM": FM(embedding_dim=3), "AFM": AFM(embedding_dim=3, attention_dim=2),
@@ -266,7 +266,8 @@ def test_a_number_typed_over_a_share_says_that_the_row_sums_to_something_else(op
     page.press("1", "Enter")
     total = page.value(f"Array.from({{length: 6}}, (_, i) => values[nodeOf[{start} + i]]).reduce((a, b) => a + b)")
     assert total > 1.5
-    told = f"they sum to {page.value(f'short({total}, 3)')}, no longer to 1. To see all shares move, change a score a'_ij"
+    told = (f"they sum to {page.value(f'short({total}, 3)')}, no longer to 1. "
+            "To see all shares move, change a score a'_ij")
     assert "The number typed here now stands in the place of the softmax's" in page.value(words)
     assert told in page.value(words) and "shrink" not in page.value(words)
     point(page, start)
@@ -495,13 +496,48 @@ def test_an_operation_that_the_page_does_not_know_is_an_error(traced):
         page_html({**data, "ops": [*data["ops"], "bessel"]})
 
 
-def test_the_same_is_resolved_to_the_equation_above():
-    lines = ["z = x W", "the same, with respect to W", "over the pairs", "the same, with respect to b"]
-    arrays = [{"equation": text, "layer": "dense", "phase": "backward"} for text in lines]
-    assert list(equations(arrays)) == ["z = x W", "z = x W   with respect to W", "over the pairs",
-                                       "over the pairs   with respect to b"]
-    assert list(equations([{"equation": "the same, with respect to W", "layer": "", "phase": "backward"}])) == [
-        "the same, with respect to W"]
+def equations(page):
+    """What stands above each array, in ASCII: {(phase, layer, symbol): equation or derivative}."""
+    return {tuple(key): text for *key, text in page.value(
+        "arrays.map(a => [a.phase, a.layer, a.symbol, a.derivative || a.equation])")}
+
+
+def test_above_each_array_stands_a_whole_equation_of_it_or_none(open_page):
+    found = equations(open_page("AFM"))
+    assert found["forward", "attention", "aij"] == "a_ij = exp(a'_ij) / sum over all pairs of exp(a')"
+    assert found["forward", "attention", "s"] == "a'_ij = h . relu(z_ij)"
+    assert found["forward", "linear", "wx"] == "wx = w_s"
+    assert found["forward", "linear", "first_order"] == "first_order = w_0 + sum_i w_i x_i"
+    assert found["forward", "AFM", "s"] == "s = w_0 + sum_i w_i x_i + p . sum_{i<j} a_ij p_ij"
+    assert found["forward", "projection", "out"] == "out = x . p"
+    assert found["loss", "LogLoss", "L"] == "L = 1/B sum_b [log(1 + exp(s_b)) - y_b s_b]"
+    assert found["backward", "projection", "dpooled"] == "dpooled = dout p"
+    assert found["backward", "pairs", "dE"] == "p_ij = e_i * e_j"
+    assert found["backward", "attention", "dpij_score"] == "z_ij = W^T p_ij + b"
+    assert found["backward", "attention", "dW"] == "dW = sum_ij p_ij dz_ij^T"
+    assert equations(open_page("FM"))["forward", "FM", "s"].startswith("s = w_0 + sum_i w_i x_i + ")
+    assert equations(open_page("AutoInt"))["forward", "interacting_1", "a"] == (
+        "a_mk = softmax over k of (W_Q e_m) . (W_K e_k)")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_equation_has_two_sides_and_is_typeset(open_page, name):
+    page = open_page(name)
+    for key, text in equations(page).items():
+        assert not text or (" = " in text and "the same" not in text and "with respect" not in text), key
+    plain = page.value("[...document.querySelectorAll('.equation p')].flatMap(p => p.querySelector('math') ? [] : "
+                       "[p.innerText])")
+    assert set(plain) <= {"the sum over the rows that looked it up"}
+
+
+def test_the_gradient_of_a_looked_up_parameter_is_said_to_be_a_sum_over_rows(open_page):
+    page = open_page("AFM")
+    number = page.value("first[arrays.findIndex(isSum)]")
+    click(page, number)
+    told = page.value("document.querySelector('.panel').textContent")
+    assert "the sum over the rows that looked it up" in told and "def update" not in told
+    card = page.value(f"boxes[{number}].closest('.card').textContent")
+    assert "the sum over the rows that looked it up" in card and "def update" not in card
 
 
 def test_json_in_a_page_ends_no_tag():
