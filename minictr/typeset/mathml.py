@@ -77,12 +77,13 @@ class Reader:
         """One thing with its primes, and with what stands low and high."""
         big = self.next == r"\sum"
         base, low, high = self.one(), [], []
-        while self.next in ("_", "^", "'"):
-            sign = self.take()
-            if sign == "'":
-                high.append("<mo>′</mo>")
-            else:
-                (low if sign == "_" else high).append(self.group())
+        primes = ""
+        while self.next == "'":                                   # ′ is a high sign itself: as an exponent it floats
+            primes += self.take().replace("'", '<mo lspace="0" rspace="0">′</mo>')
+        if primes:
+            base = f"<mrow>{base}{primes}</mrow>"
+        while self.next in ("_", "^"):
+            (low if self.take() == "_" else high).append(self.group())
         if not low and not high:
             return base
         kind = ("munder", "mover", "munderover") if big else ("msub", "msup", "msubsup")

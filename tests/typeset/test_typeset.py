@@ -58,7 +58,8 @@ def test_what_is_no_equation_stays_as_it_is(line):
 
 
 @pytest.mark.parametrize("ascii_text, element", [
-    ("a'_ij", "<msubsup><mi>a</mi><mrow><mi>i</mi><mi>j</mi></mrow><mo>′</mo></msubsup>"),
+    ("a'_ij", ('<msub><mrow><mi>a</mi><mo lspace="0" rspace="0">′</mo></mrow>'
+                "<mrow><mi>i</mi><mi>j</mi></mrow></msub>")),
     ("W^T", "<msup><mi>W</mi><mi>⊤</mi></msup>"),
     ("dL/dp_ij", '<mfrac><mrow><mi>∂</mi><mi>L</mi></mrow>'
                  "<mrow><mi>∂</mi><msub><mi>p</mi><mrow><mi>i</mi><mi>j</mi></mrow></msub></mrow></mfrac>"),
