@@ -52,10 +52,11 @@ const release = el("button", {type: "button"}, "as it was");
 const editing = el("div", {class: "editing", hidden: ""}, el("label", {}, "Change it ", slider), box, release);
 const hint = el("p", {class: "hint"}, "Click to hold on to a number and change it, or drag it sideways. " +
   "Keys: arrows, Enter to change, Alt and an arrow to change a little, Escape.");
+const history = el("p", {class: "history", hidden: ""});
 const changes = el("p", {class: "changes", role: "status"}), reset = el("button", {type: "button", class: "reset", hidden: ""}, "Reset all");
 const panel = el("section", {class: "panel", "aria-label": "The number pointed at"},
   el("div", {class: "told", role: "status", "aria-atomic": "true"}, told.name, told.sum, told.source),
-  el("div", {class: "side"}, hint, editing, el("div", {class: "state"}, changes, reset)));
+  el("div", {class: "side"}, hint, editing, history, el("div", {class: "state"}, changes, reset)));
 
 // ---- where to begin
 function examples() {
@@ -94,7 +95,7 @@ function show(cell) {
 // ---- epochs
 const epochs = el("div", {class: "epochs"});
 const play = el("button", {type: "button"}, "Play"), dial = el("input", {type: "range", min: 0, max: snapshots.length - 1,
-  step: 1, value: snapshot, "aria-label": "Epoch"}), epochText = el("output");
+  step: 1, value: snapshot, "aria-label": "Epoch"}), epochText = el("output"), present = el("span", {class: "present"});
 const epochName = number => snapshots[number].epoch === null ? "the traced step" : snapshots[number].epoch
   ? `after epoch ${snapshots[number].epoch}` : "before training";
 let playing = null;
@@ -111,7 +112,7 @@ function pause() {
   play.textContent = "Play";
 }
 if (snapshots.length > 1) {
-  epochs.append(play, el("label", {}, "Training ", dial), epochText);
+  epochs.append(play, el("label", {}, "Training ", dial), epochText, present);
   dial.addEventListener("input", () => {pause(); setEpoch(+dial.value)});
   play.addEventListener("click", () => {
     if (playing) return pause();
@@ -131,7 +132,7 @@ if (heads > 1) {
     + `the next ${size} to head 2${heads > 2 ? ", and so on" : ""}; each head is a table of all fields.`);
 }
 
-main.append(el("div", {class: "bar"}, controls, epochs), headNote, map, scroller, ...(update ? [update] : []), panel);
+main.append(el("div", {class: "bar"}, controls), headNote, el("div", {class: "top"}, map, epochs), scroller, ...(update ? [update] : []), panel);
 
 // The heads of each field side by side, as they are computed, or apart; the numbers slide from the one place to the other.
 function splitHeads(way) {
@@ -178,7 +179,7 @@ function refresh() {
   drawNorms();
   const loss = arrays.findIndex(array => array.phase === "loss" && array.cells.length === 1 && array.symbol === "L");
   const text = loss < 0 ? "" : ` The loss goes from ${short(plain[nodeOf[first[loss]]], 4)} to ${short(values[nodeOf[first[loss]]], 4)}.`;
-  changes.textContent = held.size ? `${changed} of ${nodeOf.length} numbers are others than before.${text}` : "";
+  changes.textContent = held.size ? `${changed} of ${nodeOf.length} numbers changed.${text}` : "";
   reset.hidden = !held.size;
   if (at !== null) tell(at);
 }
@@ -204,6 +205,19 @@ function drawNorms() {
   });
 }
 
+// What a number was after each epoch, as training left it: a line from its first value to its last.
+function tellHistory(cell) {
+  history.hidden = !pinned || snapshots.length < 2;
+  if (history.hidden) return;
+  const past = plainValues.map(v => v[nodeOf[cell]]), low = Math.min(...past), reach = Math.max(...past) - low || 1;
+  const across = number => (2 + 116 * number / (past.length - 1)).toFixed(1), high = value => (18 - 16 * (value - low) / reach).toFixed(1);
+  history.innerHTML = `<span></span><svg viewBox="0 0 120 20" aria-hidden="true"><polyline points="${past.map((value, i) =>
+    `${across(i)},${high(value)}`).join(" ")}"/><circle r="2.5" cx="${across(snapshot)}" cy="${high(past[snapshot])}"/></svg><span></span>`;
+  const brief = number => snapshots[number].epoch === null ? "as traced:" : `epoch ${snapshots[number].epoch}:`;
+  history.firstChild.textContent = `${brief(0)} ${short(past[0], 3)}`;
+  history.lastChild.textContent = `${brief(past.length - 1)} ${short(past.at(-1), 3)}`;
+}
+
 // ---- pointing
 let at = null, pinned = false, lit = [];
 function point(cell) {
@@ -212,6 +226,9 @@ function point(cell) {
   at = cell;
   main.classList.toggle("pointing", cell !== null);
   if (cell === null) {
+    present.textContent = "";
+    history.hidden = editing.hidden = true;
+    hint.hidden = false;
     lit = [];
     return;
   }
@@ -247,8 +264,8 @@ function sayTokens(tokens, holder) {
 }
 function tell(cell) {
   const array = arrays[arrayOf[cell]], node = nodeOf[cell], where = nameOf(cell);
-  told.name.innerHTML = array.name_math;
-  told.name.replaceChildren(el("span", {}, ...told.name.childNodes, ` of ${array.layer}${where ? `, ${where}` : ""}`), told.words);
+  const named = typeset("span", {}, array.name_math);
+  told.name.replaceChildren(el("span", {}, named, ` of ${array.layer}${where ? `, ${where}` : ""}`), told.words);
   told.sum.replaceChildren();
   const value = el("strong", {}, short(values[node], 3));
   if (held.has(node)) told.sum.append(`${called(array)} = `, value, ", held there by you: what made it no longer counts");
@@ -267,6 +284,8 @@ function tell(cell) {
   told.words.textContent = inWords(cell);
   told.source.replaceChildren(el("code", {}, statements(array).join("; ")),
     el("span", {}, ` ${array.file}:${array.line}`), ...(array.paper ? [el("span", {}, ` ${array.paper}`)] : []));
+  present.replaceChildren(...named.cloneNode(true).childNodes, ` = ${short(values[node], 3)}`);
+  tellHistory(cell);
   editing.hidden = !pinned;
   hint.hidden = pinned;
   if (pinned) {

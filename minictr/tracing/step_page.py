@@ -115,7 +115,7 @@ def equation_math(text):
     rows = translate([text])
     if not rows:
         return html.escape(printable(text))
-    word = re.match(r"[A-Za-z]{2,}(_[a-z]{2,})?(?= = )(?!out )", text)
+    word = re.match(r"(?!out |d[A-Za-z]\b|d[A-Za-z]_)[A-Za-z]{2,}(_[a-z]{2,})?(?= = )", text)
     if word:
         return f"{word[0]} {mathml(rows[0].right, plain=text.removeprefix(word[0]))}"
     return mathml(f"{rows[0].left} {rows[0].right}", plain=text)

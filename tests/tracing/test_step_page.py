@@ -378,6 +378,27 @@ def test_play_goes_through_the_epochs_and_pause_stops_it(open_page):
     assert page.value(text) == stopped and page.value("document.querySelector('.epochs button').textContent") == "Play"
 
 
+def test_a_number_that_is_held_shows_what_it_was_after_each_epoch(open_page, traced):
+    page = open_page("AFM")
+    _, epochs, X, y = traced["AFM"]
+    number = cell(page, "aij", "forward", 0, 1)
+    history = "document.querySelector('.history').checkVisibility() && document.querySelector('.history').innerText"
+    assert page.value(history) is False
+    click(page, number)
+    steps = [trace(model, X, y) for model in epochs]
+    past = [next(step.value[0, 1] for step in each.steps if step.symbol == "aij") for each in steps]
+    assert re.findall(r"epoch \d: [.\d]+", page.value(history)) == [
+        f"epoch {epoch}: {page.value(f'short({past[epoch]}, 3)')}" for epoch in (0, 3)]
+    points = page.value("document.querySelector('.history polyline').getAttribute('points')").split()
+    heights = [-float(point.split(",")[1]) for point in points]
+    assert len(heights) == 4 and np.argmax(heights) == np.argmax(past) and np.argmin(heights) == np.argmin(past)
+    page.value("setEpoch(0)")
+    assert page.value("document.querySelector('.epochs .present').textContent").endswith(
+        f" = {page.value(f'short({past[0]}, 3)')}")
+    page.value("scrollTo({top: 9999, behavior: 'instant'})")
+    assert 0 <= page.value("document.querySelector('.epochs').getBoundingClientRect().top") < 60      # still in sight
+
+
 def test_the_switches_hide_one_way_and_the_digits(open_page):
     page = open_page("AFM")
     shown = "[...document.querySelectorAll('.flow .card')].filter(card => card.checkVisibility())" \
