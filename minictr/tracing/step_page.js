@@ -1,6 +1,6 @@
 // ---- the page: what is drawn once, and what changes with the pointer, a number or an epoch
 const main = document.querySelector("main");
-const {flow, sections} = drawFlow(), update = drawUpdate();
+const {flow, sections} = drawFlow(), update = drawUpdate(), {inputs, tellInputs} = drawInputs();
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // A switch of a few choices, of which one holds.
@@ -63,14 +63,14 @@ function examples() {
   const found = [], add = (text, cell, way = "reads") => cell >= 0 && found.push([text, cell, way]);
   const where = (phase, test) => nodeOf.findIndex((_, cell) => arrays[arrayOf[cell]].phase === phase && test(cell));
   const kind = (phase, name) => where(phase, cell => formOf(cell) === name);
-  const logit = arrays.findLastIndex(array => array.phase === "forward" && array.symbol === "s" && array.shape.length === 1);
   add("a share of a softmax", kind("forward", "softmax"));
   add("its way back", kind("backward", "softmax backwards"));
   add("a gradient in two parts", kind("backward", "two uses"));
-  add("how the logit adds up", logit < 0 ? -1 : first[logit]);
+  add("how the logit adds up", logitArray < 0 ? -1 : first[logitArray]);
+  add("how wrong it is", where("loss", cell => arrays[arrayOf[cell]].symbol === "row_losses"));
   add("what one number of a vector reaches", where("forward", cell => arrays[arrayOf[cell]].symbol === "V" && isGiven(cell)),
     "readers");
-  return found.slice(0, 4);
+  return found.slice(0, 5);
 }
 const tries = el("p", {class: "tries"}, "To begin with: ");
 for (const [text, cell, way] of examples()) {
@@ -82,12 +82,18 @@ for (const [text, cell, way] of examples()) {
   tries.append(button, " ");
 }
 panel.prepend(tries);
+// What a number reads stands to its left (or, of a gradient, to its right) if it is far away: then it goes to the edge.
+function inlineFor(cell) {
+  const x = td => td.getBoundingClientRect().x, here = x(boxes[cell]);
+  const far = reads[cell].map(read => x(boxes[read]) - here).filter(distance => 2 * Math.abs(distance) > scroller.clientWidth - 100);
+  return far.length ? far[0] < 0 ? "end" : "start" : "center";
+}
 // Bring a cell into view and hold on to it.
 function show(cell) {
   boxes[cell].closest("details")?.setAttribute("open", "");
   if (!boxes[cell].checkVisibility()) controls.querySelector("input[value=both]").click();
   if (flow.contains(boxes[cell])) map.scrollIntoView({block: "start"});
-  boxes[cell].scrollIntoView({block: "nearest", inline: "center", behavior: calm ? "auto" : "smooth"});
+  boxes[cell].scrollIntoView({block: "nearest", inline: inlineFor(cell), behavior: calm ? "auto" : "smooth"});
   boxes[cell].focus({preventScroll: true});
   pin(cell);
 }
@@ -132,7 +138,7 @@ if (heads > 1) {
     + `the next ${size} to head 2${heads > 2 ? ", and so on" : ""}; each head is a table of all fields.`);
 }
 
-main.append(el("div", {class: "bar"}, controls), headNote, el("div", {class: "top"}, map, epochs), scroller, ...(update ? [update] : []), panel);
+main.append(inputs, el("div", {class: "bar"}, controls), headNote, el("div", {class: "top"}, map, epochs), scroller, ...(update ? [update] : []), panel);
 
 // The heads of each field side by side, as they are computed, or apart; the numbers slide from the one place to the other.
 function splitHeads(way) {
@@ -156,7 +162,7 @@ function splitHeads(way) {
 // ---- numbers and colours: the scale of an array is the same after each epoch
 const norms = arrays.map(array => plainValues.map(v => Math.sqrt(array.cells.reduce((sum, node) => sum + v[node] ** 2, 0))));
 const largest = arrays.map(array => Math.max(...plainValues.map(v => Math.max(...array.cells.map(node => Math.abs(v[node]))))));
-const inCell = value => value && Math.abs(value) < 9.5e-10 ? "≈ 0" : short(value, Math.abs(value) < 9.95e-4 ? 1 : 2);
+const inCell = value => isNaN(value) ? "nan" : value && Math.abs(value) < 9.5e-10 ? "≈ 0" : short(value, Math.abs(value) < 9.95e-4 ? 1 : 2);
 const written = new Array(nodeOf.length);
 function refresh() {
   compute();
@@ -177,6 +183,7 @@ function refresh() {
     td.classList.toggle("held", held.has(node));
   });
   drawNorms();
+  tellInputs();
   const loss = arrays.findIndex(array => array.phase === "loss" && array.cells.length === 1 && array.symbol === "L");
   const text = loss < 0 ? "" : ` The loss goes from ${short(plain[nodeOf[first[loss]]], 4)} to ${short(values[nodeOf[first[loss]]], 4)}.`;
   changes.textContent = held.size ? `${changed} of ${nodeOf.length} numbers changed.${text}` : "";
@@ -417,7 +424,7 @@ main.addEventListener("keydown", event => {
 
 // Tab reaches one number of each table, the arrow keys the others.
 function reachable() {
-  for (const table of main.querySelectorAll("table")) {
+  for (const table of main.querySelectorAll(".card table")) {
     if (!table.querySelector("td.cell[tabindex='0']")) table.querySelector("td.cell").tabIndex = 0;
   }
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..text import printable
 from ..typeset import mathml, symbol, translate
 
-SCRIPTS = ("step_values.js", "step_words.js", "step_layout.js", "step_page.js")
+SCRIPTS = ("step_values.js", "step_words.js", "step_layout.js", "step_inputs.js", "step_page.js")
 
 
 def text_of(name):

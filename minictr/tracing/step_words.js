@@ -21,7 +21,7 @@ const hasRows = array => array.shape[0] === B && (array.labels?.[0]?.[0] === "ro
 const inHeads = array => axesOf(array)[1] === "H" && axesOf(array)[3] === "d" && array.shape.length === 4;
 const heads = Math.max(0, ...arrays.filter(inHeads).map(array => array.shape[1]));
 const labelsOf = (array, axis) => array.labels?.[axis] ?? Array.from({length: array.shape[axis]}, (_, i) =>
-  axis === 0 && hasRows(array) ? `row ${i + 1}` : heads && axesOf(array)[axis] === "H" ? `head ${i + 1}` : String(i));
+  axis === 0 && hasRows(array) ? `row ${i + 1}` : heads && axesOf(array)[axis] === "H" ? `head ${i + 1}` : String(i + 1));
 const places = [];                                                // of each cell, once it was asked for
 const nameOf = cell => places[cell] ??= placeOf(cell);
 function placeOf(cell) {
@@ -32,11 +32,17 @@ function placeOf(cell) {
     rest = Math.floor(rest / array.shape[axis]);
     if (array.labels?.[axis] || array.shape[axis] > 1) at.unshift(labelsOf(array, axis)[index]);
   }
+  const numbered = at.findIndex(name => /^\d+$/.test(name));     // "number 2 of v": it has no other name
+  if (numbered >= 0) at[numbered] = `number ${at[numbered]}`;
   return at.join(", ");
 }
 // The statements that made an array, without the comments at their ends.
 const statements = array => array.source.split("\n").map(line => line.split(/\s+#\s/)[0].trim()).filter(line => line && !line.startsWith("def "));
 const called = array => array.notation || array.symbol;
+const logitArray = arrays.findLastIndex(array => array.phase === "forward" && array.symbol === "s" && array.shape.length === 1);
+const targets = arrays.findIndex(array => array.starts_from === "y");
+const logitOf = row => values[nodeOf[first[logitArray] + row]];
+const targetOf = row => targets < 0 ? data.y[row] : values[nodeOf[first[targets] + row]];
 const describe = cell => {
   const array = arrays[arrayOf[cell]], where = nameOf(cell);
   return `${called(array)} of ${array.layer}${where ? `, ${where}` : ""}: ${short(values[nodeOf[cell]], 3)}`;
@@ -116,11 +122,16 @@ function arithmetic(cell, most) {
 }
 const plainText = tokens => tokens.map(token => typeof token === "string" ? token : short(values[token.node])).join("");
 
+// Of the logit also what its terms add up.
+const partsOf = cell => arrayOf[cell] !== logitArray ? [] : reads[cell].filter(read => !isGiven(read)).map(read =>
+  [`${arrays[arrayOf[read]].symbol} = `, ...arithmetic(read, 5).tokens]);
+
 // The longest form of the arithmetic that fits into a line or two.
 function explained(cell) {
   for (const most of [6, 4, 3]) {
     const told = arithmetic(cell, most);
-    if (most === 3 || plainText(told.tokens).length <= 90) return told;
+    if (most > 3 && plainText(told.tokens).length > 90) continue;
+    return {...told, notes: [...told.notes, ...partsOf(cell)]};
   }
 }
 
@@ -129,6 +140,9 @@ function formOf(cell) {
   const a = arrayOf[cell], array = arrays[a], node = nodeOf[cell], args = argsOf[node];
   if (isSum(array)) return "rows that looked it up";
   if (isGiven(cell)) return array.kind === "input" ? "input" : array.kind === "state" ? "state" : "parameter";
+  if (a === logitArray) return "logit";
+  if (array.phase === "loss" && array.symbol === "row_losses") return "loss of a row";
+  if (array.phase === "loss" && array.cells.length === 1) return "loss";
   if (foundIn(node, a) !== undefined) return "passed on";
   const is = (n, ...names) => names.includes(opOf[n]) && foundIn(n, a) === undefined;
   if (is(node, "divide") && is(args[0], "exp") && is(args[1], "sum", "add")) return "softmax";
@@ -150,6 +164,7 @@ const FORMS = {
   softmax: "Softmax: its share of all the exps.",
   "softmax backwards": "Softmax, backwards: what counts is how far its own gradient lies above the weighted mean of all, " +
     "since one share can only grow at the cost of the others.",
+  loss: "The loss: the mean of the rows' losses. Training makes it smaller, and every ∂L/∂ is how fast it grows with that number.",
   relu: "ReLU: what is below 0 becomes 0.",
   "relu backwards": "ReLU, backwards: the gradient passes where the number was above 0, and stops elsewhere.",
   error: "Sigmoid of the logit, less the target: how wrong the row is, as its share of the batch.",
@@ -158,7 +173,9 @@ const FORMS = {
 function inWords(cell) {
   const form = formOf(cell);
   if (form === "softmax") return `${FORMS.softmax} ${ofShares(cell)}`;
-  if (held.has(nodeOf[cell]) && !isGiven(cell)) return "";
+  const typed = held.has(nodeOf[cell]) && !isGiven(cell);
+  if (form === "logit" || (form === "loss of a row" && !typed)) return ofPrediction(form, cell - first[arrayOf[cell]], typed);
+  if (typed) return "";
   if (form !== "two uses") return FORMS[form] ?? "";
   const [one, other] = reads[cell].map(read => arrays[arrayOf[read]].symbol);
   return `${called(arrays[arrayOf[cell]]).replace("dL/d", "")} is used twice on the way forward, so two gradients come back, ` +
@@ -175,4 +192,20 @@ function ofShares(cell) {
   return `${held.has(nodeOf[cell]) ? "The number typed here" : "A number typed in this row"} now stands in the place of the `
     + `softmax's, and the other shares stay as they are: they sum to ${total}${total === "1" || total === "1.00" ? "" : ", no longer to 1"}. `
     + `To see all shares move, change a score ${score} instead.`;
+}
+
+// What the logit of a row says of it, beside what happened; and how wrong that is.
+function ofPrediction(form, row, typed) {
+  const y = targetOf(row);
+  if (data.loss !== "log loss") {
+    return form === "logit" ? `s is the prediction for row ${row + 1}; its y is ${short(y, 3)}.`
+      : `The loss of row ${row + 1}: the square of how far s lies from y.`;
+  }
+  const p = 1 / (1 + Math.exp(-logitOf(row))), predicts = `sigmoid(s) = ${short(p, 3)} is p, the predicted chance of a click`;
+  if (form === "logit") {
+    return `s is the logit of row ${row + 1}${typed ? "" : ": the model's terms, added up"}. ${predicts}; y = ${short(y, 3)}`
+      + (y === 1 ? ": it was clicked." : y === 0 ? ": it was not clicked." : ".");
+  }
+  const of = y === 1 ? `−log(p) = −log(${short(p, 3)}), since y = 1` : `−log(1 − p) = −log(1 − ${short(p, 3)}), since y = 0`;
+  return `How wrong row ${row + 1} is: ${predicts}.` + (y === 1 || y === 0 ? ` The loss is ${of}.` : "");
 }

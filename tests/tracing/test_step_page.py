@@ -248,12 +248,12 @@ def test_the_example_buttons_show_what_they_say(open_page, name):
 def test_the_example_buttons_stay_and_bring_back_what_is_hidden(open_page):
     page = open_page("AFM")
     buttons = "[...document.querySelectorAll('.tries button')].filter(button => button.checkVisibility()).length"
-    assert page.value(buttons) == 4
+    assert page.value(buttons) == 5
     point(page, cell(page, "aij", "forward", 0, 0))
-    assert page.value(buttons) == 4
+    assert page.value(buttons) == 5
     page.click("input[value=backward] + span")
     page.click(".tries button")
-    assert page.value(buttons) == 4 and lit(page, "at") == {"aij": [(0, 0)]}
+    assert page.value(buttons) == 5 and lit(page, "at") == {"aij": [(0, 0)]}
     assert page.value("document.querySelector('td.at').checkVisibility()")
 
 
@@ -275,6 +275,84 @@ def test_a_number_typed_over_a_share_says_that_the_row_sums_to_something_else(op
     assert "A number typed in this row" in page.value(words) and told in page.value(words)
     click(page, cell(page, "aij", "forward", 1, 0))
     assert "shrink" in page.value(words)
+
+
+def sigmoid(s):
+    return 1 / (1 + np.exp(-s))
+
+
+def test_the_logit_and_the_loss_say_what_they_are_beside_y(open_page, traced):
+    page = open_page("AFM")
+    y = traced["AFM"][-1]
+    words = "document.querySelector('.words').textContent"
+    row = int(np.flatnonzero(y)[0]) if np.any(y) else 0
+    number = page.value(f"first[logitArray] + {row}")
+    page.value(f"show({number})")
+    s = page.value(f"values[nodeOf[{number}]]")
+    p = page.value(f"short({sigmoid(s)}, 3)")
+    target, happened = (1, "it was clicked") if y[row] else (0, "it was not clicked")
+    assert page.value(words) == (
+        f"s is the logit of row {row + 1}: the model's terms, added up. sigmoid(s) = {p} is p, "
+        f"the predicted chance of a click; y = {target}: {happened}.")
+    said = page.value(SAID)
+    assert "first_order = " in said and "out = " in said and said.count("·") == 3      # p . pooled, number by number
+    lost = cell(page, "row_losses", "loss", row)
+    click(page, lost)
+    assert f"the predicted chance of a click. The loss is −log({'p' if target else '1 − p'}) = " in page.value(words)
+    click(page, cell(page, "L", "loss"))
+    assert page.value(words).startswith("The loss: the mean of the rows' losses.")
+    click(page, number)
+    page.press("3", "Enter")
+    assert "sigmoid(s) = .953" in page.value(words) and "added up" not in page.value(words)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_rows_stand_on_top_with_the_prediction_as_it_is_now(open_page, traced, name):
+    page = open_page(name)
+    _, epochs, X, y = traced[name]
+    table = """[...document.querySelectorAll('.inputs tr')].map(row => [...row.cells].map(cell => cell.textContent))"""
+
+    def expected(model):
+        return [[f"row {b + 1}", *map(str, row), str(int(y[b])), page.value(f"short({p}, 3)")]
+                for b, (row, p) in enumerate(zip(X.to_numpy(), model.predict_proba(X)[:, 1], strict=True))]
+
+    head, *rows = page.value(table)
+    assert head == ["", *FIELDS, "y", "p = sigmoid(s) now"] and rows == expected(epochs[-1])
+    page.value("setEpoch(0)")
+    assert page.value(table)[1:] == expected(epochs[0])
+    click(page, page.value("first[logitArray]"))
+    page.press("0", "Enter")
+    assert page.value(table)[1][-1] == ".500"
+    assert page.value("document.querySelector('.inputs').open")
+    assert not open_page(name, width=390, height=844).value("document.querySelector('.inputs').open")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_number_is_cut_and_they_are_counted_from_1(open_page, name):
+    page = open_page(name)
+    cut = """(() => {const range = document.createRange();
+        document.querySelectorAll("details").forEach(part => {part.open = true});
+        return [...document.querySelectorAll("td.cell span, .norm > span")].flatMap(span => {
+            range.selectNodeContents(span);
+            const wide = range.getBoundingClientRect().width > span.getBoundingClientRect().width + .1;
+            return wide ? [span.textContent] : [];
+        })})()"""
+    assert page.value(cut) == []
+    for value in ("-0.000123", "-123456", "1e9", "-0.00123"):
+        page.value(f"boxes[0].firstChild.textContent = inCell({value})")
+        page.value(f"cards[0].norm.lastChild.textContent = short(Math.abs({value}))")
+        assert page.value(cut) == []
+    number = page.value("first[arrays.findIndex(a => a.symbol === 'V' && a.phase === 'forward')]")
+    assert page.value(f"nameOf({number})").endswith(", number 1")
+    assert page.value(f"nameOf({number} + 1)").endswith(", number 2")
+
+
+def test_how_many_numbers_changed_is_said_in_plain_words(open_page):
+    page = open_page("FM")
+    click(page, cell(page, "V", "forward", 0, 0))
+    page.press("2", "Enter")
+    assert re.match(r"\d+ of \d+ numbers changed\. The loss goes from ", page.value(
+        "document.querySelector('.changes').textContent"))
 
 
 def test_a_number_in_the_arithmetic_leads_to_its_cell(open_page):
