@@ -29,13 +29,16 @@ def equations_above(arrays, layers, model):
             said_backwards.setdefault((layer, found.partition(" = ")[0]), found)
         elif steps[0].phase in ("forward", "loss"):
             found = forward_equation(entry, steps, comments, layers.get(layer), model)
+        else:                                                     # the optimizer's lines
+            found = next(filter(None, map(stated, comments)), "")
         entry["equation"] = as_in(layers.get(layer), found)
     latest = {(entry["layer"], name): entry for entry, steps in arrays
               if steps[0].phase in ("forward", "loss") and entry["kind"] == "array" for name in names_of(steps)}
-    whole = {entry["equation"]: entry for entry, _ in arrays if entry["layer"] not in layers}
+    whole = {entry["equation"]: entry for entry, _ in arrays
+             if entry["phase"] == "forward" and entry["layer"] not in layers}
     for entry, _ in arrays:                                       # s grows line by line: the equation is of the last
         last = whole.get(entry["equation"])
-        if last is not None and last is not entry and entry["notation"] == last["notation"]:
+        if entry["phase"] == "forward" and last not in (None, entry) and entry["notation"] == last["notation"]:
             entry["equation"] = ""
     for (layer, name), entry in latest.items():                   # a gradient's line says what it goes back through
         if not entry["equation"] and (layer, name) in said_backwards:

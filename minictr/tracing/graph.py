@@ -16,7 +16,7 @@ from ..layers.triples import field_triples
 from .formulas import derivative, equations_above
 from .node_run import decimal, leaf_arrays, step_on_nodes
 from .nodes import NodeArray
-from .text import optimizer_text, package_path
+from .text import package_path, settings_text
 from .used import used_rows
 
 MOST_NUMBERS = 30_000   # of all arrays: of more, a page would be neither read nor opened at once
@@ -84,7 +84,7 @@ def page_data(model, rows, X, y, detail="lines", epochs=None, digits=None):
         "model": type(model).__name__,
         "title": f"One training step of {type(model).__name__}",
         "fields": list(map(str, X.columns)),
-        "optimizer": optimizer_text(model.optimizer_), "loss": model.loss_.name,
+        "optimizer": settings_text(model.optimizer_), "loss": model.loss_.name,
         "X": [[str(value) for value in row] for row in X.itertuples(index=False)],
         "y": np.asarray(y).tolist(),
         "ops": list(ops),

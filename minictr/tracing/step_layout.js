@@ -216,12 +216,45 @@ function drawUpdate() {
     if (!parts.has(array.layer)) parts.set(array.layer, []);
     parts.get(array.layer).push(a);
   });
-  if (!parts.size) return null;
+  if (!parts.size) return {update: null, tellSteps() {}};
   const update = el("section", {class: "update", "aria-label": "Update"}, el("h2", {}, "update ",
     el("small", {}, data.optimizer)));
+  const tellers = [];
   for (const [name, own] of parts) {
     const inside = el("div", {class: "cards"}, ...own.map(a => drawCard(a, true)));
-    update.append(el("details", {}, el("summary", {}, name), inside));
+    const after = own.findLast(a => arrays[a].kind === "array" && [arrays[a], ...(arrays[a].names ?? [])].some(each => each.symbol === "param"));
+    const before = arrays.findIndex(array => array.id === arrays[own[0]].parameter), part = el("details", {}, el("summary", {}, name));
+    if (before >= 0 && after !== undefined && arrays[before].cells.length === arrays[after].cells.length) {
+      const {table, tellSteps} = drawSteps(before, after);
+      part.append(el("div", {class: "steps"}, table));
+      tellers.push(tellSteps);
+    }
+    part.append(inside);
+    update.append(part);
   }
-  return update;
+  return {update, tellSteps: () => tellers.forEach(teller => teller())};
+}
+
+// A parameter before the step, the step, and after it, side by side: copies, to read; the cards below are to touch.
+function drawSteps(before, after) {
+  const {name_math: name} = arrays[before], waiting = [], body = el("tbody");
+  let width = 1;
+  for (const {cells, sides, heading} of tablesOf(before, false)) {
+    if (heading) body.append(el("tr", {}, el("th", {}, heading)));
+    cells.forEach((line, i) => {
+      width = line.length;
+      const row = el("tr", {}, el("th", {scope: "row", title: sides[i]}, shortened(sides[i])));
+      for (const say of [v => v, (v, w) => w - v, (v, w) => w]) {
+        line.forEach((cell, j) => {
+          const td = el("td", {class: j ? "" : "apart"});
+          waiting.push([td, nodeOf[cell], nodeOf[cell - first[before] + first[after]], say]);
+          row.append(td);
+        });
+      }
+      body.append(row);
+    });
+  }
+  const table = el("table", {}, el("thead", {}, el("tr", {}, el("th"), ...[`${name} before`, "+ the step", `= ${name} after`].map(markup =>
+    typeset("th", {scope: "col", colspan: width, class: "apart"}, markup)))), body);
+  return {table, tellSteps: () => waiting.forEach(([td, old, now, say]) => {td.textContent = short(say(values[old], values[now]), 3)})};
 }

@@ -1,6 +1,6 @@
 // ---- the page: what is drawn once, and what changes with the pointer, a number or an epoch
 const main = document.querySelector("main");
-const {flow, sections} = drawFlow(), update = drawUpdate(), {inputs, tellInputs} = drawInputs();
+const {flow, sections} = drawFlow(), {update, tellSteps} = drawUpdate(), {inputs, tellInputs} = drawInputs();
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 // A switch of a few choices, of which one holds.
@@ -184,6 +184,7 @@ function refresh() {
   });
   drawNorms();
   tellInputs();
+  tellSteps();
   const loss = arrays.findIndex(array => array.phase === "loss" && array.cells.length === 1 && array.symbol === "L");
   const text = loss < 0 ? "" : ` The loss goes from ${short(plain[nodeOf[first[loss]]], 4)} to ${short(values[nodeOf[first[loss]]], 4)}.`;
   changes.textContent = held.size ? `${changed} of ${nodeOf.length} numbers changed.${text}` : "";

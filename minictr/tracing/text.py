@@ -6,6 +6,7 @@ import numpy as np
 
 from ..optim import Grouped
 
+SETTINGS = ("beta1", "beta2", "eps", "initial", "l1", "l2", "beta")      # of the optimizers, beside the learning rate
 SMALL = 64              # arrays of up to this many numbers are printed in full
 
 
@@ -60,10 +61,25 @@ def shape_text(step):
 
 def optimizer_text(optimizer):
     """Return the name and the learning rate of an optimizer, or those of all that are in it."""
-    optimizers = [optimizer]
+    return " and ".join(f"{type(each).__name__}, learning rate {each.learning_rate:g}" for each in _all_in(optimizer))
+
+
+def settings_text(optimizer):
+    """Return the same with all other numbers that an optimizer was given.
+
+    >>> from minictr.optim import Adam
+    >>> settings_text(Adam(0.01))
+    'Adam, learning rate 0.01, beta1 0.9, beta2 0.999, eps 1e-08'
+    """
+    return " and ".join(", ".join([optimizer_text(each), *(
+        f"{name} {value:g}" for name, value in vars(each).items() if name in SETTINGS)]) for each in _all_in(optimizer))
+
+
+def _all_in(optimizer):
+    """The optimizer, or those that are in it."""
     if isinstance(optimizer, Grouped):
-        optimizers = dict.fromkeys((optimizer.rest, *optimizer.groups.values()))
-    return " and ".join(f"{type(each).__name__}, learning rate {each.learning_rate:g}" for each in optimizers)
+        return list(dict.fromkeys((optimizer.rest, *optimizer.groups.values())))
+    return [optimizer]
 
 
 def package_path(file):

@@ -429,6 +429,24 @@ def test_the_slider_and_keys_with_alt_change_a_number(open_page):
     assert page.value(value) == before
 
 
+@pytest.mark.parametrize("name, parameter, symbol", [("AFM", "attention.W", "W"), ("FM", "linear.w0", "w0")])
+def test_the_update_shows_a_parameter_before_the_step_and_after(open_page, traced, name, parameter, symbol):
+    page = open_page(name)
+    steps = trace(traced[name][1][-1], *traced[name][2:])
+    before = parameters(traced[name][1][-1])[parameter]
+    after = next(step.value for step in reversed(steps.steps) if step.layer == parameter and step.symbol == "param")
+    lines = f"""[...[...document.querySelectorAll(".update details")].find(part => part.firstChild.textContent
+        === "{parameter}").querySelectorAll(".steps tbody tr")].map(row =>
+            [...row.querySelectorAll("td")].map(td => td.textContent))"""
+    shown = np.concatenate([np.atleast_2d(each) for each in (before, after - before, after)], axis=1)
+    assert page.value(lines) == [[page.value(f"short({number!r}, 3)") for number in line] for line in shown.tolist()]
+    click(page, page.value(f"first[arrays.findIndex(a => a.symbol === '{symbol}' && a.phase === 'forward')]"))
+    page.press("5", "Enter")
+    assert page.value(lines)[0][0] == "5"
+    assert page.value("document.querySelector('.update h2').textContent") == (
+        "update Adam, learning rate 0.05, beta1 0.9, beta2 0.999, eps 1e-08")
+
+
 def test_what_is_held_stays_when_the_epoch_changes(open_page, traced):
     page = open_page("AFM")
     _, epochs, X, y = traced["AFM"]
@@ -613,6 +631,8 @@ def test_above_each_array_stands_a_whole_equation_of_it_or_none(open_page):
     assert found["backward", "projection", "dpooled"] == "dpooled = dout p"
     assert found["backward", "pairs", "dE"] == "p_ij = e_i * e_j"
     assert found["backward", "attention", "dpij_score"] == "z_ij = W^T p_ij + b"
+    assert found["update", "attention.W", "m_hat"] == "m^ = m / (1 - beta1^t)"
+    assert found["update", "attention.W", "param"] == "w = w - lr m^ / (sqrt(v^) + eps)"
     assert found["backward", "attention", "dW"] == "dW = sum_ij p_ij dz_ij^T"
     assert equations(open_page("FM"))["forward", "FM", "s"].startswith("s = w_0 + sum_i w_i x_i + ")
     assert equations(open_page("AutoInt"))["forward", "interacting_1", "a"] == (
