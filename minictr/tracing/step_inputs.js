@@ -14,7 +14,7 @@ function drawInputs() {
       targets[b], ...outputs.slice(b)));
   });
   const inputs = el("details", {class: "inputs"}, el("summary", {}, "The rows that go in"), table);
-  inputs.open = innerWidth > 704;                                 // on a phone they would fill the screen
+  inputs.open = !NARROW && parent === window;                     // elsewhere they would fill the screen
   const tellInputs = () => {
     targets.forEach((td, b) => {td.textContent = short(targetOf(b), 3)});
     outputs.forEach((td, b) => {td.textContent = short(predicted(b), 3)});

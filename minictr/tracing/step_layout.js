@@ -121,11 +121,13 @@ function drawTable(a, table, split, labelled) {
   box.append(body);
   return box;
 }
-// What stands beside a line: "parent" for user_segment=parent, "user_s… × ad_cat…" for a pair, "1 device" for row 1, device.
+// What stands beside a line: "parent" for user_segment=parent, "user × ad" for a pair (cut where it is long, on a phone
+// sooner), "1 device" for row 1, device.
+const NARROW = innerWidth <= 704;
 const cut = (text, most) => text.length > most ? `${text.slice(0, most - 1)}…` : text;
 const shortened = name => {
   const [, row, rest] = name.match(/^(?:row (\d+), )?(.*)$/), value = rest.match(/^[^=]*=(.*\D.*)$/);
-  const parts = rest.split(" × "), most = Math.floor(18 / parts.length);
+  const parts = rest.split(" × "), most = Math.floor((NARROW ? 18 : 30) / parts.length);
   return (row ? `${row} ` : "") + (value ? cut(value[1], 15) : parts.map(part => cut(part, most)).join(" × "));
 };
 
@@ -148,8 +150,7 @@ function drawCard(a, labelled) {
   const norm = el("span", {class: "norm"});
   const head = el("h3", {}, typeset("span", {class: "name"}, array.name_math), ...(snapshots.length > 1 ? [norm] : []),
     el("small", {}, ...(plainName ? [] : [el("code", {}, array.symbol), " "]), array.axes || array.shape.join(" × ") || "one number"));
-  const blocks = Array.from({length: rows ? B : 1}, (_, row) => el("div", {class: "block", "data-row": rows && labelled
-    ? `row ${row + 1}` : " "}));
+  const blocks = Array.from({length: rows ? B : 1}, (_, row) => el("div", {class: "block", "data-row": rows ? `row ${row + 1}` : " "}));
   const equation = el("div", {class: "equation"});
   if (isSum(array)) equation.append(el("p", {}, "the sum over the rows that looked it up"));
   else if (array.derivative_math) equation.append(typeset("p", {}, array.derivative_math));
@@ -168,14 +169,13 @@ function drawCard(a, labelled) {
 function drawFlow() {
   const flow = el("div", {class: "flow", role: "region", "aria-label": "Forward and backward", tabindex: "-1"});
   const slots = slotsOf(), sections = [];
-  let column = 1, labelledBy = "";
+  let column = 1;
   for (const slot of slots) {
     const width = Math.max(1, slot.below.length);
     let section = sections.at(-1);
     if (!section || section.layer !== slot.layer) {
       section = {layer: slot.layer, kind: slot.kind, from: column, arrays: []};
       sections.push(section);
-      labelledBy = "";
     }
     Object.assign(slot, {from: column, width, section});
     column += width;
@@ -184,8 +184,9 @@ function drawFlow() {
   }
   const place = (a, slot, from, width, band) => {
     const lines = tablesOf(a, false).filter(table => table.linesTextual).map(table => table.sides.join()).at(0) ?? "";
-    const labelled = lines !== "" && slot.section[band] !== lines;
-    if (lines) slot.section[band] = lines;
+    // The names of the lines come again before those to the left are out of sight.
+    const named = slot.section[band], labelled = lines !== "" && (named?.lines !== lines || from - named.from >= (NARROW ? 1 : 3));
+    if (labelled) slot.section[band] = {lines, from};
     const card = drawCard(a, labelled);
     const start = band === "top" ? 2 : 6 + B;
     card.style.gridColumn = `${from} / span ${width}`;

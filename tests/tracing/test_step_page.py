@@ -362,6 +362,28 @@ def test_a_number_in_the_arithmetic_leads_to_its_cell(open_page):
     assert lit(page, "at") == {"aij": [(0, 0)]}
 
 
+@pytest.mark.parametrize("size", [{"width": 1400, "height": 1000}, {"width": 390, "height": 844}])
+def test_the_names_of_the_lines_stay_in_sight(open_page, size):
+    """Of each pair's number the pair's name is in the same window, to its left; where there is room, in full."""
+    page = open_page("AFM", **size)
+    far = page.value("""nodeOf.flatMap((_, cell) => {
+        const array = arrays[arrayOf[cell]], pairs = array.shape[1];
+        if (axesOf(array)[1] !== "P" || array.phase === "update") return [];
+        const line = Math.floor((cell - first[arrayOf[cell]]) / array.cells.length * B * pairs) % pairs;
+        const here = boxes[cell].getBoundingClientRect();
+        const heads = [...flow.querySelectorAll("th[scope=row]")].filter(th => th.title === array.labels[1][line])
+            .map(th => th.getBoundingClientRect()).filter(head => Math.abs(head.y - here.y) < 3 && head.x < here.x);
+        return [Math.min(...heads.map(head => here.right - head.x))];
+    })""")
+    assert max(far) < 0.75 * size["width"]
+    shown = page.value("[...flow.querySelectorAll('th[scope=row]')].filter(th => th.title.includes(' × '))"
+                       ".map(th => [th.title, th.textContent])")
+    assert {title for title, text in shown if title == text} >= (
+        {"user_segment × ad_category", "user_segment × device"} if size["width"] > 704 else {"device × hour"})
+    rows = page.value("[...document.querySelectorAll('.flow .block')].map(block => block.dataset.row)")
+    assert set(rows) == {"row 1", "row 2", " "} and rows.count("row 1") > 20
+
+
 # ---- changing numbers
 
 def changed_model(model, name, place, value):
