@@ -49,7 +49,7 @@ def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
         print(f"{question}: right.")
         return True
     print(f"{question}: not yet. {problem}")
-    if yours is not None:
+    if yours is not None and _other_parts(yours) is None:
         _print_both(yours, target, tolerance)
     if "NBGRADER_EXECUTION" in os.environ:
         raise AssertionError(f"{question}: not yet. {problem}")
@@ -57,21 +57,38 @@ def check(question, yours, target, *, mistakes=None, tolerance=1e-6):
 
 
 def several(answer, *names):
-    """Return the parts of an answer that is to have several, in a list; None for each where there is no such answer.
+    """Return the parts of an answer that is to have several, in a list; None for each where there is no answer.
 
-    A tuple, a list or an array with as many parts will do. If it is none of these, a line says what was expected.
+    A tuple, a list or an array with as many parts will do. If it is none of these, a line says what was expected, and
+    of each part ``check`` then says that the answer does not have it.
 
     >>> several((1, 2), "dW", "db")
     [1, 2]
-    >>> several([1, 2, 3], "dW", "db")
+    >>> dW, db = several([1, 2, 3], "dW", "db")
     2 parts were expected: dW, db. End with: return dW, db
-    [None, None]
+    >>> check("dW", dW, 1)
+    dW: not yet. Your answer is not of 2 parts.
+    False
     """
     if isinstance(answer, (tuple, list, np.ndarray)) and getattr(answer, "ndim", 1) and len(answer) == len(names):
         return list(answer)
-    if answer is not None:
-        print(f"{len(names)} parts were expected: {', '.join(names)}. End with: return {', '.join(names)}")
-    return [None] * len(names)
+    if answer is None:
+        return [None] * len(names)
+    print(f"{len(names)} parts were expected: {', '.join(names)}. End with: return {', '.join(names)}")
+    return [_OtherParts(len(names))] * len(names)
+
+
+class _OtherParts:
+    """Stands for a part of an answer that has another number of parts than was asked for."""
+
+    def __init__(self, expected):
+        self.expected = expected
+
+
+def _other_parts(yours):
+    """The part that stands in an answer, or in a list of parts, for what it does not have; None if it has all."""
+    parts = yours if isinstance(yours, list) else [yours]
+    return next((part for part in parts if isinstance(part, _OtherParts)), None)
 
 
 def train_beside(question, yours, library, X, y, *, tolerance=1e-6):
@@ -139,6 +156,8 @@ def _problem(yours, target, mistakes, tolerance):
     """What is off, in a sentence; None if nothing is."""
     if yours is None:
         return "There is no answer so far (None): fill in the cell above and run it, then this one."
+    if (other := _other_parts(yours)) is not None:
+        return f"Your answer is not of {other.expected} parts."
     try:
         yours = _as_floats(np.asarray(yours))
     except (TypeError, ValueError):

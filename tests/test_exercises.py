@@ -161,8 +161,12 @@ def test_several_parts(answer, capsys):
 
 @pytest.mark.parametrize("answer", [3, TARGET[:, :1].T, (1,), (1, 2, 3), np.array(2.0)])
 def test_another_number_of_parts(answer, capsys):
-    assert several(answer, "a", "b") == [None, None]
+    parts = several(answer, "a", "b")
+    assert len(parts) == 2
     assert "2 parts were expected: a, b" in capsys.readouterr().out
+    for part in (parts[1], parts):                                # each alone, and all of them as one answer
+        assert not check("b", part, [1.0, 2.0])
+        assert capsys.readouterr().out == "b: not yet. Your answer is not of 2 parts.\n"  # not: there is no answer
 
 
 def test_no_answer_has_no_parts(capsys):
