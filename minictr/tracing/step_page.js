@@ -50,7 +50,8 @@ const slider = el("input", {type: "range", "aria-label": "Change the number"});
 const box = el("input", {class: "box", inputmode: "decimal", size: 9, "aria-label": "The number"});
 const release = el("button", {type: "button"}, "as it was");
 const editing = el("div", {class: "editing", hidden: ""}, el("label", {}, "Change it ", slider), box, release);
-const hint = el("p", {class: "hint"}, "Click to hold on to a number and change it, or drag it sideways. " +
+const hint = el("p", {class: "hint"}, matchMedia("(pointer: coarse)").matches ? "Tap a number to hold on to it and change it here." :
+  "Click to hold on to a number and change it, or drag it sideways. " +
   "Keys: arrows, Enter to change, Alt and an arrow to change a little, Escape.");
 const history = el("p", {class: "history", hidden: ""});
 const changes = el("p", {class: "changes", role: "status"}), reset = el("button", {type: "button", class: "reset", hidden: ""}, "Reset all");
@@ -361,8 +362,11 @@ addEventListener("pointerup", () => {
 });
 main.addEventListener("click", event => {
   const cell = cellAt(event);
-  if (cell !== undefined) pin(pinned && at === cell ? null : cell);
-  else if (event.target.closest(".number[data-cell]")) show(+event.target.dataset.cell);
+  if (cell !== undefined) {
+    pin(pinned && at === cell ? null : cell);
+    // not under the panel, which may have grown
+    if (pinned) boxes[cell].scrollIntoView({block: "nearest", inline: "nearest"});
+  } else if (event.target.closest(".number[data-cell]")) show(+event.target.dataset.cell);
   else if (event.target.closest(".scroller, .update") && !event.target.closest("summary")) pin(null);
 });
 main.addEventListener("focusin", event => {

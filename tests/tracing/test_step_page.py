@@ -598,6 +598,36 @@ def test_on_a_phone_only_the_flow_scrolls_sideways_and_a_tap_points(open_page):
     assert page.value("document.querySelector('.panel').getBoundingClientRect().height") < 0.5 * 844
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_on_a_phone_no_part_of_the_update_widens_the_page(open_page, name):
+    page = open_page(name, width=390, height=844)
+    page.value("document.querySelectorAll('.update details').forEach(part => {part.open = true})")
+    assert page.value(WIDE)
+
+
+def test_on_a_phone_a_tapped_number_is_not_left_under_the_panel(open_page):
+    page = open_page("AFM", width=390, height=844)
+    number = cell(page, "daij", "backward", 0, 0)
+    middle(page, number)
+    page.value("scrollBy({top: boxes[%d].getBoundingClientRect().bottom - document.querySelector('.panel')"
+               ".getBoundingClientRect().top + 2, behavior: 'instant'})" % number)
+    page.value(f"boxes[{number}].click()")
+    page.value("new Promise(done => setTimeout(done, 400))")
+    assert page.value(f"boxes[{number}].getBoundingClientRect().bottom") <= page.value(
+        "document.querySelector('.panel').getBoundingClientRect().top")
+
+
+def test_what_one_can_do_is_said_for_a_finger_too(open_page, chromium):
+    assert "Keys" in open_page("AFM").value("document.querySelector('.hint').textContent")
+    chromium.tell("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        chromium.tell("Emulation.setEmulatedMedia", media="", features=[{"name": "pointer", "value": "coarse"}])
+        said = open_page("AFM", width=390, height=844).value("document.querySelector('.hint').textContent")
+    finally:
+        chromium.tell("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert said.startswith("Tap a number") and "Keys" not in said
+
+
 def test_in_the_dark_the_text_stands_out(open_page):
     page = open_page("AFM", dark=True)
     assert page.value("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
