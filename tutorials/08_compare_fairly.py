@@ -86,8 +86,8 @@ assert np.isclose(metrics.log_loss(y, fm.predict_proba(X)[:, 1]),
 # test. Hence three parts: train (fit the weights), validation (choose), test (look once, at the end).
 #
 # **Exercise 1.** Split `n_rows` rows at random into train, validation and test, without overlap, nothing left over.
-# Return three arrays of row numbers; train has what the other two leave. `rng` is a `np.random.Generator`: the same one
-# gives the same parts, another one gives others.
+# Return three arrays of row numbers; train has what the other two leave. `rng` is a `np.random.Generator`: one with
+# the same seed gives the same parts, one with another seed gives others.
 
 # %% tags=["exercise"]
 # Exercise 1
@@ -102,7 +102,7 @@ def facts(splits):
     train, validation, test = sets[0]
     part_of = {row: part for part, rows in enumerate(sets[0]) for row in rows}
     parts = [part_of.get(row) for row in range(1_000)]
-    # at random 0.6 ** 2 + 0.1 ** 2 + 0.3 ** 2 = 0.46; 0.1 is six standard deviations
+    # at random 0.6 ** 2 + 0.1 ** 2 + 0.3 ** 2 = 0.46; 0.1 is seven standard deviations
     together = np.mean([one == other for one, other in itertools.pairwise(parts)])
     return [*map(len, splits[0]), len(train & validation), len(train & test),
             len(validation & test), len(train | validation | test),
