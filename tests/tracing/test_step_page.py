@@ -609,8 +609,8 @@ def test_on_a_phone_a_tapped_number_is_not_left_under_the_panel(open_page):
     page = open_page("AFM", width=390, height=844)
     number = cell(page, "daij", "backward", 0, 0)
     middle(page, number)
-    page.value("scrollBy({top: boxes[%d].getBoundingClientRect().bottom - document.querySelector('.panel')"
-               ".getBoundingClientRect().top + 2, behavior: 'instant'})" % number)
+    page.value(f"scrollBy({{top: boxes[{number}].getBoundingClientRect().bottom - document.querySelector('.panel')"
+               ".getBoundingClientRect().top + 2, behavior: 'instant'})")
     page.value(f"boxes[{number}].click()")
     page.value("new Promise(done => setTimeout(done, 400))")
     assert page.value(f"boxes[{number}].getBoundingClientRect().bottom") <= page.value(
