@@ -101,7 +101,8 @@ def test_the_package_and_latex2mathml_write_the_same_signs():
     from mathml import mathml
 
     def signs(element):
-        return re.sub(r"\s", "", "".join(ET.fromstring(element).itertext()))
+        text = re.sub(r"\s", "", "".join(ET.fromstring(element).itertext()))
+        return text.replace("′", ""), text.count("′")             # the package's stands at its letter, before an index
 
     compared = 0
     for parameter in BLOCKS:
