@@ -31,6 +31,7 @@ def write_downloads(app, exception):
     """Called by Sphinx when all pages are there: the notebooks beside their pages, and the archive."""
     if exception is None and app.builder.format == "html":
         folder = Path(app.outdir) / "tutorials"
+        folder.mkdir(exist_ok=True)                               # not there where only other pages were asked for
         for notebook in (ROOT / "tutorials").glob("*.ipynb"):
             (folder / notebook.name).write_bytes(notebook.read_bytes())
         write_archive(folder / ARCHIVE)
