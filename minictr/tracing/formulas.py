@@ -89,7 +89,7 @@ def as_in(layer, text):
     """The text with a readout's own letter, which is p in AFM, and without a bias if it has none."""
     letter = getattr(layer, "symbol", "w")
     text = re.sub(r"\b(d?)w\b", lambda w: f"{w[1]}{letter}", text)
-    return text if layer is None or "b" in layer.params else text.replace("x . p + b", "x . p")
+    return text if layer is None or "b" in layer.params else text.replace(f"x . {letter} + b", f"x . {letter}")
 
 
 def stated(comment):

@@ -11,7 +11,7 @@ from models import MODELS
 from step_numbers import Numbers, computed
 
 import minictr
-from minictr import AFM, FM, AutoInt, DeepFM, Model, MultiValued, Numerical, StepOverEpochs, datasets
+from minictr import AFM, FM, AutoInt, DeepFM, FwFM, Model, MultiValued, Numerical, StepOverEpochs, datasets
 from minictr.layers import Embedding, Layer, Linear, Readout, named_layers, parameters
 from minictr.tracing import NotFollowed, graph, node_run
 from minictr.tracing.node_run import decimal
@@ -496,3 +496,16 @@ def test_numbers_are_as_they_are_written():
     assert decimal(np.array([1 / 3])).tolist() == [1 / 3]
     data = minictr.trace(FM(embedding_dim=2).prepare(X, Y), X[:2], Y[:2]).page_data(digits=3)
     assert all(float(f"{leaf:.3g}") == leaf for leaf in data["snapshots"][0]["leaves"])
+
+
+@pytest.mark.parametrize(("model", "layer", "equation"), [
+    (AFM(embedding_dim=2, attention_dim=2), "projection", "out = x . p"),
+    (FwFM(embedding_dim=2), "strength", "out = x . r"),
+    (AutoInt(embedding_dim=2, attention_dim=2, num_layers=1), "readout",
+     "s = w . [e^L_1; ...; e^L_M] + b")])
+def test_a_readout_is_shown_with_its_own_letter_and_a_bias_only_where_it_has_one(model, layer, equation):
+    clicks = datasets.make_clicks(100, seed=0)
+    X = clicks.X[["user_segment", "device", "hour"]]
+    arrays = minictr.trace(model.prepare(X, clicks.y), X[:2], clicks.y[:2]).page_data()["arrays"]
+    shown = [array["equation"] for array in arrays if (array["phase"], array["layer"]) == ("forward", layer)]
+    assert equation in shown and not [text for text in shown if text not in ("", equation)]
