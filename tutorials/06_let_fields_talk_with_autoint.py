@@ -321,8 +321,8 @@ x = rng.standard_normal((4, 3, 10))                       # B = 4, M = 3, H = 2,
 by_loops = np.array([[[x[b, m, h * 5:(h + 1) * 5] for m in range(3)] for h in range(2)]
                      for b in range(4)])
 check("split heads", split_heads(x, 2), by_loops, mistakes={
-    "A reshape alone keeps the order in memory: what you call a head has pieces of "
-    "several fields. Split the last axis first, then swap two axes.":
+    "A reshape alone keeps the order in memory. Split the last axis first, then swap "
+    "two axes.":
     x.reshape(4, 2, 3, 5),
     "The shape is right, but the reshape cuts across the fields. Split the last axis "
     "alone.": x.reshape(4, 2, 5, 3).swapaxes(2, 3),
@@ -532,12 +532,21 @@ class Roll(Layer):
         return out
 
 
-swap, far, cycle = [1, 0, 2, 3, 4, 5], [5, 1, 2, 3, 4, 0], [0, 2, 5, 3, 4, 1]
+def swapped(a, b):
+    """The order of the six fields, but for two of them."""
+    order = list(range(6))
+    order[a], order[b] = order[b], order[a]
+    return order
+
+
+swap, far, cycle = swapped(0, 1), swapped(0, 5), [0, 2, 5, 3, 4, 1]
 A, B = versions.values()
 cases = [(A, swap, True), (A, cycle, True), (B, far, False), (B, cycle, False),
          (B, swap, True),                # B does not show with neighbours: order counts
          *[(Roll(row=row), cycle, False) for row in range(4)],
-         *[(Roll(field=field), cycle, False) for field in (0, 3)],
+         # each of these shows in one field alone, which stays where it is
+         *[(Roll(field=field), swapped(field - 2, field - 1), False)
+           for field in range(6)],
          (Roll(), swap, False), (Roll(share=0.01), cycle, False),
          (Roll(share=0.0), cycle, True)]
 
@@ -560,12 +569,12 @@ wrong = {
     lambda f, E, o: np.array_equal(f(E[:, o]), f(E)[:, o]),
     "A sum over fields is the same in any order: compare entry by entry.":
     lambda f, E, o: np.allclose(f(E[:, o]).sum(axis=1), f(E)[:, o].sum(axis=1)),
-    "Only the first field is compared.":
-    lambda f, E, o: np.allclose(f(E[:, o])[:, 0], f(E)[:, o][:, 0]),
     "The tolerance is too wide: a mix-up of 1 % passes.":
     lambda f, E, o: np.allclose(f(E[:, o]), f(E)[:, o], atol=0.1)}
 wrong |= {f"Only row {row} of the batch is compared.": lambda f, E, o, row=row:
           np.allclose(f(E[:, o])[row], f(E)[row, o]) for row in range(4)}
+wrong |= {f"Only field {field} is compared.": lambda f, E, o, field=field:
+          np.allclose(f(E[:, o])[:, field], f(E)[:, o][:, field]) for field in range(6)}
 always = "`order` makes no difference to what yours says: it tries one of its own."
 wrong |= {always + " " * n: lambda f, E, o, own=own:
           np.allclose(f(E[:, own]), f(E)[:, own])
