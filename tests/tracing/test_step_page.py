@@ -586,9 +586,9 @@ def test_on_a_phone_only_the_flow_scrolls_sideways_and_a_tap_points(open_page):
     assert page.value(WIDE)
     assert page.value("document.querySelector('.scroller').scrollWidth > 1000")
     number = cell(page, "aij", "forward", 0, 0)
-    x, y = middle(page, number)
-    page.tell("Emulation.setTouchEmulationEnabled", enabled=True)
+    page.tell("Emulation.setTouchEmulationEnabled", enabled=True)         # it makes the cells larger
     try:
+        x, y = middle(page, number)
         page.tell("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
         page.tell("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         page.value("new Promise(done => setTimeout(done, 100))")
@@ -622,9 +622,16 @@ def test_what_one_can_do_is_said_for_a_finger_too(open_page, chromium):
     chromium.tell("Emulation.setTouchEmulationEnabled", enabled=True)
     try:
         chromium.tell("Emulation.setEmulatedMedia", media="", features=[{"name": "pointer", "value": "coarse"}])
-        said = open_page("AFM", width=390, height=844).value("document.querySelector('.hint').textContent")
+        page = open_page("AFM", width=390, height=844)
+        said = page.value("document.querySelector('.hint').textContent")
+        heights, sizes = (page.value(f"[...document.querySelectorAll('{selector}')].map(part => {measure})")
+                          for selector, measure in (
+                              ("td.cell", "part.getBoundingClientRect().height"),
+                              (".card td, .card caption, .card .norm", "parseFloat(getComputedStyle(part).fontSize)")))
     finally:
         chromium.tell("Emulation.setTouchEmulationEnabled", enabled=False)
+    # a finger hits 24 pixels; of hidden cells the height is 0
+    assert {height for height in heights if height} == {24} and min(sizes) >= 12 and page.value(WIDE)
     assert said.startswith("Tap a number") and "Keys" not in said
 
 
