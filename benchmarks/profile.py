@@ -3,9 +3,10 @@
     python -m benchmarks.profile --model autoint --shape criteo
 
 Steps of encoded batches on a single thread (chunk by chunk, as in training, but one after the other, so that the
-times of the layers add up). Forward and backward are timed for every layer, without the time of the layers within it
-(an MLP's own line is what it does between its dense layers); then the loss, the optimizer for each parameter (for a
-table: adding up its rows' gradients, too), and the rest: cutting chunks, adding up their gradients.
+times of the layers add up), in time of this thread alone: what else runs on the machine does not count. Forward and
+backward are timed for every layer, without the time of the layers within it (an MLP's own line is what it does between
+its dense layers); then the loss, the optimizer for each parameter (for a table: adding up its rows' gradients, too),
+and the rest: cutting chunks, adding up their gradients.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from minictr.training.step import with_l2
 from minictr.training.threads import one_blas_thread
 
 from .quality import machine
-from .shapes import HEAVY, NAMES, SHAPES, built, drawn_slots, new_model
+from .shapes import HEAVY, NAMES, RELATIVES, SHAPES, built, drawn_slots, new_model
 from .timing import timed
 
 BATCHES = 8                     # different ones, used in turn by the steps
@@ -39,11 +40,11 @@ class Clock:
         """The same function, timed under a name."""
         def timed_call(*arguments, **options):
             self.running.append(0.0)
-            start = time.perf_counter()
+            start = time.thread_time()
             try:
                 return call(*arguments, **options)
             finally:
-                passed = time.perf_counter() - start
+                passed = time.thread_time() - start
                 self.seconds[name] = self.seconds.get(name, 0.0) + passed - self.running.pop()
                 if self.running:
                     self.running[-1] += passed
@@ -111,7 +112,7 @@ def main(arguments=None):
     """Profile, print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    of_lower = {name.lower(): name for name in NAMES}
+    of_lower = {name.lower(): name for name in (*NAMES, *RELATIVES)}
     parser.add_argument("--model", type=str.lower, choices=of_lower, default="afm")
     parser.add_argument("--shape", choices=SHAPES, help="ml-1m if not given; of a heavy model: its own")
     parser.add_argument("--seconds", type=float, default=5, help="about so long")

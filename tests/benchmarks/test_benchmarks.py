@@ -81,7 +81,7 @@ def test_a_model_without_a_torch_module_is_unavailable():
 
 def test_clock_counts_nested_calls_once(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(profile, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(profile, "time", SimpleNamespace(thread_time=lambda: now[0]))
 
     def takes(seconds):
         now[0] += seconds
