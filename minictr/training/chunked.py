@@ -24,8 +24,10 @@ from .threads import Threads, n_cores, one_blas_thread
 # What the widest layer keeps for a chunk should stay in a core's cache: 2^20 numbers of 4 bytes are 4 MB, of which the
 # larger half is in use at a time.
 CHUNK_NUMBERS = 2 ** 20
-# A batch for which that layer keeps less is not cut for the threads' sake: handing work over costs some 50 us.
+# A batch of less work is not cut for the threads' sake: handing work over costs some 50 us. The work of a row is
+# counted in numbers that the widest layer keeps; so many multiplications of a matrix product take as long as one.
 WORTH_SHARING = 2 ** 19
+MULTIPLICATIONS = 64
 MEASURED_ROWS = 8
 
 
@@ -40,25 +42,27 @@ def chunk_rows(model, slots, training=False):
     """
     if training and model.whole_batch_only:
         return len(slots)
-    rows = max(8, CHUNK_NUMBERS // numbers_per_row(model, slots))
-    if training and len(slots) * numbers_per_row(model, slots) >= WORTH_SHARING:
+    if not hasattr(model, "numbers_per_row_"):
+        model.numbers_per_row_ = measured_numbers(model, slots[:MEASURED_ROWS])
+    numbers = model.numbers_per_row_
+    rows = max(8, CHUNK_NUMBERS // numbers)
+    if training and len(slots) * (numbers + multiplications(model) // MULTIPLICATIONS) >= WORTH_SHARING:
         return min(rows, -(-len(slots) // 2))
     return rows
 
 
-def numbers_per_row(model, slots):
-    """How many numbers of one row have to stay in the cache: measured once, on 8 rows.
+def multiplications(model):
+    """How many there are for a row, at least: one for each parameter outside of the tables, which are looked up."""
+    n_ids = model.encoder_.n_ids
+    return sum(array.size for array in parameters(model).values() if len(array) != n_ids)
+
+
+def measured_numbers(model, rows):
+    """How many numbers of one row have to stay in the cache: measured on these rows.
 
     Three quarters of what the widest layer keeps, with the layers in it (a plain layer keeps some arrays before and
     after an activation); or twice the largest array, which has a companion while it is worked on (its gradient, say).
     """
-    if not hasattr(model, "numbers_per_row_"):
-        model.numbers_per_row_ = measured_numbers(model, slots[:MEASURED_ROWS])
-    return model.numbers_per_row_
-
-
-def measured_numbers(model, rows):
-    """What ``numbers_per_row`` says, measured on these rows."""
     plain = replica(model)
     with np.errstate(all="ignore"):
         plain.forward(rows)

@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 
 from ..layers import (
+    CIN,
     AttentionPooling,
     Dense,
     Embedding,
@@ -19,12 +20,14 @@ from ..layers import (
     InteractingLayer,
     Linear,
     PairProduct,
+    ResidualUnit,
     RowGradient,
     field_pairs,
     named_layers,
 )
 from ..layers.self_attention import join_heads, split_heads
-from .fast_functions import relu, repeat_middle, softmax, softmax_backward, sum_last, sum_middle, times_x
+from .fast_cin import FastCIN
+from .fast_functions import relu, repeat_middle, softmax, softmax_backward, sum_first, sum_last, sum_middle, times_x
 from .twins import is_as_written, remember
 
 
@@ -263,10 +266,38 @@ class FastDense(Dense):
         return out
 
 
+class FastResidualUnit(ResidualUnit):
+    """Replaces new arrays by changes in place, and sums over rows by products with ones."""
+
+    def forward(self, x):
+        r1 = x @ self.params["W_1"]                               # (B, width)  z_1 = x W_1 + b_1
+        r1 += self.params["b_1"]
+        relu(r1)                                                  #             in place
+        out = r1 @ self.params["W_2"]                             # (B, n)      z_2 = x + relu(z_1) W_2 + b_2
+        out += self.params["b_2"]
+        out += x
+        self.cache = {"x": x, "r1": r1, "out": relu(out)}
+        return out
+
+    def backward(self, dout):
+        x, r1, out = (self.cache[name] for name in ("x", "r1", "out"))
+        dz2 = dout * (out > 0)                                    # (B, n)
+        self.grads["W_2"] = r1.T @ dz2                            # (width, n)
+        self.grads["b_2"] = sum_first(dz2)                        # (n,)
+        dz1 = dz2 @ self.params["W_2"].T                          # (B, width)
+        dz1 *= r1 > 0
+        self.grads["W_1"] = x.T @ dz1                             # (n, width)
+        self.grads["b_1"] = sum_first(dz1)                        # (width,)
+        dx = dz1 @ self.params["W_1"].T                           # (B, n)
+        dx += dz2
+        return dx
+
+
 TWINS = {
     Embedding: FastEmbedding, Linear: FastLinear, PairProduct: FastPairProduct,
     FieldAwareProducts: FastFieldAwareProducts, FMPooling: FastFMPooling, FactorSum: FastFactorSum,
-    AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer, Dense: FastDense}
+    AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer, Dense: FastDense,
+    ResidualUnit: FastResidualUnit, CIN: FastCIN}
 remember(*TWINS)
 
 

@@ -13,6 +13,7 @@ from oracles import CASES, draw_model
 
 from minictr import AFM, FM, AutoInt, datasets, layers
 from minictr.layers import (
+    CIN,
     AttentionPooling,
     Dense,
     Embedding,
@@ -22,6 +23,7 @@ from minictr.layers import (
     InteractingLayer,
     Linear,
     PairProduct,
+    ResidualUnit,
     RowGradient,
     gradients,
     named_layers,
@@ -31,7 +33,7 @@ from minictr.layers import (
 )
 from minictr.optim import Adam
 from minictr.slots import Slots
-from minictr.training import ChunkedTrainer, chunked, fast_layers, fast_rows, predict_logits, step
+from minictr.training import ChunkedTrainer, chunked, fast_cin, fast_layers, fast_rows, predict_logits, step
 from minictr.training.fast_functions import times_x
 from minictr.training.fast_layers import TWINS, with_fast_layers
 from minictr.training.step import set_training
@@ -102,13 +104,23 @@ def test_twins_give_the_same_at_any_shape(data):
         (FieldAwareProducts(), rng.standard_normal((B, M, M, k))),
         (AttentionPooling(k, t, rng, options["dropout"], dtype=np.float64), rng.standard_normal((B, M, k))),
         (InteractingLayer(n_in, H, k, rng, dtype=np.float64, **options), rng.standard_normal((B, M, n_in))),
-        (Dense(n_in, k, rng, np.float64), rng.standard_normal((B, n_in)))]
+        (Dense(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))),
+        (ResidualUnit(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))),
+        (CIN(M, [t, H], rng, np.float64), rng.standard_normal((B, M, k)))]
     assert {type(layer) for layer, _ in cases} == set(TWINS)
     for layer, x in cases:
         oracles.randomize(layer, rng)
         oracles.fix_dropout_masks(layer)
         oracles.set_training(layer, True)
         assert_same_results(layer, x, atol=1e-10 if options["layer_norm"] else 1e-12)
+
+
+@pytest.mark.parametrize("rows_of_a_block", [1, 2, 5, 7])
+def test_the_fast_cin_gives_the_same_in_blocks(rows_of_a_block, monkeypatch):
+    monkeypatch.setattr(fast_cin, "PRODUCTS", rows_of_a_block * 4 * 3 * 5)
+    rng = np.random.default_rng(0)
+    fast = assert_same_results(CIN(3, [4, 2], rng, np.float64), rng.standard_normal((7, 3, 5)))
+    assert len(fast.cache["X"]) == -(-7 // rows_of_a_block)
 
 
 @pytest.mark.parametrize("scores", [[0.0, 59.0, -59.0], [0.0, 61.0, -700.0], [-1000.0, -1001.0, -5000.0]], ids=str)
