@@ -25,6 +25,7 @@ from minictr.layers import (
     PairProduct,
     ResidualUnit,
     RowGradient,
+    TriplePooling,
     gradients,
     named_layers,
     parameters,
@@ -106,7 +107,8 @@ def test_twins_give_the_same_at_any_shape(data):
         (InteractingLayer(n_in, H, k, rng, dtype=np.float64, **options), rng.standard_normal((B, M, n_in))),
         (Dense(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))),
         (ResidualUnit(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))),
-        (CIN(M, [t, H], rng, np.float64), rng.standard_normal((B, M, k)))]
+        (CIN(M, [t, H], rng, np.float64), rng.standard_normal((B, M, k))),
+        (TriplePooling(), rng.standard_normal((B, M, k)))]
     assert {type(layer) for layer, _ in cases} == set(TWINS)
     for layer, x in cases:
         oracles.randomize(layer, rng)
