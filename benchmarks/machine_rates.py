@@ -1,8 +1,8 @@
 """What this machine can do at best: ``python -m benchmarks.machine_rates``.
 
 Rates of NumPy's single-precision matrix product (sgemm) on one core and on all, of one with the thin shape that FM's
-relatives have (16 columns into 64), and of copying an array larger than the caches. A figure of ``benchmarks.speed``
-is held against them.
+relatives have (16 columns into 64), and of copying an array larger than the caches. ``least_seconds`` holds a figure of
+``benchmarks.speed`` against what the very products of that model take here.
 """
 
 import json
@@ -26,10 +26,11 @@ def rate(amount, make_call, n_threads, seconds):
         return n_threads * amount / min(timed(all_at_once, seconds / 5)[0] for _ in range(5))
 
 
-def product(rows, n_in, n_out):
-    """A function that makes a call that computes (rows, n_in) @ (n_in, n_out)."""
+def product(first, second):
+    """A function that makes a call that computes the product of two arrays of these shapes."""
     def make_call():
-        a, b, out = (np.ones(shape, np.float32) for shape in ((rows, n_in), (n_in, n_out), (rows, n_out)))
+        a, b = np.ones(first, np.float32), np.ones(second, np.float32)
+        out = a @ b
         return lambda: np.matmul(a, b, out=out)
     return make_call
 
@@ -46,12 +47,31 @@ def machine_rates(seconds=0.5):
     """Dict of rates: GFLOP/s and GB/s (bytes read plus bytes written) of one core and of all cores."""
     cores, n = n_cores(), 2 ** 25
     return {
-        "sgemm GFLOP/s, one core": rate(2 * 1024 ** 3 / 1e9, product(1024, 1024, 1024), 1, seconds),
-        "sgemm GFLOP/s": rate(2 * 1024 ** 3 / 1e9, product(1024, 1024, 1024), cores, seconds),
-        "thin sgemm GFLOP/s": rate(2 * 8192 * 16 * 64 / 1e9, product(8192, 16, 64), cores, seconds),
+        "sgemm GFLOP/s, one core": rate(2 * 1024 ** 3 / 1e9, product((1024, 1024), (1024, 1024)), 1, seconds),
+        "sgemm GFLOP/s": rate(2 * 1024 ** 3 / 1e9, product((1024, 1024), (1024, 1024)), cores, seconds),
+        "thin sgemm GFLOP/s": rate(2 * 8192 * 16 * 64 / 1e9, product((8192, 16), (16, 64)), cores, seconds),
         "copy GB/s, one core": rate(2 * 4 * n / 1e9, copy(n), 1, seconds),
         "copy GB/s": rate(2 * 4 * n / 1e9, copy(n), cores, seconds),
     }
+
+
+def least_seconds(products, moved, N, B, copy_rate, seconds=0.1):
+    """What N rows take here at least: their products, each at the rate of its shape, and then their bytes.
+
+    Parameters
+    ----------
+    products : list of work.Product, for each row.   moved : bytes of all rows.   B : rows computed at once; the
+    cores share them.   copy_rate : of all cores, in GB/s.   seconds : about, to measure each product's rate.
+
+    Returns: (seconds of the products, seconds of the copies).
+    """
+    cores, of_products, rates = n_cores(), 0.0, {}
+    rows = max(1, B // cores)
+    for one in products:
+        if one not in rates:
+            rates[one] = rate(one.operations * rows, product(*one.factors(rows)), cores, seconds)
+        of_products += one.operations * N / rates[one]
+    return of_products, moved / (1e9 * copy_rate)
 
 
 if __name__ == "__main__":

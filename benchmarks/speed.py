@@ -35,8 +35,9 @@ The peer "before", which has to be asked for, is an earlier version of minictr t
 environment (``pip install "git+file://$PWD@<commit>"``): for step and score-encoded there is a table of the ratios
 before/now, models x shapes (see ``benchmarks.before``).
 
-"bounded by" holds the operations and bytes of a step (see ``benchmarks.work``) against what this machine can do
-(``benchmarks.machine_rates``).
+"limit" is the least time of a job on encoded rows here: the model's own matrix products (``benchmarks.work``), each at
+the rate that this machine has for its shape, and a copy of all that has to be read and written. What counts is the
+share of it that is reached.
 """
 
 import argparse
@@ -52,7 +53,7 @@ import sys
 import time
 
 from . import before, work
-from .machine_rates import machine_rates
+from .machine_rates import least_seconds, machine_rates
 from .minictr_jobs import MOST_CELLS
 from .peers import Unavailable
 from .quality import in_new_process, machine
@@ -186,26 +187,36 @@ def most_disturbed(peers):
                 for turns in variants.values() for figures in turns), default=0)
 
 
-def bound(job, name, shape, value, rates):
-    """What share of the machine's rates the time is, as text; only for the jobs on encoded rows."""
-    if job not in ("step", "score-encoded"):
-        return None
+def limit(job, name, shape, copy_rate, seconds):
+    """(seconds of the products, of the copies) that a job on encoded rows takes on this machine at best.
+
+    Raises: Unavailable where the work of the model is not counted.
+    """
     M, B = SHAPES[shape].fields, SHAPES[shape].batch
     model = new_model(name, B)
+    if job == "step":
+        products, moved = work.of_a_step(model, drawn_slots(SHAPES[shape], B)[0])
+        return least_seconds(products, moved, B, B, copy_rate, seconds)
+    products, moved = work.of_scoring(model, M, 1_000_000)
+    return least_seconds(products, moved, 1_000_000, B, copy_rate, seconds)
+
+
+def bound(job, name, shape, value, rates, seconds):
+    """What share of this machine's limit a figure has reached, as text; only for the jobs on encoded rows."""
+    if job not in ("step", "score-encoded"):
+        return None
     try:
-        if job == "step":
-            (operations, moved), seconds = work.of_a_step(model, drawn_slots(SHAPES[shape], B)[0]), value / 1000
-        else:
-            (operations, moved), seconds = work.of_scoring(model, M, 1_000_000), value
+        of_products, of_copies = in_new_process(limit, job, name, shape, rates["copy GB/s"], seconds / 5)
     except Unavailable as error:
         return str(error)
-    products, arrays = operations / seconds / 1e9, moved / seconds / 1e9
-    return (f"products {products:.1f} GFLOP/s, {products / rates['sgemm GFLOP/s']:.0%} of sgemm; "
-            f"arrays {arrays:.1f} GB/s, {arrays / rates['copy GB/s']:.0%} of copy")
+    unit = 1000 if job == "step" else 1
+    least = unit * (of_products + of_copies)
+    return (f"{least:.3f} {UNITS.get(job, 's')}: {least / value:.0%} reached (products {unit * of_products:.3f}, "
+            f"copies {unit * of_copies:.3f})")
 
 
-def summary(job, name, shape, peers, rates):
-    """The lines of a job: minictr, then each peer with its ratio and the goal."""
+def summary(job, name, shape, peers, limit_text=None):
+    """The lines of a job: minictr, then each peer with its ratio and the goal, and the limit."""
     unit = UNITS.get(job, "s")
     heading = f"{job:13} {name:13} {shape:7}" if name else f"{job:13} {'':21}"
     mine = peers.get("minictr")
@@ -239,8 +250,8 @@ def summary(job, name, shape, peers, rates):
         lines.append(f"{'':35} VOID: {reason}")
     if others > DISTURBED:
         lines.append(f"{'':35} DISTURBED: other processes kept up to {others:.1f} cores busy; measure again")
-    if how := bound(job, name, shape, my_median, rates):
-        lines.append(f"{'':35} bounded by: {how}")
+    if limit_text:
+        lines.append(f"{'':35} limit: {limit_text}")
     return lines
 
 
@@ -313,9 +324,12 @@ def main(arguments=None):
 
     def report(name, shape, found):
         for job, of_peers in found.items():
-            print("\n".join(summary(job, name, shape, of_peers, rates)), flush=True)
+            least = None
+            if isinstance(of_peers.get("minictr"), dict):
+                least = bound(job, name, shape, best(of_peers["minictr"])[1], rates, options.seconds)
+            print("\n".join(summary(job, name, shape, of_peers, least)), flush=True)
             results.append({"job": job, "unit": UNITS.get(job, "s"), "model": name, "shape": shape, "peers": of_peers,
-                            "void": void(of_peers)})
+                            "limit": least, "void": void(of_peers)})
 
     for name, shape, jobs in todo:
         if jobs:

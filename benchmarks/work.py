@@ -1,15 +1,16 @@
-"""How much work a model is: floating point operations of its matrix products, and bytes of its arrays, a row.
+"""How much work a model is, a row: its matrix products, and the numbers of its main arrays; and the least time for it.
 
-A simple model, meant to say what bounds a figure, not to predict it. Operations: 2 for each multiply-add of a matrix
-product, forward; training takes 3 times that (the products for the two gradients are as large). Bytes: each main
-array of the forward pass is written once and read once; training reads it again, and writes and reads its gradient
-and one temporary, so 3 times that; besides, training reads and writes the touched rows of the tables and both of
-their moments. Exponentials and additions are not counted.
+Products are counted with their shapes, forward; training adds two as large for each, for the gradients. Numbers: each
+main array of the forward pass is written once and read once; training reads it again, and writes and reads its gradient
+and one temporary, so 3 times that; besides, training reads and writes the touched rows of the tables and both of their
+moments. Exponentials and additions are not counted.
 
-Arrays that stay in a processor's cache move faster than copies in memory, so a share of the copy rate above 1 is
-possible: it says that the chunks fit the cache.
+The limit of a figure is the time in which this machine, with all its cores, does these very products (``machine_rates``
+measures each of them by itself), plus that in which it copies so many bytes. Arrays that stay in a processor's cache
+move faster than copies in memory, so a share of the limit above 1 is possible: it says that the chunks fit the cache.
 """
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -22,103 +23,138 @@ from .peers import of_class
 BYTES = 4
 
 
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """(rows, n_in) @ (n_in, n_out) for each row of data.
+
+    Of a batch of B rows that is, by its kind:  "shared": one product (B rows, n_in) @ (n_in, n_out), its second factor
+    being a weight;  "sum": (n_in, B rows) @ (B rows, n_out), the gradient of such a weight;  "own": B products, or
+    B ``items``, each with two factors of its own.
+    """
+
+    rows: int
+    n_in: int
+    n_out: int
+    kind: str = "shared"
+    items: int = 1
+
+    @property
+    def operations(self):
+        """Floating point operations for a row of data: 2 for each multiply-add."""
+        return 2 * self.items * self.rows * self.n_in * self.n_out
+
+    def backward(self):
+        """The two products for the gradients of its factors."""
+        of_first = dataclasses.replace(self, n_in=self.n_out, n_out=self.n_in)
+        if self.kind == "shared":
+            return of_first, dataclasses.replace(self, kind="sum")
+        return of_first, dataclasses.replace(self, rows=self.n_in, n_in=self.rows)
+
+    def factors(self, B):
+        """The shapes of both factors for B rows of data."""
+        m, n, p = self.rows, self.n_in, self.n_out
+        return {"shared": ((B * m, n), (n, p)), "sum": ((n, B * m), (B * m, p)),
+                "own": ((B * self.items, m, n), (B * self.items, n, p))}[self.kind]
+
+
 def of_an_fm(model, M, E):
     """e_i, e_i^2."""
-    return 0, 2 * E
+    return [], 2 * E
 
 
 def of_an_afm(model, M, E):
     """Pairs W, r h, sum of a pairs; the pairs, r."""
     k, t, P = model.embedding_dim, model.attention_dim, M * (M - 1) // 2
-    return 2 * P * t * (k + 1) + 2 * P * k, E + P * (k + t)
+    return [Product(P, k, t), Product(P, t, 1), Product(1, P, k, "own")], E + P * (k + t)
 
 
 def of_an_mlp(n_in, layers):
     """Its products, and that which reads out; its layers."""
     sizes = [n_in, *layers, 1]
-    return sum(2 * a * b for a, b in itertools.pairwise(sizes)), sum(sizes[1:])
+    return [Product(1, a, b) for a, b in itertools.pairwise(sizes)], sum(sizes[1:])
 
 
 def of_a_deepfm(model, M, E):
     """The MLP's; e_i, e_i^2 beside it."""
-    operations, numbers = of_an_mlp(E, model.deep_layers)
-    return operations, 2 * E + numbers
+    products, numbers = of_an_mlp(E, model.deep_layers)
+    return products, 2 * E + numbers
 
 
 def of_an_autoint(model, M, E):
     """Each layer's products and arrays; the product that reads out."""
-    width, operations, numbers = model.num_heads * model.attention_dim, 0, E
+    H, d = model.num_heads, model.attention_dim
+    width, products, numbers = H * d, [], E
     for n_in in [model.embedding_dim] + [width] * (model.num_layers - 1):
-        operations += 2 * M * n_in * 4 * width + 2 * 2 * M * M * width       # Q, K, V, Res; scores, weighted sum
-        numbers += 4 * M * width + 2 * M * width + model.num_heads * M * M   # projections, e and out, attention
-    return operations + 2 * M * width, numbers
+        products += 4 * [Product(M, n_in, width)]                            # Q, K, V, Res
+        products += [Product(M, d, M, "own", H), Product(M, M, d, "own", H)]  # scores, weighted sum
+        numbers += 4 * M * width + 2 * M * width + H * M * M                 # projections, e and out, attention
+    return [*products, Product(1, M * width, 1)], numbers
 
 
 def of_an_ffm(model, M, E):
-    """Inner products of pairs; e_i for each other field, the pairs."""
-    P = M * (M - 1) // 2
-    return 2 * P * model.embedding_dim, M * E + P
+    """e_i for each other field, the pairs; their inner products, of short vectors, are no work for a matrix product."""
+    return [], M * E + M * (M - 1) // 2
 
 
 def of_an_fwfm(model, M, E):
-    """Inner products of pairs, and their sum by r; e_i, the pairs."""
+    """Inner products of every two fields, and the pairs' sum by r; e_i, the pairs."""
     P = M * (M - 1) // 2
-    return 2 * P * (model.embedding_dim + 1), E + P
+    return [Product(M, model.embedding_dim, M, "own"), Product(1, P, 1)], E + P
 
 
 def of_an_hofm(model, M, E):
     """e_i, e_i^2; u_i, u_i^2, u_i^3."""
-    return 0, 5 * E
+    return [], 5 * E
 
 
 def of_an_nfm(model, M, E):
     """The MLP's, on one vector; e_i, e_i^2 beside it."""
-    operations, numbers = of_an_mlp(model.embedding_dim, model.deep_layers)
-    return operations, 2 * E + numbers
+    products, numbers = of_an_mlp(model.embedding_dim, model.deep_layers)
+    return products, 2 * E + numbers
 
 
 def of_an_fnn(model, M, E):
     """The MLP's; e_i, and what goes into it."""
     n_in = 1 + M + E
-    operations, numbers = of_an_mlp(n_in, model.deep_layers)
-    return operations, E + n_in + numbers
+    products, numbers = of_an_mlp(n_in, model.deep_layers)
+    return products, E + n_in + numbers
 
 
 def of_a_pnn(model, M, E):
-    """The MLP's, and the products of pairs or of the sum with itself; e_i, and what goes into the MLP."""
-    k, P, n_in, operations = model.embedding_dim, M * (M - 1) // 2, E, 0
+    """The MLP's, and those of every two fields, or of the sum with itself; e_i, and what goes into the MLP."""
+    k, n_in, products = model.embedding_dim, E, []
     if model.product in ("inner", "both"):
-        n_in, operations = n_in + P, operations + 2 * P * k
+        n_in, products = n_in + M * (M - 1) // 2, [*products, Product(M, k, M, "own")]
     if model.product in ("outer", "both"):
-        n_in, operations = n_in + k * k, operations + 2 * k * k
+        n_in, products = n_in + k * k, [*products, Product(k, 1, k, "own")]
     of_mlp, numbers = of_an_mlp(n_in, model.deep_layers)
-    return operations + of_mlp, E + n_in + numbers
+    return products + of_mlp, E + n_in + numbers
 
 
 def of_a_wide_deep(model, M, E):
     """The MLP's; e_i beside it."""
-    operations, numbers = of_an_mlp(E, model.deep_layers)
-    return operations, E + numbers
+    products, numbers = of_an_mlp(E, model.deep_layers)
+    return products, E + numbers
 
 
 def of_a_deep_crossing(model, M, E):
     """Two products for each residual unit, and that which reads out; e_i, what is in the units and behind them."""
-    return (2 * E + sum(2 * 2 * E * units for units in model.deep_layers),
-            E + sum(units + E for units in model.deep_layers))
+    products = [product for units in model.deep_layers for product in (Product(1, E, units), Product(1, units, E))]
+    return [*products, Product(1, E, 1)], E + sum(units + E for units in model.deep_layers)
 
 
 def of_a_dcn(model, M, E):
     """The MLP's, w_l . x_l of each cross layer, and what reads x_L out; e_i, x_l beside it."""
-    operations, numbers = of_an_mlp(E, model.deep_layers)
-    return operations + 2 * E * (model.num_layers + 1), E * (1 + model.num_layers) + numbers
+    products, numbers = of_an_mlp(E, model.deep_layers)
+    return products + (model.num_layers + 1) * [Product(1, E, 1)], E * (1 + model.num_layers) + numbers
 
 
 def of_an_xdeepfm(model, M, E):
-    """The MLP's, and W X^{l-1} of each field and layer of the CIN; e_i and X^l beside it."""
-    k, (operations, numbers) = model.embedding_dim, of_an_mlp(E, model.deep_layers)
+    """The MLP's, and W^l with all products of each layer of the CIN; e_i and X^l beside it."""
+    k, (products, numbers) = model.embedding_dim, of_an_mlp(E, model.deep_layers)
     for before, H in itertools.pairwise([M, *model.cin_layers]):
-        operations, numbers = operations + 2 * M * k * H * before, numbers + H * k
-    return operations, E + numbers
+        products, numbers = [*products, Product(k, before * M, H)], numbers + H * k
+    return products, E + numbers
 
 
 OF_A_ROW = {FM: of_an_fm, AFM: of_an_afm, DeepFM: of_a_deepfm, AutoInt: of_an_autoint}
@@ -129,7 +165,7 @@ if hasattr(minictr, "XDeepFM"):                                   # an earlier m
 
 
 def of_a_row(model, M):
-    """(operations, numbers in the main arrays) of the forward pass of one row of M fields.
+    """(products, numbers in the main arrays) of the forward pass of one row of M fields.
 
     Raises: Unavailable for a class that is not in OF_A_ROW.
     """
@@ -137,20 +173,21 @@ def of_a_row(model, M):
 
 
 def of_a_step(model, slots):
-    """(operations, bytes) of one training step on a batch of Slots."""
+    """(products of a row, bytes of all) of one training step on a batch of Slots."""
     B, M = slots.ids.shape
-    operations, numbers = of_a_row(model, M)
+    products, numbers = of_a_row(model, M)
     touched = len(np.unique(slots.ids))
-    return 3 * operations * B, BYTES * (3 * 2 * numbers * B + 3 * 2 * touched * (model.embedding_dim + 1))
+    products = [one for product in products for one in (product, *product.backward())]
+    return products, BYTES * (3 * 2 * numbers * B + 3 * 2 * touched * (model.embedding_dim + 1))
 
 
 def of_scoring(model, M, N):
-    """(operations, bytes) of the scores of N rows."""
-    operations, numbers = of_a_row(model, M)
-    return operations * N, BYTES * 2 * numbers * N
+    """(products of a row, bytes of all) of the scores of N rows."""
+    products, numbers = of_a_row(model, M)
+    return products, BYTES * 2 * numbers * N
 
 
 def rows_within(model, M, gigaflop, at_most):
     """Rows whose forward pass takes about that many 10^9 operations (10 for each number of an array included)."""
-    operations, numbers = of_a_row(model, M)
-    return int(min(at_most, gigaflop * 1e9 / (operations + 10 * numbers)))
+    products, numbers = of_a_row(model, M)
+    return int(min(at_most, gigaflop * 1e9 / (sum(product.operations for product in products) + 10 * numbers)))

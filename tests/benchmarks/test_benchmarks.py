@@ -45,14 +45,37 @@ def test_the_table_holds_the_same_rows_as_the_slots():
 
 
 def test_work_counts_the_products_of_a_small_model():
-    assert work.of_a_row(FM(embedding_dim=2), 3) == (0, 12)
+    def multiplications(model):
+        return sum(product.operations for product in work.of_a_row(model, 3)[0]) // 2
+
+    assert work.of_a_row(FM(embedding_dim=2), 3) == ([], 12)
     # DeepFM, 3 fields of 2 numbers, 4 units: 6 x 4 and 4 x 1 multiply-adds
-    assert work.of_a_row(DeepFM(embedding_dim=2, deep_layers=(4,)), 3)[0] == 2 * (24 + 4)
+    assert multiplications(DeepFM(embedding_dim=2, deep_layers=(4,))) == 24 + 4
     # AFM, 3 pairs of 2 numbers, 4 units: p W, r h, and the weighted sum
-    assert work.of_a_row(AFM(embedding_dim=2, attention_dim=4), 3)[0] == 2 * (3 * 2 * 4 + 3 * 4 + 3 * 2)
+    assert multiplications(AFM(embedding_dim=2, attention_dim=4)) == 3 * 2 * 4 + 3 * 4 + 3 * 2
     # AutoInt, one layer, 1 head of 4: four projections, scores and sums, the readout
-    assert work.of_a_row(AutoInt(embedding_dim=2, attention_dim=4, num_heads=1, num_layers=1), 3)[0] == 2 * (
+    assert multiplications(AutoInt(embedding_dim=2, attention_dim=4, num_heads=1, num_layers=1)) == (
         3 * 2 * 16 + 2 * 3 * 3 * 4 + 3 * 4)
+
+
+@pytest.mark.parametrize("kind", ["shared", "sum", "own"])
+def test_the_shapes_of_a_product_are_those_of_its_work(kind):
+    product = work.Product(3, 4, 5, kind, items=2 if kind == "own" else 1)
+    first, second = (np.ones(shape) for shape in product.factors(7))
+    out = first @ second                                          # it can be computed
+    assert 2 * out.size * first.shape[-1] == 7 * product.operations
+    if kind != "sum":                                             # which has no backward: it is one
+        assert [one.operations for one in product.backward()] == 2 * [product.operations]
+        for one, factor in zip(product.backward(), (first, second), strict=True):
+            dout, other = (np.ones(shape) for shape in one.factors(7))
+            assert (dout @ other).shape == factor.shape
+
+
+def test_the_limit_adds_up_products_and_copies(monkeypatch):
+    monkeypatch.setattr(machine_rates, "rate", lambda amount, make_call, n_threads, seconds: 1e6)
+    products = [work.Product(1, 10, 10), work.Product(1, 10, 10), work.Product(2, 5, 1)]
+    assert machine_rates.least_seconds(products, 4e9, 1_000, 64, 8) == pytest.approx(
+        (1_000 * (200 + 200 + 20) / 1e6, 0.5))
 
 
 class Unknown(FM):
@@ -66,7 +89,8 @@ def test_a_model_that_the_benchmarks_do_not_know_is_unavailable(monkeypatch):
         with pytest.raises(Unavailable, match="no settings of Unknown"):
             settings_of("Unknown", {}, None)
     monkeypatch.setitem(shapes.MODELS, "Unknown", Unknown())
-    assert speed.bound("step", "Unknown", "ml-1m", 1.0, {}) == (
+    monkeypatch.setattr(speed, "in_new_process", lambda call, *arguments: call(*arguments))
+    assert speed.bound("step", "Unknown", "ml-1m", 1.0, {"copy GB/s": 10}, 0.1) == (
         "there is no count of the work for Unknown; there is one for FM, AFM, DeepFM, AutoInt, FFM, FwFM, HOFM, NFM, "
             "FNN, PNN, WideDeep, DeepCrossing, DCN, XDeepFM")
 
@@ -139,14 +163,13 @@ def figures(*values, **more):
 
 
 def test_a_missed_goal_a_met_goal_and_a_comparison_without_verdict():
-    rates = {"sgemm GFLOP/s": 100, "copy GB/s": 10}
     peers = {"minictr": figures(1.0, 2.0, 3.0), "torch": {"slow": figures(9.0)["default"], "fast": [{"value": 4.0}]}}
-    line = speed.summary("fit", "FM", "ml-1m", peers, rates)[1]
+    line = speed.summary("fit", "FM", "ml-1m", peers)[1]
     assert "ratio  2.00  goal 3 MISSED  [fast]" in line
     peers["torch"]["fast"] = [{"value": 7.0}]
-    assert "goal 3 met" in speed.summary("fit", "FM", "ml-1m", peers, rates)[1]
+    assert "goal 3 met" in speed.summary("fit", "FM", "ml-1m", peers)[1]
     peers["minictr"]["default"][0]["cores used by others"] = 1.0
-    lines = speed.summary("fit", "FM", "ml-1m", peers, rates)
+    lines = speed.summary("fit", "FM", "ml-1m", peers)
     assert "not judged" in lines[1] and "DISTURBED" in lines[2]
 
 
