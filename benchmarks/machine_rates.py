@@ -14,6 +14,10 @@ from minictr.training.threads import n_cores, one_blas_thread
 
 from .timing import timed
 
+# Operations that a thread is given at once, half a millisecond of work or more, as handing it over costs up to a tenth
+# of that; but not more than so many small products.
+AT_ONCE, MOST_PRODUCTS = 5e7, 50
+
 
 def rate(amount, make_call, n_threads, seconds):
     """``amount`` (of one thread's call) a second, a call of its own on each thread at once; the best of 5 medians."""
@@ -26,12 +30,12 @@ def rate(amount, make_call, n_threads, seconds):
         return n_threads * amount / min(timed(all_at_once, seconds / 5)[0] for _ in range(5))
 
 
-def product(first, second):
-    """A function that makes a call that computes the product of two arrays of these shapes."""
+def product(first, second, times=1):
+    """A function that makes a call that computes the product of two arrays of these shapes, so many times."""
     def make_call():
         a, b = np.ones(first, np.float32), np.ones(second, np.float32)
         out = a @ b
-        return lambda: np.matmul(a, b, out=out)
+        return lambda: [np.matmul(a, b, out=out) for _ in range(times)]
     return make_call
 
 
@@ -60,18 +64,24 @@ def least_seconds(products, moved, N, B, copy_rate, seconds=0.1):
 
     Parameters
     ----------
-    products : list of work.Product, for each row.   moved : bytes of all rows.   B : rows computed at once; the
-    cores share them.   copy_rate : of all cores, in GB/s.   seconds : about, to measure each product's rate.
+    products : list of work.Product, for each row.   moved : bytes of all rows.   B : rows computed at once, or in
+    parts; the cores share them.   copy_rate : of all cores, in GB/s.   seconds : about, to measure each product's rate.
 
     Returns: (seconds of the products, seconds of the copies).
     """
     cores, of_products, rates = n_cores(), 0.0, {}
-    rows = max(1, B // cores)
+    parts = {max(1, B // cores // n) for n in (1, 4, 16)}         # which of them suits the caches best, differs
     for one in products:
         if one not in rates:
-            rates[one] = rate(one.operations * rows, product(*one.factors(rows)), cores, seconds)
+            rates[one] = max(rate_of_product(one, rows, cores, seconds / len(parts)) for rows in parts)
         of_products += one.operations * N / rates[one]
     return of_products, moved / (1e9 * copy_rate)
+
+
+def rate_of_product(one, rows, cores, seconds):
+    """Operations a second of a work.Product for so many rows, on all cores at once."""
+    times = max(1, min(MOST_PRODUCTS, round(AT_ONCE / (one.operations * rows))))
+    return rate(one.operations * rows * times, product(*one.factors(rows), times), cores, seconds)
 
 
 if __name__ == "__main__":

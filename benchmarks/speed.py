@@ -41,6 +41,7 @@ share of it that is reached.
 """
 
 import argparse
+import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -52,12 +53,14 @@ import subprocess
 import sys
 import time
 
+from minictr.layers import parameters
+
 from . import before, work
 from .machine_rates import least_seconds, machine_rates
 from .minictr_jobs import MOST_CELLS
 from .peers import Unavailable
 from .quality import in_new_process, machine
-from .shapes import HEAVY, MODELS, NAMES, RELATIVES, SHAPES, cases, drawn_slots, new_model
+from .shapes import HEAVY, MODELS, NAMES, RELATIVES, SHAPES, built, cases, drawn_slots, new_model
 from .timing import DISTURBED, disturbance, once
 
 CASE_JOBS = "step", "score-encoded", "fit", "predict_proba", "attention"
@@ -193,11 +196,16 @@ def limit(job, name, shape, copy_rate, seconds):
     Raises: Unavailable where the work of the model is not counted.
     """
     M, B = SHAPES[shape].fields, SHAPES[shape].batch
-    model = new_model(name, B)
+    few = dataclasses.replace(SHAPES[shape], ids=10 * M)          # what an id takes is the same for any number of them
+    model = built(new_model(name, B), few)
+    sizes = {True: 0, False: 0}
+    for array in parameters(model).values():
+        sizes[len(array) == few.ids] += array.size
+    of_an_id = sizes[True] // few.ids
     if job == "step":
-        products, moved = work.of_a_step(model, drawn_slots(SHAPES[shape], B)[0])
+        products, moved = work.of_a_step(model, drawn_slots(SHAPES[shape], B)[0], of_an_id, sizes[False])
         return least_seconds(products, moved, B, B, copy_rate, seconds)
-    products, moved = work.of_scoring(model, M, 1_000_000)
+    products, moved = work.of_scoring(model, M, 1_000_000, of_an_id)
     return least_seconds(products, moved, 1_000_000, B, copy_rate, seconds)
 
 

@@ -1,13 +1,12 @@
-"""How much work a model is, a row: its matrix products, and the numbers of its main arrays; and the least time for it.
+"""How much work a model is, a row: its matrix products, and the numbers that have to be read and written.
 
-Products are counted with their shapes, forward; training adds two as large for each, for the gradients. Numbers: each
-main array of the forward pass is written once and read once; training reads it again, and writes and reads its gradient
-and one temporary, so 3 times that; besides, training reads and writes the touched rows of the tables and both of their
-moments. Exponentials and additions are not counted.
+Products are counted with their shapes, forward; training adds two as large for each, for the gradients. What has to be
+read and written, whatever a program keeps in its caches: the rows' ids, and what the tables hold for each of them;
+training adds as much again for the gradients of what was looked up, and reads and writes every touched parameter and
+both of its moments once. Exponentials and additions are not counted.
 
 The limit of a figure is the time in which this machine, with all its cores, does these very products (``machine_rates``
-measures each of them by itself), plus that in which it copies so many bytes. Arrays that stay in a processor's cache
-move faster than copies in memory, so a share of the limit above 1 is possible: it says that the chunks fit the cache.
+measures each shape by itself), plus that in which it copies so many bytes.
 """
 
 import dataclasses
@@ -172,19 +171,22 @@ def of_a_row(model, M):
     return of_class(OF_A_ROW, model, "count of the work")(model, M, M * model.embedding_dim)
 
 
-def of_a_step(model, slots):
-    """(products of a row, bytes of all) of one training step on a batch of Slots."""
+def of_a_step(model, slots, of_an_id, others):
+    """(products of a row, bytes of all) of one training step on a batch of Slots.
+
+    Parameters
+    ----------
+    of_an_id : numbers that the model's tables hold for an id.   others : numbers of parameters that are in no table.
+    """
     B, M = slots.ids.shape
-    products, numbers = of_a_row(model, M)
     touched = len(np.unique(slots.ids))
-    products = [one for product in products for one in (product, *product.backward())]
-    return products, BYTES * (3 * 2 * numbers * B + 3 * 2 * touched * (model.embedding_dim + 1))
+    products = [one for product in of_a_row(model, M)[0] for one in (product, *product.backward())]
+    return products, BYTES * (B * M * (1 + 2 * of_an_id) + 3 * 2 * (touched * of_an_id + others))
 
 
-def of_scoring(model, M, N):
+def of_scoring(model, M, N, of_an_id):
     """(products of a row, bytes of all) of the scores of N rows."""
-    products, numbers = of_a_row(model, M)
-    return products, BYTES * 2 * numbers * N
+    return of_a_row(model, M)[0], BYTES * N * M * (1 + of_an_id)
 
 
 def rows_within(model, M, gigaflop, at_most):
