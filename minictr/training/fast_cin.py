@@ -58,7 +58,8 @@ class FastCIN(CIN):
             Z = (X_before[:, None] * X[0]).reshape(-1, n)         # (H_{l-1} M, n)
             self.grads[name] += (Z @ dX.T).T.reshape(W.shape)     # (H_l, H_{l-1}, M)
             dZ = (W.reshape(H, -1).T @ dX).reshape(H_before, M, n)
-            dX_back = np.einsum("ijn,jn->in", dZ, X[0])           # (H_{l-1}, n)
-            dX0 += np.einsum("ijn,in->jn", dZ, X_before)          # (M, n)
+            dX_back = (dZ * X[0]).sum(axis=1)                     # (H_{l-1}, n)
+            dZ *= X_before[:, None]
+            dX0 += dZ.sum(axis=0)                                 # (M, n)
         dX0 += dX_back                                            #                   X^0 is the first X^{l-1} too
         return dX0.reshape(M, -1, k).swapaxes(0, 1)               # (rows, M, k)
