@@ -17,6 +17,7 @@ from ..slots import Slots
 from .fast_layers import with_fast_layers
 from .fast_rows import FastRowGradient, Places, join_slots
 from .fast_updates import update_in_parts
+from .memory import keep_freed_memory
 from .randomness import dropout_states, resume_dropout, seed_dropout
 from .step import check_complete, check_finite, set_training, step, training_mode, with_l2
 from .threads import Threads, n_cores, one_blas_thread
@@ -238,6 +239,7 @@ def predict_logits(model, slots):
     themselves, less what only fills up multi-valued fields there. So a table cut at multiples of ``fixed_chunk_rows``
     has the outputs, bit for bit, of the whole table.
     """
+    keep_freed_memory()
     logits, n = np.empty(len(slots), model.dtype), fixed_chunk_rows(model)
     starts = range(0, len(slots), n)
     n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(starts), 1))

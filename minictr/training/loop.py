@@ -11,6 +11,7 @@ from ..fields.windows import join, take
 from ..layers import parameters, states
 from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
 from .data import fill_untrained_rows
+from .memory import keep_freed_memory
 from .progress import Progress
 from .randomness import first_random, generator
 from .step import TrainingDiverged, check_arrays
@@ -135,6 +136,7 @@ def trainer_on_threads(model, dropout_seed):
     if model.plain:
         yield PlainTrainer(model, dropout_seed)
         return
+    keep_freed_memory()
     with one_blas_thread(), Threads(model.n_threads or n_cores()) as threads:
         yield ChunkedTrainer(model, dropout_seed, threads)
 
