@@ -2,7 +2,7 @@
 
 The tutorials and the data may not be redistributed, so that they are not in this repository: the tests look for the
 data in the folder that MINICTR_DATA names, for the tutorials in the folder "seeds" beside it. AFM's takes all ratings;
-AutoInt's and DeepFM's would take minutes each, and get those of every fourth user, unless MINICTR_WHOLE is set (beside
+AutoInt's and DeepFM's would take minutes each, and get those of every sixth user, unless MINICTR_WHOLE is set (beside
 --all, without which none of the three is run).
 """
 
@@ -52,7 +52,7 @@ def test_a_tutorial_runs_as_it_stands(number, name, module, tmp_path, monkeypatc
     n_ratings, share_of_mean = 1_000_209, 0.85
     if name != "AFM" and "MINICTR_WHOLE" not in os.environ:
         data = ml_1m.load()
-        data["ratings"] = data["ratings"].query("user_id % 4 == 1")
+        data["ratings"] = data["ratings"].query("user_id % 6 == 1")
         monkeypatch.setattr(ml_1m, "load", lambda: data)
         n_ratings, share_of_mean = len(data["ratings"]), 0.95     # twenty epochs are too many for fewer ratings
     names = {}
