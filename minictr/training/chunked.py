@@ -43,11 +43,11 @@ def chunk_rows(model, slots, training=False):
     """
     if training and model.whole_batch_only:
         return len(slots)
-    if not hasattr(model, "numbers_per_row_"):
-        model.numbers_per_row_ = measured_numbers(model, slots[:MEASURED_ROWS])
-    numbers = model.numbers_per_row_
+    if not hasattr(model, "work_of_a_row_"):
+        model.work_of_a_row_ = measured_numbers(model, slots[:MEASURED_ROWS]), multiplications(model)
+    numbers, products = model.work_of_a_row_
     rows = max(8, CHUNK_NUMBERS // numbers)
-    if training and len(slots) * (numbers + multiplications(model) // MULTIPLICATIONS) >= WORTH_SHARING:
+    if training and len(slots) * (numbers + products // MULTIPLICATIONS) >= WORTH_SHARING:
         return min(rows, -(-len(slots) // 2))
     return rows
 
