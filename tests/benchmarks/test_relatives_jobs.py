@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import minictr_jobs, shapes, speed, work
+from benchmarks import minictr_jobs, shapes, speed, threads, work
 from benchmarks.shapes import Shape
 
 SMALL = Shape(fields=5, ids=103, batch=64, numerical=3)
@@ -31,3 +31,11 @@ def test_every_model_has_a_limit(name, monkeypatch):
     for job in ("step", "score-encoded"):
         of_products, of_copies = speed.limit(job, name, "ml-1m", copy_rate=10, seconds=0)
         assert of_copies > 0 and (of_products > 0) == (name not in ("FM", "FFM", "HOFM"))
+
+
+def test_what_a_second_thread_brings_is_measured(monkeypatch, capsys):
+    monkeypatch.setitem(shapes.SHAPES, "ml-1m", SMALL)
+    threads.main(["--models", "FM", "XDeepFM", "--shapes", "ml-1m", "--seconds", "0"])
+    lines = capsys.readouterr().out.splitlines()
+    factors = [float(line.rpartition("x ")[2]) for line in lines if " ms " in line or " us " in line]
+    assert len(factors) == 2 + len(threads.operations()) and min(factors) > 0
