@@ -20,7 +20,7 @@ from minictr.training.fast_functions import relu, repeat_middle, softmax, sum_mi
 from minictr.training.threads import Threads, n_cores, one_blas_thread
 
 from .quality import machine
-from .shapes import HEAVY, NAMES, RELATIVES, SHAPES, built, drawn_slots, new_model
+from .shapes import HEAVY, NAMES, RELATIVES, SHAPES, built, cases, drawn_slots, new_model
 from .timing import DISTURBED, disturbance
 
 BATCHES = 4
@@ -113,14 +113,14 @@ def main(arguments=None):
     parser.add_argument("--seconds", type=float, default=3, help="about, for each model")
     options = parser.parse_args(arguments)
     cores = n_cores()
+    of_heavy = [HEAVY[name][1] for name in options.models if name in HEAVY]   # their own shapes, whatever was asked for
     print(", ".join(f"{what} {value}" for what, value in machine(("numpy",)).items()))
     with disturbance() as others:
         print(f"\n{'step':15} {'shape':7} {'one thread':>10} {cores:7} threads")
-        for shape in options.shapes:
-            for name in options.models:
-                if name not in HEAVY or HEAVY[name][1] == shape:
-                    one, several = speed_up(name, shape, options.seconds)
-                    print(f"{name:15} {shape:7} {one:7.2f} ms {several:7.2f} ms  x {one / several:.2f}", flush=True)
+        for name, shape in cases(options.models, dict.fromkeys([*options.shapes, *of_heavy])):
+            if shape in options.shapes or name in HEAVY:
+                one, several = speed_up(name, shape, options.seconds)
+                print(f"{name:15} {shape:7} {one:7.2f} ms {several:7.2f} ms  x {one / several:.2f}", flush=True)
         print(f"\n{'operation':32} {'alone':>9} {'together':>9}  work in the time of one call")
         with one_blas_thread():
             for name in operations():

@@ -3,7 +3,7 @@
 Products are counted with their shapes, forward; training adds two as large for each, for the gradients. What has to be
 read and written, whatever a program keeps in its caches: the rows' ids, and what the tables hold for each of them;
 training adds as much again for the gradients of what was looked up, and reads and writes every touched parameter and
-both of its moments once. Exponentials and additions are not counted.
+both of its moments once. Weights x of the slots, exponentials and additions are not counted.
 
 The limit of a figure is the time in which this machine, with all its cores, does these very products (``machine_rates``
 measures each shape by itself), plus that in which it copies so many bytes.
@@ -28,7 +28,7 @@ class Product:
 
     Of a batch of B rows that is, by its kind:  "shared": one product (B rows, n_in) @ (n_in, n_out), its second factor
     being a weight;  "sum": (n_in, B rows) @ (B rows, n_out), the gradient of such a weight;  "own": B products, or
-    B ``items``, each with two factors of its own.
+    B ``items``, each with two factors of its own, which may be the same one ``with_itself``.
     """
 
     rows: int
@@ -36,6 +36,7 @@ class Product:
     n_out: int
     kind: str = "shared"
     items: int = 1
+    with_itself: bool = False
 
     @property
     def operations(self):
@@ -43,11 +44,12 @@ class Product:
         return 2 * self.items * self.rows * self.n_in * self.n_out
 
     def backward(self):
-        """The two products for the gradients of its factors."""
+        """The products for the gradients of its factors, one for each; not for a "sum", which is such a product."""
         of_first = dataclasses.replace(self, n_in=self.n_out, n_out=self.n_in)
         if self.kind == "shared":
             return of_first, dataclasses.replace(self, kind="sum")
-        return of_first, dataclasses.replace(self, rows=self.n_in, n_in=self.rows)
+        of_second = dataclasses.replace(self, rows=self.n_in, n_in=self.rows)
+        return (of_first,) if self.with_itself else (of_first, of_second)
 
     def factors(self, B):
         """The shapes of both factors for B rows of data."""
@@ -62,9 +64,9 @@ def of_an_fm(model, M, E):
 
 
 def of_an_afm(model, M, E):
-    """Pairs W, r h, sum of a pairs; the pairs, r."""
+    """Pairs W, r h, sum of a pairs, p . f; the pairs, r."""
     k, t, P = model.embedding_dim, model.attention_dim, M * (M - 1) // 2
-    return [Product(P, k, t), Product(P, t, 1), Product(1, P, k, "own")], E + P * (k + t)
+    return [Product(P, k, t), Product(P, t, 1), Product(1, P, k, "own"), Product(1, k, 1)], E + P * (k + t)
 
 
 def of_an_mlp(n_in, layers):
@@ -98,7 +100,7 @@ def of_an_ffm(model, M, E):
 def of_an_fwfm(model, M, E):
     """Inner products of every two fields, and the pairs' sum by r; e_i, the pairs."""
     P = M * (M - 1) // 2
-    return [Product(M, model.embedding_dim, M, "own"), Product(1, P, 1)], E + P
+    return [Product(M, model.embedding_dim, M, "own", with_itself=True), Product(1, P, 1)], E + P
 
 
 def of_an_hofm(model, M, E):
@@ -120,18 +122,18 @@ def of_an_fnn(model, M, E):
 
 
 def of_a_pnn(model, M, E):
-    """The MLP's, and those of every two fields, or of the sum with itself; e_i, and what goes into the MLP."""
+    """The MLP's, and those of every two fields; e_i, and what goes into the MLP. Outer products are broadcast."""
     k, n_in, products = model.embedding_dim, E, []
     if model.product in ("inner", "both"):
-        n_in, products = n_in + M * (M - 1) // 2, [*products, Product(M, k, M, "own")]
+        n_in, products = n_in + M * (M - 1) // 2, [*products, Product(M, k, M, "own", with_itself=True)]
     if model.product in ("outer", "both"):
-        n_in, products = n_in + k * k, [*products, Product(k, 1, k, "own")]
+        n_in += k * k
     of_mlp, numbers = of_an_mlp(n_in, model.deep_layers)
     return products + of_mlp, E + n_in + numbers
 
 
 def of_a_wide_deep(model, M, E):
-    """The MLP's; e_i beside it."""
+    """The MLP's; e_i beside it. (Of a step, all weights of the crosses are counted as touched.)"""
     products, numbers = of_an_mlp(E, model.deep_layers)
     return products, E + numbers
 
@@ -149,11 +151,11 @@ def of_a_dcn(model, M, E):
 
 
 def of_an_xdeepfm(model, M, E):
-    """The MLP's, and W^l with all products of each layer of the CIN; e_i and X^l beside it."""
+    """The MLP's, W^l with all products of each layer of the CIN, and what reads that out; e_i and X^l beside it."""
     k, (products, numbers) = model.embedding_dim, of_an_mlp(E, model.deep_layers)
     for before, H in itertools.pairwise([M, *model.cin_layers]):
         products, numbers = [*products, Product(k, before * M, H)], numbers + H * k
-    return products, E + numbers
+    return [*products, Product(1, sum(model.cin_layers), 1)], E + numbers
 
 
 OF_A_ROW = {FM: of_an_fm, AFM: of_an_afm, DeepFM: of_a_deepfm, AutoInt: of_an_autoint}

@@ -28,7 +28,7 @@ CHUNK_NUMBERS = 2 ** 20
 # A batch of less work is not cut for the threads' sake: handing work over costs some 50 us. The work of a row is
 # counted in numbers that the widest layer keeps; so many multiplications of a matrix product take as long as one.
 WORTH_SHARING = 2 ** 19
-MULTIPLICATIONS = 64
+MULTIPLICATIONS_A_NUMBER = 64
 MEASURED_ROWS = 8
 
 
@@ -45,17 +45,17 @@ def chunk_rows(model, slots, training=False):
         return len(slots)
     if not hasattr(model, "work_of_a_row_"):
         model.work_of_a_row_ = measured_numbers(model, slots[:MEASURED_ROWS]), multiplications(model)
-    numbers, products = model.work_of_a_row_
+    numbers, multiplied = model.work_of_a_row_
     rows = max(8, CHUNK_NUMBERS // numbers)
-    if training and len(slots) * (numbers + products // MULTIPLICATIONS) >= WORTH_SHARING:
+    if training and len(slots) * (numbers + multiplied // MULTIPLICATIONS_A_NUMBER) >= WORTH_SHARING:
         return min(rows, -(-len(slots) // 2))
     return rows
 
 
 def multiplications(model):
-    """How many there are for a row, at least: one for each parameter outside of the tables, which are looked up."""
+    """How many a row's matrix products have at least: one for each number of a matrix that is no table of ids."""
     n_ids = model.encoder_.n_ids
-    return sum(array.size for array in parameters(model).values() if len(array) != n_ids)
+    return sum(array.size for array in parameters(model).values() if array.ndim > 1 and len(array) != n_ids)
 
 
 def measured_numbers(model, rows):

@@ -15,7 +15,8 @@ def softmax(s, axis):
     array([[0.25, 0.75],
            [0.5 , 0.5 ]])
     """
-    if np.minimum.reduce(s, axis=None) > -SAFE_SCORE and np.maximum.reduce(s, axis=None) < SAFE_SCORE:
+    if np.minimum.reduce(s, axis=None, initial=0) > -SAFE_SCORE and np.maximum.reduce(
+            s, axis=None, initial=0) < SAFE_SCORE:
         a = np.exp(s)
     else:
         a = s - np.maximum.reduce(s, axis=axis, keepdims=True)

@@ -13,7 +13,7 @@ LARGE = 30 * 2 ** 20                                              # bytes
 
 
 def keep_freed_memory():
-    """Free one large block, of which no page was touched: from then on the process keeps up to 60 MB.
+    """Free one large block, of which next to nothing was touched: from then on each thread's heap keeps up to 60 MB.
 
     >>> keep_freed_memory()
     """

@@ -1,5 +1,6 @@
 """The benchmarks measure what they say: their models agree, their work model counts right, their clocks add up."""
 
+import dataclasses
 import importlib.util
 from types import SimpleNamespace
 
@@ -51,8 +52,8 @@ def test_work_counts_the_products_of_a_small_model():
     assert work.of_a_row(FM(embedding_dim=2), 3) == ([], 12)
     # DeepFM, 3 fields of 2 numbers, 4 units: 6 x 4 and 4 x 1 multiply-adds
     assert multiplications(DeepFM(embedding_dim=2, deep_layers=(4,))) == 24 + 4
-    # AFM, 3 pairs of 2 numbers, 4 units: p W, r h, and the weighted sum
-    assert multiplications(AFM(embedding_dim=2, attention_dim=4)) == 3 * 2 * 4 + 3 * 4 + 3 * 2
+    # AFM, 3 pairs of 2 numbers, 4 units: p W, r h, the weighted sum, and what reads it out
+    assert multiplications(AFM(embedding_dim=2, attention_dim=4)) == 3 * 2 * 4 + 3 * 4 + 3 * 2 + 2
     # AutoInt, one layer, 1 head of 4: four projections, scores and sums, the readout
     assert multiplications(AutoInt(embedding_dim=2, attention_dim=4, num_heads=1, num_layers=1)) == (
         3 * 2 * 16 + 2 * 3 * 3 * 4 + 3 * 4)
@@ -72,10 +73,18 @@ def test_the_shapes_of_a_product_are_those_of_its_work(kind):
 
 
 def test_the_limit_adds_up_products_and_copies(monkeypatch):
-    monkeypatch.setattr(machine_rates, "rate", lambda amount, make_call, n_threads, seconds: 1e6)
+    """Of each product's sizes the fastest counts; here that is the second of three."""
+    monkeypatch.setattr(machine_rates, "n_cores", lambda: 2)
+    rates = {32: 1e5, 8: 1e6, 2: 1e4}
+    monkeypatch.setattr(machine_rates, "rate_of_product", lambda one, rows, cores, seconds: rates[rows])
     products = [work.Product(1, 10, 10), work.Product(1, 10, 10), work.Product(2, 5, 1)]
     assert machine_rates.least_seconds(products, 4e9, 1_000, 64, 8) == pytest.approx(
         (1_000 * (200 + 200 + 20) / 1e6, 0.5))
+
+
+def test_a_product_with_itself_has_one_gradient():
+    product = work.Product(3, 4, 3, "own", with_itself=True)      # E E^T, of which dE is (dout + dout^T) E
+    assert product.backward() == (dataclasses.replace(product, n_in=3, n_out=4),)
 
 
 class Unknown(FM):

@@ -18,9 +18,13 @@ def test_every_job_of_each_model_has_a_figure(job, name, monkeypatch):
 
 
 @pytest.mark.parametrize("name, multiplications", [
-    ("DeepCrossing", 61_600), ("FNN", 84_800), ("WideDeep", 81_984)])
+    ("FwFM", 1_600 + 45), ("PNN", 94_224 - 720 + 1_600), ("NFM", 16 * 64 + 64), ("DCN", 81_984 + 4 * 160),
+    ("XDeepFM", 81_984 + 16 * 10 * 16 * (10 + 16) + 32), ("DeepCrossing", 61_600), ("FNN", 84_800),
+    ("WideDeep", 81_984)])
 def test_the_count_is_that_of_the_cards(name, multiplications):
-    """Of 10 fields and k = 16, where the card counts products of matrices alone."""
+    """Of 10 fields and k = 16, where the card counts products of matrices alone; inner products of pairs are made by a
+    product of all fields with all, 10 x 16 x 10 for 45 x 16.
+    """
     products, _ = work.of_a_row(shapes.new_model(name, 1024), 10)
     assert sum(product.operations for product in products) == 2 * multiplications
 

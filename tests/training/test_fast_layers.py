@@ -117,9 +117,17 @@ def test_twins_give_the_same_at_any_shape(data):
         assert_same_results(layer, x, atol=1e-10 if options["layer_norm"] else 1e-12)
 
 
+@pytest.mark.parametrize("make", [
+    lambda rng: CIN(3, [4, 2], rng, np.float64), lambda rng: InteractingLayer(5, 2, 4, rng, dtype=np.float64),
+    lambda rng: AttentionPooling(5, 4, rng, dtype=np.float64), lambda rng: TriplePooling()],
+    ids=["CIN", "InteractingLayer", "AttentionPooling", "TriplePooling"])
+def test_no_rows_are_rows_too(make):
+    assert_same_results(make(np.random.default_rng(0)), np.zeros((0, 3, 5)))
+
+
 @pytest.mark.parametrize("rows_of_a_block", [1, 2, 5, 7])
 def test_the_fast_cin_gives_the_same_in_blocks(rows_of_a_block, monkeypatch):
-    monkeypatch.setattr(fast_cin, "PRODUCTS", rows_of_a_block * 4 * 3 * 5)
+    monkeypatch.setattr(fast_cin, "NUMBERS_OF_A_BLOCK", rows_of_a_block * 4 * 3 * 5)
     rng = np.random.default_rng(0)
     fast = assert_same_results(CIN(3, [4, 2], rng, np.float64), rng.standard_normal((7, 3, 5)))
     assert len(fast.cache["X"]) == -(-7 // rows_of_a_block)
