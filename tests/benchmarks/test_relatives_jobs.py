@@ -43,3 +43,13 @@ def test_what_a_second_thread_brings_is_measured(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     factors = [float(line.rpartition("x ")[2]) for line in lines if " ms " in line or " us " in line]
     assert len(factors) == 2 + len(threads.operations()) and min(factors) > 0
+
+
+def test_a_second_threads_share_is_computed_from_both_times(monkeypatch, capsys):
+    monkeypatch.setattr(threads, "n_cores", lambda: 2)
+    monkeypatch.setattr(threads, "speed_up", lambda *case: (3.0, 2.0))
+    monkeypatch.setattr(threads, "alone_and_together", lambda *call: (10.0, 12.5))
+    threads.main(["--models", "FM", "AutoInt-heavy", "--shapes", "ml-1m"])
+    out = capsys.readouterr().out
+    assert out.count("x 1.50") == 2 and "AutoInt-heavy   criteo" in out and "FM              criteo" not in out
+    assert out.count("x 1.60") == len(threads.operations())

@@ -7,7 +7,7 @@ import pytest
 from models import KINDS, every_kind, small
 from numpy.testing import assert_allclose, assert_array_equal
 
-from minictr import AFM, FM, LR, TrainingDiverged, check_gradients, datasets
+from minictr import AFM, FM, LR, DeepCrossing, TrainingDiverged, WideDeep, check_gradients, datasets
 from minictr.layers import (
     MLP,
     BatchNorm,
@@ -37,6 +37,18 @@ def whole(model):
     params = parameters(model)
     return {name: (grad.dense(len(params[name])) if isinstance(grad, RowGradient) else grad).copy()
             for name, grad in gradients(model).items()}
+
+
+@pytest.mark.parametrize("model, cut", [
+    (FM(embedding_dim=16), False), (DeepCrossing(embedding_dim=16, deep_layers=(128, 64)), True),
+    (WideDeep(embedding_dim=16, deep_layers=(8,), crosses=(("hour", "device"),), cross_buckets=10 ** 6), False)],
+    ids=["little", "products", "hashed crosses are looked up"])
+def test_a_batch_is_cut_for_the_threads_where_there_is_work_to_share(model, cut, clicks):
+    model.prepare(clicks.X, clicks.y)
+    slots = model.encoder_.encode(clicks.X)
+    slots = slots[np.arange(1024) % len(slots)]
+    assert chunked.chunk_rows(model, slots, training=True) == (512 if cut else
+                                                               chunked.CHUNK_NUMBERS // model.work_of_a_row_[0])
 
 
 # ---- caches and gradients are the batch's ------------------------------------------------------------------

@@ -1,25 +1,16 @@
 """The pages of the course: how long they take, how wide their code is, what is folded, and what nbgrader sees."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
+from notebooks import load_build
 
 jupytext = pytest.importorskip("jupytext", reason="jupytext is not installed: the tutorials were not looked at")
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: the tutorials were not looked at")
 pytest.importorskip("nbclient", reason="nbclient is not installed: the tutorials were not looked at")
 
-TUTORIALS = Path(__file__).parents[2] / "tutorials"
 WIDTH = 88                                                        # what the site's column and a half screen show
 CORE = ("00", "01", "02", "03", "04", "05", "06", "08")
-
-
-def load_build():
-    spec = importlib.util.spec_from_file_location("tutorials_build", TUTORIALS / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 build = load_build()

@@ -1,7 +1,6 @@
 """Every tutorial runs, its exercises' checks tell right from wrong, and its notebook is what its source gives."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -11,21 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from notebooks import TUTORIALS, load_build
 
 pytest.importorskip("jupytext", reason="jupytext is not installed: the tutorials were not run")
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: the tutorials were not run")
 pytest.importorskip("nbclient", reason="nbclient is not installed: the tutorials were not run")
 
 HERE = Path(__file__).parent
-TUTORIALS = HERE.parents[1] / "tutorials"
 SWITCH = "REAL_DATA = False"
-
-
-def load_build():
-    spec = importlib.util.spec_from_file_location("tutorials_build", TUTORIALS / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 build = load_build()
