@@ -71,6 +71,15 @@ class Slots:
         slots.ids, slots.x, slots.starts, slots.weighted = ids, x, starts, weighted
         return slots
 
+    def is_weighted(self, slot):
+        """Return whether this slot's x may be other than 1 in some row.
+
+        >>> slots = Slots([[0, 3], [1, 4]], [[1, 0.5], [1, 1]], starts=[0, 1])
+        >>> slots.is_weighted(0), slots.is_weighted(1)
+        (False, True)
+        """
+        return self.x is not None and self.weighted.start <= slot < self.weighted.stop
+
     def without_padding(self):
         """Return the same rows without slots that have the weight 0 in all of them; each field keeps its first slot.
 

@@ -2,6 +2,8 @@
 # ruff: noqa: I001 - tables and help texts of all models have this order
 
 from ..estimator import Model, NotFittedError
+from ..estimator.registry import library_models
+from ..training.twins import remember
 from .linear import LR
 from .fm import FM
 from .ffm import FFM
@@ -20,3 +22,5 @@ from .autoint import AutoInt
 
 __all__ = ["AFM", "DCN", "FFM", "FM", "FNN", "HOFM", "LR", "NFM", "PNN", "AutoInt", "DeepCrossing", "DeepFM", "FwFM",
            "Model", "NotFittedError", "WideDeep", "XDeepFM"]
+
+remember(*library_models().values())      # a fast twin stands for a model only as it is here

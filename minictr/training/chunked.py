@@ -16,6 +16,7 @@ from ..layers import RowGradient, gradients, matches, named_layers, parameters, 
 from ..slots import Slots
 from .fast_layers import with_fast_layers
 from .fast_rows import FastRowGradient, Places, join_slots
+from .fast_scoring import twin_for_scoring
 from .fast_updates import update_in_parts
 from .memory import keep_freed_memory
 from .randomness import dropout_states, resume_dropout, seed_dropout
@@ -242,16 +243,13 @@ def predict_logits(model, slots):
     keep_freed_memory()
     logits, n = np.empty(len(slots), model.dtype), fixed_chunk_rows(model)
     starts = range(0, len(slots), n)
-    n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(starts), 1))
-    idle = [replica(model) for _ in range(n_threads)]
-    if not model.plain:
-        idle = [with_fast_layers(one) for one in idle]
+    n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(slots) // n, 1))
+    idle = [scorer(model) for _ in range(n_threads)]
 
     def run(start):
         one, chunk = idle.pop(), slots[start:start + n].without_padding()
-        for part in chunk_slices(len(chunk), fixed_chunk_rows(model, chunk.n_slots)):     # many slots need more cache
-            with np.errstate(over="ignore", invalid="ignore"):
-                logits[start + part.start:start + part.stop] = one.forward(chunk[part])
+        with np.errstate(over="ignore", invalid="ignore"):
+            one(chunk, logits[start:start + n])
         idle.append(one)
 
     with one_blas_thread(), Threads(n_threads) as threads:
@@ -259,16 +257,36 @@ def predict_logits(model, slots):
     return logits
 
 
-def fixed_chunk_rows(model, n_slots=None):
-    """How many rows a chunk of ``predict_logits`` has: from the model alone, measured with one slot a field.
+def scorer(model):
+    """A function of (slots, logits) that writes the model's outputs into logits, (N,). Each thread needs its own."""
+    by_layers = replica(model) if model.plain else with_fast_layers(replica(model))
+    fast = twin_for_scoring(model)
 
-    With ``n_slots``, which are more where fields hold several values: how many of its rows to process at once.
-    """
-    if not hasattr(model, "fixed_chunk_rows_"):
-        model.fixed_chunk_rows_ = {}                              # {slots of a row: rows}
-    M = len(model.encoder_.field_names)
-    S = n_slots or M
-    if S not in model.fixed_chunk_rows_:
-        rows = Slots(np.zeros((MEASURED_ROWS, S), np.int32), np.ones((MEASURED_ROWS, S)), np.arange(M))
-        model.fixed_chunk_rows_[S] = max(8, CHUNK_NUMBERS // measured_numbers(model, rows))
-    return model.fixed_chunk_rows_[S]
+    def score(slots, logits):
+        suits = fast is not None and fast.suits(slots)
+        numbers = fast.numbers_of_a_row(slots.n_slots) if suits else numbers_of_a_row(model, slots.n_slots)
+        for part in chunk_slices(len(slots), rows_in_cache(numbers)):
+            logits[part] = (fast if suits else by_layers).forward(slots[part])
+    return score
+
+
+def fixed_chunk_rows(model):
+    """How many rows a chunk of ``predict_logits`` has: from the model alone, counted with one slot a field."""
+    fast, M = twin_for_scoring(model), len(model.encoder_.field_names)
+    return rows_in_cache(fast.numbers_of_a_row(M) if fast else numbers_of_a_row(model, M))
+
+
+def rows_in_cache(numbers):
+    """How many rows to process at once that keep so many numbers each."""
+    return max(8, CHUNK_NUMBERS // numbers)
+
+
+def numbers_of_a_row(model, n_slots):
+    """How many numbers the model's layers keep of a row of so many slots: measured, and kept."""
+    if not hasattr(model, "numbers_of_a_row_"):
+        model.numbers_of_a_row_ = {}                              # {slots of a row: numbers}
+    if n_slots not in model.numbers_of_a_row_:
+        M = len(model.encoder_.field_names)
+        rows = Slots(np.zeros((MEASURED_ROWS, n_slots), np.int32), np.ones((MEASURED_ROWS, n_slots)), np.arange(M))
+        model.numbers_of_a_row_[n_slots] = measured_numbers(model, rows)
+    return model.numbers_of_a_row_[n_slots]

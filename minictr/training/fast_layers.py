@@ -339,6 +339,6 @@ remember(*TWINS)
 def with_fast_layers(owner):
     """The same replica of a model or layer, each layer that has a fast twin, and is as written, changed into it."""
     for _, layer in [("", owner), *named_layers(owner)]:
-        if is_as_written(layer):
+        if type(layer) in TWINS and is_as_written(layer):
             layer.__class__ = TWINS[type(layer)]
     return owner

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from models import KINDS, small
 
-from minictr import FM, Model, datasets, training
+from minictr import FM, FwFM, Model, datasets, training
 from minictr.slots import Slots
 from minictr.training import chunked
 
@@ -27,18 +27,31 @@ def test_pieces_have_the_bits_of_the_whole(name, monkeypatch, tmp_path):
     np.testing.assert_allclose(first, whole[:3], rtol=1e-4, atol=1e-6)
 
 
-def test_a_long_cell_changes_no_other_row(monkeypatch):
+@pytest.mark.parametrize("make", [FM, FwFM])                      # by the twin of a model, and by layers
+def test_a_long_cell_changes_no_other_row(make, monkeypatch):
     """Its padding is not added up in other chunks, where it would change the order of sums."""
     monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 20_000)
     X = CLICKS.X.copy()
-    model = FM(epochs=1).fit(X, CLICKS.y)
+    model = make(epochs=1).fit(X, CLICKS.y)
     rows = training.fixed_chunk_rows(model)
-    assert 8 <= training.fixed_chunk_rows(model, 900) < rows / 10 # what fits the cache of rows that are as long
+    assert 8 <= rows < 700
     before = model.decision_function(X)
     X["interests"] = [["sport"] * 900 if row == 0 else cell for row, cell in enumerate(X["interests"])]
     after = model.decision_function(X)
     np.testing.assert_array_equal(after[rows:], before[rows:])
     np.testing.assert_allclose(after[1:rows], before[1:rows], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [FM, FwFM])
+def test_long_rows_are_processed_a_few_at_once(make, monkeypatch):
+    """So many as fit the cache: chunks are cut for rows of one slot a field."""
+    X = CLICKS.X.copy()
+    X["interests"] = [["sport", "games"] * 450] * 700
+    model, lengths, cut = make(epochs=1).fit(X[:20], CLICKS.y[:20]), [], chunked.chunk_slices
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 400_000)
+    monkeypatch.setattr(chunked, "chunk_slices", lambda n, rows: lengths.append((n, rows)) or cut(n, rows))
+    model.decision_function(X)
+    assert lengths and all(8 <= rows < n / 2 for n, rows in lengths)
 
 
 def test_padding_is_what_weighs_nothing_in_all_rows():

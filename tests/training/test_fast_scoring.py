@@ -1,0 +1,149 @@
+"""Twins of whole models, for scoring: the outputs of the plain model, and no part in what somebody changed."""
+
+import copy
+
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from minictr import FM, datasets
+from minictr.layers import FMPooling
+from minictr.training import chunked, fast_scoring, predict_logits
+from minictr.training.fast_scoring import TWINS, FastFM, twin_for_scoring
+
+CLICKS = datasets.make_clicks(600, seed=0)
+
+
+def fitted(**settings):
+    """An FM for the rows above, with a bias and vectors that matter."""
+    model = FM(embedding_dim=3, epochs=1, dropout=0.3, **settings).fit(CLICKS.X, CLICKS.y)
+    oracles.randomize(model, np.random.default_rng(0))
+    return model
+
+
+@given(st.integers(0, 2 ** 32 - 1), st.integers(1, 5), st.integers(1, 6), st.integers(1, 5),
+       st.sampled_from(oracles.SLOT_KINDS))
+def test_the_fast_fm_gives_what_fm_gives(seed, B, M, k, kind):
+    rng = np.random.default_rng(seed)
+    model = FM(embedding_dim=k, dtype="float64")
+    model.build(oracles.N_VALUES, M, rng)
+    oracles.randomize(model, rng)
+    slots = oracles.random_slots(rng, B, M, kind if M > 1 else "categories")
+    assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=1e-12, atol=1e-12)
+
+
+def test_several_values_that_all_weigh_1():
+    model = fitted(dtype="float64")
+    slots = model.encoder_.encode(CLICKS.X)
+    slots = type(slots)(slots.ids, None, slots.starts)
+    assert slots.n_slots > slots.n_fields
+    assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=1e-12, atol=1e-12)
+
+
+def forwards(monkeypatch):
+    """Counts the rows that go through FastFM."""
+    rows, forward = [], FastFM.forward
+    monkeypatch.setattr(FastFM, "forward", lambda self, slots: rows.append(len(slots)) or forward(self, slots))
+    return rows
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predicting_takes_it_and_gives_what_the_plain_model_gives(dtype, monkeypatch):
+    model, rows = fitted(dtype=dtype), forwards(monkeypatch)
+    slots = model.encoder_.encode(CLICKS.X)
+    plain = model.forward(slots)
+    logits = predict_logits(model, slots)
+    assert sum(rows) == 600 and logits.dtype == plain.dtype == dtype
+    close = 1e-12 if dtype == "float64" else 1e-5
+    assert_allclose(logits, plain, rtol=close, atol=close)
+
+
+def test_few_rows_for_the_ids_of_the_table_go_through_the_layers(monkeypatch):
+    model, rows = fitted(), forwards(monkeypatch)
+    slots = model.encoder_.encode(CLICKS.X)
+    few = len(model.embedding.params["V"]) // slots.n_slots - 1
+    predict_logits(model, slots[:few])
+    assert not rows
+
+
+def test_parameters_that_changed_between_two_calls_count(monkeypatch):
+    """u is made anew by each call: somebody may have written into V."""
+    model, rows = fitted(dtype="float64"), forwards(monkeypatch)
+    slots = model.encoder_.encode(CLICKS.X)
+    first = predict_logits(model, slots)
+    model.embedding.params["V"] *= 2
+    second = predict_logits(model, slots)
+    assert sum(rows) == 1200 and abs(second - first).max() > 0.1
+    assert_allclose(second, model.forward(slots), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_threads_change_no_bit(n_threads, monkeypatch):
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(FastFM, "suits", lambda self, slots: True)     # chunks of 8 rows, too
+    model, rows = fitted(), forwards(monkeypatch)
+    slots = model.encoder_.encode(CLICKS.X)
+    model.n_threads = 1
+    alone = predict_logits(model, slots)
+    model.n_threads = n_threads
+    np.testing.assert_array_equal(predict_logits(model, slots), alone)
+    assert len(rows) == 2 * 600 / 8
+
+
+def test_an_id_that_is_not_in_the_table_is_named():
+    model = fitted()
+    slots = model.encoder_.encode(CLICKS.X)
+    slots.ids[5, 1] = -1
+    with pytest.raises(IndexError, match="field 1, row 5: id -1 is outside"):
+        predict_logits(model, slots)
+
+
+def test_it_stands_for_nothing_that_somebody_changed(monkeypatch):
+    model = fitted()
+    assert isinstance(twin_for_scoring(model), FastFM) and TWINS.keys() == {"FM"}
+
+    class MyFM(FM):
+        """A subclass."""
+
+    MyFM.__name__ = "FM"
+    mine = MyFM(embedding_dim=3, epochs=1).fit(CLICKS.X, CLICKS.y)
+    assert twin_for_scoring(mine) is None
+
+    other_layer = copy.copy(model)
+    other_layer.pooling = type("MyPooling", (FMPooling,), {})()
+    assert twin_for_scoring(other_layer) is None
+
+    own_forward = copy.copy(model)
+    own_forward.forward = lambda slots: np.zeros(len(slots))
+    assert twin_for_scoring(own_forward) is None
+
+    for cls, method in ((FM, "forward"), (FMPooling, "forward"), (type(model.pooled_dropout), "forward")):
+        with monkeypatch.context() as patch:
+            patch.setattr(cls, method, lambda self, x: x)
+            assert twin_for_scoring(model) is None
+    assert isinstance(twin_for_scoring(model), FastFM)
+
+
+def test_dropout_that_is_switched_on_drops():
+    model = fitted()
+    model.pooled_dropout.training = True
+    slots = model.encoder_.encode(CLICKS.X)
+    assert twin_for_scoring(model) is None
+    assert (predict_logits(model, slots) != predict_logits(model, slots)).any()
+
+
+def test_the_plain_model_scores_when_asked_for(monkeypatch):
+    model, rows = fitted(plain=True), forwards(monkeypatch)
+    model.decision_function(CLICKS.X)
+    assert not rows
+
+
+def test_the_fast_fm_broken_on_purpose_fails(monkeypatch):
+    """A test of the first test."""
+    right = fast_scoring.sum_last
+    monkeypatch.setattr(fast_scoring, "sum_last", lambda x: right(x) * (1 + 1e-9))
+    with pytest.raises(AssertionError):
+        test_the_fast_fm_gives_what_fm_gives()
