@@ -1,5 +1,6 @@
 """benchmarks.modern_fm: the same rows for both libraries, and what is made of their seconds."""
 
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -13,12 +14,17 @@ from minictr.fields import TableEncoder
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(modern_fm, "SHAPE", Shape(5, 103, 64, numerical=3))
+    shape = Shape(5, 103, 64, numerical=3)
+    monkeypatch.setattr(modern_fm, "SCORE_SECONDS", 0)
+    monkeypatch.setattr(modern_fm, "CASES", {name: dataclasses.replace(case, shape=shape)
+                                             for name, case in modern_fm.CASES.items()})
 
 
-def test_minictrs_turn(small):
-    figures = modern_fm.with_minictr(300)
+@pytest.mark.parametrize("name", modern_fm.CASES)
+def test_minictrs_turn(name, small):
+    figures = modern_fm.with_minictr(name, 300)
     assert figures["fit"] > figures["epoch"] > 0 and figures["of all cores"] > 0 and 0 < figures["loss"] < 1
+    assert figures["score"] > 0 and figures["table"] > 0
 
 
 def test_the_sparse_matrix_has_each_rows_slots():
@@ -33,20 +39,22 @@ def test_the_sparse_matrix_has_each_rows_slots():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("modern_fm") is None, reason="modern-fm is not installed")
-def test_modern_fms_turn(small):
-    figures = modern_fm.with_modern_fm(300)
-    assert figures["fit"] > 0 and 0 < figures["loss"] < 1
+@pytest.mark.parametrize("name", modern_fm.CASES)
+def test_modern_fms_turn(name, small):
+    figures = modern_fm.with_modern_fm(name, 300)
+    assert figures["fit"] > 0 and figures["score"] > 0 and 0 < figures["loss"] < 1
 
 
 def test_ratios_are_of_medians_and_a_disturbance_is_said():
     def turns(values, others=0.0, **more):
-        return [{"fit": value, "of all cores": 2 * value, "loss": 0.5, "cores used by others": others, **more}
-                for value in values]
+        return [{"fit": value, "of all cores": 2 * value, "score": value / 2, "loss": 0.5,
+                 "cores used by others": others, **more} for value in values]
 
-    found = {"minictr": turns([2, 3, 10], epoch=1.5), "modern-fm": turns([6, 1, 100])}
+    found = {"minictr": turns([2, 3, 10], epoch=1.5, table=6), "modern-fm": turns([6, 1, 100])}
     *lines, last = modern_fm.summary(found)
-    assert last == "ratio 2.00, of the epoch alone 4.00, of the seconds of all cores 2.00"
-    assert lines[1].split() == "minictr fit 3.000 s (2.000 to 10.000) log loss 0.5000".split()
+    assert last == ("ratio of fit 2.00, of the epoch alone 4.00, of the seconds of all cores 2.00; of scoring 2.00, "
+                    "from the table 0.50")
+    assert lines[2].split() == "minictr fit 3.0000 s (2.0000 to 10.0000) log loss 0.5000".split()
     found["modern-fm"] = turns([6, 1, 100], others=0.5)
     assert modern_fm.summary(found)[-1].startswith("DISTURBED: other processes kept up to 0.5 cores busy")
 
