@@ -71,6 +71,7 @@ def train(shape, N, epochs):
     forget_peak_memory()
     model.row_counts_ = np.zeros(shape.ids, np.int64)
     data = TrainingData(windows(model, (slots, y, None)), N, (y, None))
+    model.random_ = training.first_random(model.seeds())
     model.history_ = training.fit(model, data, model.seeds())
     n_bytes = slots.ids.nbytes + y.nbytes
     return (float(model.history_["seconds"].iloc[-1]), n_bytes / 2 ** 20,

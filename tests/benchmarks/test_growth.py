@@ -14,6 +14,14 @@ def test_a_step_of_every_model_is_timed(name):
     assert growth.ms_of_a_step(name, shapes.Shape(5, 50, 8), 0) > 0
 
 
+def test_a_training_is_timed_and_its_memory_measured():
+    seconds, data, params = growth.train(shapes.Shape(5, 50, 8), 100, epochs=2)
+    assert seconds > 0
+    assert data * 2 ** 20 == 100 * (5 + 1) * 4 and params * 2 ** 20 == (50 * 17 + 1) * 4
+    point = growth.memory_of_training(shapes.Shape(5, 50, 8), 100)
+    assert point["expected"] == point["data"] + 3 * point["parameters"] and point["peak"] >= 0
+
+
 @pytest.fixture
 def only_fields(monkeypatch):
     """``measure`` without its long curves: each point is a number that grows as the models' cards say."""
