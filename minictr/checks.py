@@ -9,6 +9,16 @@ import numpy as np
 import pandas as pd
 
 
+def all_finite(array):
+    """Whether no number of an array is nan or infinite, without an array of the answers: tables may be large.
+
+    >>> all_finite(np.array([1.0, 2.0])), all_finite(np.array([1.0, np.nan])), all_finite(np.array([-np.inf, 0.0]))
+    (True, False, False)
+    """
+    with np.errstate(invalid="ignore"):
+        return not array.size or bool(np.isfinite(array.min()) and np.isfinite(array.max()))
+
+
 def as_table(X):
     """X as a DataFrame, from a DataFrame, a dict of columns, or a 2-D array, whose columns are called x0, x1, ..."""
     if isinstance(X, pd.DataFrame):

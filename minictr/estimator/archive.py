@@ -11,6 +11,8 @@ import zipfile
 
 import numpy as np
 
+from ..checks import all_finite
+
 NUMBERS = "biuf"            # kinds of dtypes: nothing else is in a model, above all no objects
 
 
@@ -93,7 +95,7 @@ class Archive:
         if found != shape or not np.issubdtype(kind, dtype):
             raise ModelFileError(f"the array {name} is {kind} {found}, expected {np.dtype(dtype).name} {shape}")
         array = self[name]
-        if kind.kind == "f" and array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        if kind.kind == "f" and not all_finite(array):
             raise ModelFileError(f"the array {name} has numbers that are not finite")
         return array
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from .. import training
-from ..checks import COMMON, check_settings
+from ..checks import COMMON, all_finite, check_settings
 from ..fields import TableEncoder
 from ..layers import check_layers, matches, parameters
 from ..optim import OPTIMIZERS
@@ -268,7 +268,7 @@ class Model(ByHand, Conventions, Predictions, Ratings, Savable):
             if array is not None:
                 with np.errstate(over="ignore"):
                     array = array.astype(self.dtype)
-                if not np.isfinite(array).all():
+                if not all_finite(array):
                     raise ValueError(f"y or the weights are too large for {self.dtype}; change their unit")
             cast.append(array)
         return tuple(cast)

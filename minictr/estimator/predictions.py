@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import training
-from ..checks import check_rows
+from ..checks import all_finite, check_rows
 from ..layers import parameters, sigmoid
 from .conventions import for_classes
 
@@ -18,7 +18,7 @@ def check_logits(model, slots, s, first_row=0):
     if np.isfinite(s).all():
         return
     for name, array in parameters(model).items():
-        if not np.isfinite(array).all():
+        if not all_finite(array):
             raise ValueError(f"nothing can be predicted, as the parameter {name} of this {type(model).__name__} is not "
                              "finite: its training diverged. Fit it again, with a lower learning_rate")
     row = int(np.argmin(np.isfinite(s)))

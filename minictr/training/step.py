@@ -8,6 +8,7 @@ import contextlib
 
 import numpy as np
 
+from ..checks import all_finite
 from ..layers import RowGradient, gradients, matches, named_layers, parameters
 
 
@@ -81,7 +82,7 @@ def check_finite(L, s, model):
         return
     check_arrays(parameters(model), f"the loss is {L}: ")
     for name, array in [*cached_arrays(model), ("the logit", s)]:
-        if not np.isfinite(array).all():
+        if not all_finite(array):
             raise TrainingDiverged(f"the loss is {L}: the first array of the forward pass that is not finite is {name}")
     raise TrainingDiverged(f"the loss is {L}: every array of the forward pass is finite, but the logits are too large "
                            "for their loss")
@@ -90,7 +91,7 @@ def check_finite(L, s, model):
 def check_arrays(arrays, what="", kind="the parameter"):
     """Raise TrainingDiverged, with ``what`` before the reason, unless all these arrays of a kind are finite."""
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
+        if not all_finite(array):
             raise TrainingDiverged(f"{what}{kind} {name} is not finite any more")
 
 
