@@ -1,4 +1,4 @@
-"""Other people's models in ``frappe-auc``. Early stopping is done here, on the same rows and by minictr's rule.
+"""Other people's models in ``frappe-auc``. Early stopping is done here, on the same rows and by the same rule as ours.
 
 DeepCTR-Torch's are trained by its own ``fit``, an epoch at a time. Its L2 penalties are added to a *sum* of losses.
 
@@ -16,11 +16,9 @@ from functools import partial
 import numpy as np
 
 from minictr.datasets import frappe
-from minictr.layers import sigmoid
-from minictr.metrics import log_loss
 
 from .spec import System
-from .training import Diverged, Outcome
+from .training import Outcome, stopped_by_auc
 
 DROPOUT = {"dnn_dropout": (0.0, 0.2, 0.5)}
 PENALTY = {"l2_reg_embedding": (0.0, 1e-6, 1e-5), "l2_reg_linear": (0.0, 1e-5)}
@@ -94,7 +92,7 @@ def deepctr_torch(system, settings, train, validation):
     def predict(X):
         with _silence():
             return logits(module.predict(_columns(X), 4096)[:, 0])
-    return stopped_early(module, one_epoch, predict, settings, len(y), validation)
+    return trained(module, one_epoch, predict, settings, len(y), validation)
 
 
 def recbole(system, settings, train, validation):
@@ -126,25 +124,16 @@ def recbole(system, settings, train, validation):
         p = [module.predict({name: column[start:start + 4096] for name, column in ids.items()})
              for start in range(0, len(X), 4096)]
         return logits(torch.cat(p).numpy())
-    return stopped_early(module, one_epoch, predict, settings, len(y), validation)
+    return trained(module, one_epoch, predict, settings, len(y), validation)
 
 
-def stopped_early(module, one_epoch, predict, settings, n_rows, validation):
-    """Train a module epoch by epoch, until ``patience`` of them brought no lower validation loss; its ``Outcome``."""
+def trained(module, one_epoch, predict, settings, n_rows, validation):
+    """Train a module, ``one_epoch(rows)`` at a time, with the rows in a new order each; its ``Outcome``."""
     order = np.random.default_rng(settings["seed"])
-    best_loss, best_epoch, best_state = np.inf, 0, None
-    for epoch in range(1, settings["epochs"] + 1):
-        one_epoch(order.permutation(n_rows))
-        s = predict(validation[0])
-        if not np.isfinite(s).all():
-            raise Diverged(f"epoch {epoch}: a prediction is not finite")
-        loss = log_loss(validation[1], sigmoid(s))
-        if loss < best_loss:
-            best_loss, best_epoch, best_state = loss, epoch, copy.deepcopy(module.state_dict())
-        elif epoch - best_epoch >= settings["patience"]:
-            break
-    module.load_state_dict(best_state)
-    return Outcome(predict=predict, epochs=epoch, best_epoch=best_epoch,
+    epochs, best_epoch = stopped_by_auc(
+        lambda epoch: one_epoch(order.permutation(n_rows)), predict, lambda: copy.deepcopy(module.state_dict()),
+        module.load_state_dict, settings, validation)
+    return Outcome(predict=predict, epochs=epochs, best_epoch=best_epoch,
                    parameters=sum(parameter.numel() for parameter in module.parameters()))
 
 

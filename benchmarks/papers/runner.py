@@ -41,6 +41,8 @@ class Job:
     def head(self):
         """The start of its line: what tells it from all others."""
         settings = {**self.table.fixed, **self.system.fixed, **self.chosen}
+        if self.table.stops_by:
+            settings["stops_by"] = self.table.stops_by
         return {"table": self.table.name, "kind": self.kind, "model": self.system.name, "number": self.number,
                 "settings": {name: plain(value) for name, value in settings.items()},
                 "budget": dataclasses.asdict(self.budget)}

@@ -69,7 +69,9 @@ class Table:
     train_rows : how many rows there are to train on.
     measure : function of (y, outputs for the rows) that gives {measure: figure}.
     draws : how many settings are tried for each system.   seeds : of the trainings that are judged on test rows.
-    draw, final : the ``Budget`` of a draw, and of those.   notes : for the page, a paragraph each.
+    draw, final : the ``Budget`` of a draw, and of those.
+    stops_by : by what a training ends, where it is not the validation loss; the systems' ``train`` sees to it.
+    notes : for the page, a paragraph each.
     claims : pairs of systems' names; the paper says that the first is ahead of the second with fewer parameters.
     """
 
@@ -84,6 +86,7 @@ class Table:
     measure: Callable
     draw: Budget
     final: Budget
+    stops_by: str | None = None
     fixed: dict = dataclasses.field(default_factory=dict)
     draws: int = 6
     seeds: tuple = (0, 1, 2)

@@ -7,7 +7,8 @@ import numpy as np
 
 from minictr import FM, DeepCrossing, TrainingDiverged, WideDeep
 from minictr.estimator import Model, StartsFromFM
-from minictr.layers import parameters
+from minictr.layers import parameters, states
+from minictr.metrics import auc
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -37,6 +38,53 @@ def minictr(system, settings, train, validation):
     Raises: Diverged; KeyboardInterrupt where Ctrl-C ended it, as such a training is not finished.
     """
     return fitted(system.family(**settings), train, validation)
+
+
+def minictr_by_auc(system, settings, train, validation):
+    """The same, epoch by epoch: it stops, and the best epoch is, by the validation AUC in place of the loss."""
+    model = system.family(**{**settings, "epochs": 1})
+    arrays = {}
+
+    def one_epoch(epoch):
+        fit_on(model.fit if epoch == 1 else model.partial_fit, model, *train)
+        arrays.update({**parameters(model), **states(model)})
+
+    def save():
+        return {name: array.copy() for name, array in arrays.items()}
+
+    def restore(best):
+        for name, array in best.items():
+            arrays[name][...] = array
+    epochs, best_epoch = stopped_by_auc(one_epoch, model.decision_function, save, restore, settings, validation)
+    return Outcome(predict=model.decision_function, epochs=epochs, best_epoch=best_epoch,
+                   parameters=n_parameters(model))
+
+
+def stopped_by_auc(one_epoch, predict, save, restore, settings, validation):
+    """Train until ``patience`` epochs brought no higher validation AUC; go back to the best one.
+
+    Parameters
+    ----------
+    one_epoch : function of the epoch's number, from 1.   predict : function of X that gives logits.
+    save, restore : the state of what is trained, and the way back to it.
+    settings : with "epochs" and "patience".   validation : (X, y).
+
+    Returns: how many epochs there were, and which was the best.   Raises: Diverged.
+    """
+    X, y = validation
+    best_auc, best_epoch, best = -np.inf, 0, None
+    for epoch in range(1, settings["epochs"] + 1):
+        one_epoch(epoch)
+        s = predict(X)
+        if not np.isfinite(s).all():
+            raise Diverged(f"epoch {epoch}: a prediction is not finite")
+        reached = auc(y, s)
+        if reached > best_auc:
+            best_auc, best_epoch, best = reached, epoch, save()
+        elif epoch - best_epoch >= settings["patience"]:
+            break
+    restore(best)
+    return epoch, best_epoch
 
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
@@ -82,14 +130,19 @@ def official_or_paper(system, settings, train, validation):
     return fitted(make(**settings), train, validation)
 
 
-def fitted(model, train, validation):
-    """Fit a minictr model; its ``Outcome``."""
+def fit_on(fit, model, X, y, **options):
+    """Call a model's ``fit`` or ``partial_fit``. Raises: Diverged; KeyboardInterrupt where Ctrl-C ended it."""
     try:
-        model.fit(*train, validation=validation)
+        fit(X, y, **options)
     except TrainingDiverged as error:
         raise Diverged(str(error)) from None
     if model.history_.attrs["interrupted"]:
-        raise KeyboardInterrupt                               # ``fit`` ends quietly with what it has
+        raise KeyboardInterrupt                               # it ends quietly with what it has
+
+
+def fitted(model, train, validation):
+    """Fit a minictr model; its ``Outcome``."""
+    fit_on(model.fit, model, *train, validation=validation)
     return Outcome(predict=model.decision_function, epochs=len(model.history_),
                    best_epoch=int(model.history_.attrs["best_epoch"]), parameters=n_parameters(model))
 

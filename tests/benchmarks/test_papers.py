@@ -10,8 +10,9 @@ import pytest
 
 from benchmarks.papers import __main__ as command
 from benchmarks.papers import data, page, peers, results, runner, spec, tables, training
-from minictr import FM, datasets
+from minictr import FM, DeepFM, datasets
 from minictr.datasets import frappe, ml_1m
+from minictr.metrics import auc
 
 TRAIN, VALIDATION, TEST = ((pd.DataFrame({"row": np.arange(start, start + n)}), np.zeros(n))
                            for start, n in ((0, 50), (50, 20), (70, 10)))
@@ -211,21 +212,24 @@ def test_a_system_whose_draws_all_diverge_is_passed_over_and_the_page_says_so(pa
     assert cells_of(page.page([course.table], path.parent), "one")[-1] == "all draws diverged"
 
 
-def test_ctrl_c_in_a_fit_ends_the_run(monkeypatch):
+@pytest.mark.parametrize("train", [training.minictr, training.minictr_by_auc])
+def test_ctrl_c_in_a_fit_ends_the_run(train, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
     monkeypatch.setattr("minictr.training.loop.run_epoch", interrupted)
     clicks = datasets.make_clicks(50, seed=0)
+    system = spec.System(name="FM", family=FM, train=train)
     with pytest.raises(KeyboardInterrupt):
-        training.fitted(FM(embedding_dim=2), (clicks.X, clicks.y), (clicks.X, clicks.y))
+        train(system, {"embedding_dim": 2, "epochs": 2, "patience": 1}, (clicks.X, clicks.y), (clicks.X, clicks.y))
 
 
-def test_a_minictr_training_that_diverges_is_told_as_such():
+@pytest.mark.parametrize("train", [training.minictr, training.minictr_by_auc])
+def test_a_minictr_training_that_diverges_is_told_as_such(train):
     clicks = datasets.make_clicks(200, seed=0)
-    rows = clicks.X, clicks.y.astype(float) * 1e3
-    model = FM(embedding_dim=2, optimizer="sgd", learning_rate=1e6, task="regression", epochs=3)
+    rows = clicks.X, clicks.y.astype(float)
+    settings = {"embedding_dim": 2, "optimizer": "sgd", "learning_rate": 1e9, "task": "regression", "epochs": 5}
     with np.errstate(all="ignore"), pytest.raises(training.Diverged):
-        training.fitted(model, rows, rows)
+        train(spec.System(name="FM", family=FM, train=train), {**settings, "patience": 5}, rows, rows)
 
 
 # ---- time ------------------------------------------------------------------------------------------------
@@ -409,6 +413,51 @@ def test_every_system_can_be_trained_with_every_drawn_setting(table, system):
         assert outcome.epochs == outcome.best_epoch == 1 and outcome.parameters > 0
         figures = table.measure(y[40:], outcome.predict(X[40:]))
         assert list(figures) == list(table.measures) and np.isfinite(list(figures.values())).all()
+
+
+# ---- frappe-auc stops by the AUC --------------------------------------------------------------------------
+
+CLICKS = datasets.make_clicks(400, seed=0)
+ROWS = (CLICKS.X[:300], CLICKS.y[:300]), (CLICKS.X[300:], CLICKS.y[300:])
+MLP_SETTINGS = {"embedding_dim": 4, "deep_layers": (16,), "learning_rate": 0.02, "batch_size": 64, "seed": 3,
+                "n_threads": 1}
+
+
+def test_epoch_by_epoch_is_the_training_of_fit():
+    system = spec.System(name="DeepFM", family=DeepFM, train=training.minictr_by_auc)
+    aucs, (X, y) = [], ROWS[1]
+    DeepFM(**MLP_SETTINGS, dropout=0.2, epochs=4).fit(
+        *ROWS[0], after_epoch=lambda model, line: aucs.append(auc(y, model.decision_function(X))))
+    outcome = training.minictr_by_auc(system, {**MLP_SETTINGS, "dropout": 0.2, "epochs": 4, "patience": 4}, *ROWS)
+    assert outcome.epochs == 4 and outcome.best_epoch == 1 + int(np.argmax(aucs))
+    assert auc(y, outcome.predict(X)) == max(aucs)                # the best epoch's parameters
+
+
+@pytest.mark.parametrize("found, epochs, best", [
+    ([0.5, 0.6, 0.7, 0.8, 0.9], 5, 5), ([0.5, 0.7, 0.6, 0.6, 0.9], 4, 2), ([0.5, 0.4, 0.7, 0.6, 0.7], 5, 3)])
+def test_it_ends_when_patience_epochs_brought_no_higher_auc_and_goes_back(found, epochs, best, monkeypatch):
+    state = {}
+    monkeypatch.setattr(training, "auc", lambda y, s: found[s[0]])
+    result = training.stopped_by_auc(
+        lambda epoch: state.update(epoch=epoch), lambda X: np.array([state["epoch"] - 1]), state.copy, state.update,
+        {"epochs": 5, "patience": 2}, (None, None))
+    assert result == (epochs, best) and state == {"epoch": best}
+
+
+def test_a_prediction_that_is_not_finite_is_a_training_that_diverged():
+    with pytest.raises(training.Diverged, match="epoch 1: a prediction is not finite"):
+        training.stopped_by_auc(lambda epoch: None, lambda X: np.array([np.nan]), dict, dict,
+                                {"epochs": 5, "patience": 2}, (None, None))
+
+
+def test_what_stops_a_training_tells_it_from_others():
+    course = Course()
+    job = runner.draws(course.table, course.table.systems[0])[0]
+    by_auc = dataclasses.replace(job, table=dataclasses.replace(course.table, stops_by="AUC"))
+    assert job.key != by_auc.key and by_auc.head["settings"]["stops_by"] == "AUC" and "stops_by" not in by_auc.settings
+    for table in tables.TABLES.values():
+        trains = {system.train for system in table.systems if system.source == "minictr"}
+        assert (trains == {training.minictr_by_auc}) == (table.stops_by == "AUC")
 
 
 def test_logits_of_certain_probabilities_are_finite():
