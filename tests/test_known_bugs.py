@@ -96,7 +96,7 @@ def _projected(layer, E, name):
 
 def test_attention_is_not_only_that_of_the_last_batch(monkeypatch):
     """DeepCTR-Torch: ``normalized_att_score`` holds the last mini-batch only, 32 rows of 20,000."""
-    monkeypatch.setattr(training.chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(training.chunk_sizes, "CHUNK_NUMBERS", 1)
     X, y = table(200)
     model = make("AFM", epochs=10, learning_rate=0.1).fit(X, y)
     X = X.sort_values("user")

@@ -188,7 +188,7 @@ def test_same_steps_with_row_weights(name, task, lazy):
 
 @each_kind
 def test_same_steps_in_chunks(name, monkeypatch):
-    monkeypatch.setattr(training.chunked, "CHUNK_NUMBERS", 1)     # chunks of the least size, 8 rows
+    monkeypatch.setattr(training.chunk_sizes, "CHUNK_NUMBERS", 1)     # chunks of the least size, 8 rows
     chunks, cut = [], training.chunked.chunk_slices
     monkeypatch.setattr(training.chunked, "chunk_slices", lambda *args: chunks.append(cut(*args)) or cut(*args))
     check_ten_steps(name, batch_size=40)

@@ -12,7 +12,7 @@ from ..fields.numerical import NumericalEncoder
 from ..layers import field_pairs, replica
 from ..slots import Slots
 from ..training import chunk_rows
-from ..training.chunked import CHUNK_NUMBERS
+from ..training.chunk_sizes import CHUNK_NUMBERS
 from ..training.threads import one_blas_thread
 
 # Means are over all rows. An interval needs its values all at once, so it is taken over evenly spaced rows: at most

@@ -2,19 +2,26 @@
 
 ``predict_logits`` puts one in the place of a model that is exactly as ``minictr.models`` has it, with all layers as
 ``minictr.layers`` has them: what somebody changed runs its own code. A test holds each to its plain model.
+
+They go field by field: the vectors of one field, for all rows of a chunk, lie side by side in memory, so that sums over
+fields are a few calls over long arrays. Calls of a few microseconds gain nothing from a second thread, as handing on
+Python's lock takes as long.
 """
 
 import itertools
 
 import numpy as np
 
-from ..layers import Dropout, named_layers
-from .fast_functions import sum_last
+from .. import layers
+from ..layers import field_pairs, named_layers, replica
+from .chunk_sizes import numbers_of_a_row
+from .fast_functions import sum_last, times_x
+from .fast_layers import FastEmbedding, FastFMPooling, FastTriplePooling, with_fast_layers
 from .twins import is_as_written, remember
 
 
 class FastFM:
-    """Scores with FM from one look-up of vectors and one of numbers.
+    """Scores with FM from one look-up of vectors and one of numbers: measured, in half the time of FM's fast layers.
 
         sum_{i<j} <e_i, e_j> = 1/2 |sum_i e_i|^2 - 1/2 sum_i |e_i|^2          (Rendle 2010, lemma 3.1)
 
@@ -22,9 +29,6 @@ class FastFM:
     the value's weight:
 
         u_i = w_i - 1/2 |v_i|^2,      s = w_0 + sum_i u_i + 1/2 |sum_i e_i|^2
-
-    Fields are added one after the other, in long calls: calls of a few microseconds gain nothing from a second thread,
-    as handing on Python's lock takes as long. Measured, it takes half of the time of FM's fast layers on one thread.
 
     Parameters
     ----------
@@ -48,7 +52,7 @@ class FastFM:
         slots.check_ids(len(self.V))
         if self.u is None:
             self.u = self.w - 0.5 * sum_last(self.V * self.V)     # (n,)       w_i - 1/2 |v_i|^2
-        ids = slots.ids.T.astype(np.intp, order="C")              # (S, B)     as ``take`` wants them
+        ids = places_by_field(slots)
         out = np.full(len(slots), self.w0[0])                     # (B,)       w_0
         total = np.zeros((len(slots), self.V.shape[1]), self.V.dtype)
         for start, stop in itertools.pairwise([*slots.starts.tolist(), slots.n_slots]):
@@ -68,14 +72,100 @@ class FastFM:
         return out
 
 
-TWINS = {"FM": FastFM}      # by name: models stand above this storey
-remember(Dropout)
+class ByField:
+    """Scores with a model whose fields' vectors are only added up, or multiplied and added: NFM, HOFM. Their layers
+    find E in the order of fields, in .7 of the time.
+
+    Parameters
+    ----------
+    model : after ``start``.
+    """
+
+    def __init__(self, model):
+        self.numbers_of_a_row = lambda n_slots: numbers_of_a_row(model, n_slots)
+        self.model = with_fast_layers(replica(model))
+        for _, layer in named_layers(self.model):
+            layer.__class__ = BY_FIELD.get(type(layer), type(layer))
+
+    def suits(self, slots):
+        """All rows do."""
+        return True
+
+    def forward(self, slots):
+        return self.model.forward(slots)
+
+
+class ByFieldFwFM(ByField):
+    """Scores with FwFM by one product of the strengths with all vectors: .35 of the time.
+
+        sum_{i<j} r_ij <e_i, e_j> = sum_i <e_i, g_i>,      g_i = sum_{j > i} r_ij e_j
+    """
+
+    def forward(self, slots):
+        out = self.model.linear.forward(slots)                    # (B,)       w_0 + sum_i w_i x_i
+        E = self.model.embedding.forward(slots).swapaxes(0, 1)    # (M, B, k)  e_i
+        M, B, k = E.shape
+        r = np.zeros((M, M), E.dtype)
+        r[field_pairs(M)] = self.model.strength.params["r"]       # (M, M)     r_ij, 0 where j <= i
+        G = (r @ E.reshape(M, B * k)).reshape(M, B, k)            #            g_i = sum_{j > i} r_ij e_j
+        G *= E
+        return out + sum_last(G.sum(axis=0))                      # (B,)       sum_i <e_i, g_i>
+
+
+class ByFieldEmbedding(FastEmbedding):
+    """The same E (B, M, k), with the vectors of each field side by side in memory, where each field has one value."""
+
+    def forward(self, slots):
+        if slots.n_slots > slots.n_fields:
+            return super().forward(slots)
+        V = self.params["V"]
+        slots.check_ids(len(V))
+        E = V.take(places_by_field(slots), axis=0).swapaxes(0, 1)     # (B, M, k)  v_i
+        return times_x(E, slots)                                  #            * x_i
+
+
+class ByFieldFMPooling(FastFMPooling):
+    """Adds up the fields' vectors one after the other."""
+
+    def forward(self, E):
+        total = E[:, 0].copy()                                    # (B, k)     sum_i e_i
+        squares = total * total                                   # (B, k)     sum_i e_i^2
+        for e_i in E.swapaxes(0, 1)[1:]:
+            total += e_i
+            squares += e_i * e_i
+        return 0.5 * (total * total - squares)
+
+
+class ByFieldTriplePooling(FastTriplePooling):
+    """The same for the sums of three powers."""
+
+    def forward(self, E):
+        s1 = E[:, 0].copy()                                       # (B, k)     s_p = sum_i e_i^p
+        s2 = s1 * s1
+        s3 = s1 * s2
+        for e_i in E.swapaxes(0, 1)[1:]:
+            s1 += e_i
+            power = e_i * e_i
+            s2 += power
+            power *= e_i
+            s3 += power
+        return (s1 * s1 * s1 - 3 * s1 * s2 + 2 * s3) / 6
+
+
+def places_by_field(slots):
+    """The ids by slot, (S, B), as ``take`` wants them."""
+    return slots.ids.T.astype(np.intp, order="C")
+
+
+BY_FIELD = {FastEmbedding: ByFieldEmbedding, FastFMPooling: ByFieldFMPooling, FastTriplePooling: ByFieldTriplePooling}
+TWINS = {"FM": FastFM, "FwFM": ByFieldFwFM, "HOFM": ByField, "NFM": ByField}      # by name: models stand above
+remember(*(cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, layers.Layer)))
 
 
 def twin_for_scoring(model):
     """A model's fast twin, or None: there is none, it is to be plain, or something of the model is not as written."""
     if model.plain or type(model).__name__ not in TWINS:
         return None
-    layers = [layer for _, layer in named_layers(model)]
-    unchanged = all(map(is_as_written, [model, *layers])) and not any(layer.training for layer in layers)
+    parts = [layer for _, layer in named_layers(model)]
+    unchanged = all(map(is_as_written, [model, *parts])) and not any(layer.training for layer in parts)
     return TWINS[type(model).__name__](model) if unchanged else None

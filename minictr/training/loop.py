@@ -9,11 +9,12 @@ import pandas as pd
 from ..checks import warn
 from ..fields.windows import join, take
 from ..layers import parameters, states
-from .chunked import ChunkedTrainer, PlainTrainer, predict_logits
+from .chunked import ChunkedTrainer, PlainTrainer
 from .data import fill_untrained_rows
 from .memory import keep_freed_memory
 from .progress import Progress
 from .randomness import first_random, generator
+from .scoring import predict_logits
 from .step import TrainingDiverged, check_arrays
 from .threads import Threads, n_cores, one_blas_thread
 

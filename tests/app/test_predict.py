@@ -18,7 +18,7 @@ from test_cli import assert_one_line_of, clicks_table, run
 from minictr import FM, LR, AutoInt, Model, MultiValued, Numerical, datasets
 from minictr.app import model_tables, score_files
 from minictr.app.table_files import read_table
-from minictr.training import chunked, fixed_chunk_rows
+from minictr.training import chunk_sizes, fixed_chunk_rows
 
 TABLE = clicks_table(300).assign(id=[f"{k:05}" for k in range(300)])
 FIELDS = ["user_segment", "hour", Numerical("discount", transform="standard"), MultiValued("interests"), "advertiser"]
@@ -37,7 +37,7 @@ def folder(tmp_path, monkeypatch):
 def small_pieces(monkeypatch):
     """Let a piece have 8 rows."""
     monkeypatch.setattr(model_tables, "PIECE", 8)
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
 
 
 def predict(table="clicks.csv", out="scores.csv", *options, model="m.npz"):
@@ -171,7 +171,7 @@ def test_the_size_of_pieces_changes_no_bit(rows, piece, numbers, model, seed):
     untrained = {"fm": FM(epochs=1), "autoint": AutoInt(epochs=1, layer_norm=True)}[model]
     drawn = clicks_table(400).sample(rows, random_state=seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunked, "CHUNK_NUMBERS", numbers)
+        patch.setattr(chunk_sizes, "CHUNK_NUMBERS", numbers)
         patch.setattr(model_tables, "PIECE", piece)
         if not Path(f"{model}.npz").exists():
             untrained.set_params(learning_rate=0.1, fields=[*FIELDS, "position"])

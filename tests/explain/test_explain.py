@@ -51,7 +51,7 @@ def autoint():
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of a few rows, so that a table that forgets all but the last chunk shows."""
-    monkeypatch.setattr(training.chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(training.chunk_sizes, "CHUNK_NUMBERS", 1)
 
 
 def softmax(scores):
@@ -143,7 +143,7 @@ def test_autoint_attention_is_labelled(autoint):
 def test_tables_do_not_depend_on_the_size_of_chunks(function, afm, monkeypatch):
     X, _ = table(250, seed=2)
     whole = function(afm, X)
-    monkeypatch.setattr(training.chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(training.chunk_sizes, "CHUNK_NUMBERS", 1)
     in_chunks = function(afm, X)
     pd.testing.assert_frame_equal(in_chunks, whole, rtol=1e-5)
     assert in_chunks.attrs == whole.attrs

@@ -34,7 +34,16 @@ from minictr.layers import (
 )
 from minictr.optim import Adam
 from minictr.slots import Slots
-from minictr.training import ChunkedTrainer, chunked, fast_cin, fast_layers, fast_rows, predict_logits, step
+from minictr.training import (
+    ChunkedTrainer,
+    chunk_sizes,
+    chunked,
+    fast_cin,
+    fast_layers,
+    fast_rows,
+    predict_logits,
+    step,
+)
 from minictr.training.fast_functions import times_x
 from minictr.training.fast_layers import TWINS, with_fast_layers
 from minictr.training.step import set_training
@@ -335,6 +344,6 @@ def test_weights_are_multiplied_where_they_are_not_1():
 def test_predicting_in_chunks_on_threads_is_one_forward_pass(monkeypatch):
     model, slots = started("AutoInt", seed=2)
     expected = model.forward(slots)
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     for model.n_threads, model.plain in ((1, False), (2, False), (3, True)):
         assert_allclose(predict_logits(model, slots), expected, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Twins of whole models, for scoring: the outputs of the plain model, and no part in what somebody changed."""
+"""Twins of whole models, for scoring: the outputs of the plain models, and no part in what somebody changed."""
 
 import copy
 
@@ -9,30 +9,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from minictr import FM, datasets
+from minictr import FM, HOFM, NFM, DeepFM, FwFM, datasets
 from minictr.layers import FMPooling
-from minictr.training import chunked, fast_scoring, predict_logits
-from minictr.training.fast_scoring import TWINS, FastFM, twin_for_scoring
+from minictr.training import chunk_sizes, fast_scoring, predict_logits
+from minictr.training.fast_layers import TWINS as LAYER_TWINS
+from minictr.training.fast_scoring import BY_FIELD, TWINS, FastFM, twin_for_scoring
 
 CLICKS = datasets.make_clicks(600, seed=0)
 
 
-def fitted(**settings):
-    """An FM for the rows above, with a bias and vectors that matter."""
-    model = FM(embedding_dim=3, epochs=1, dropout=0.3, **settings).fit(CLICKS.X, CLICKS.y)
+FAMILIES = {cls.__name__: cls for cls in (FM, FwFM, HOFM, NFM)}
+each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+
+
+def fitted(family=FM, **settings):
+    """A model for the rows above, whose parameters all matter."""
+    model = family(embedding_dim=3, epochs=1, **settings).fit(CLICKS.X, CLICKS.y)
     oracles.randomize(model, np.random.default_rng(0))
     return model
 
 
-@given(st.integers(0, 2 ** 32 - 1), st.integers(1, 5), st.integers(1, 6), st.integers(1, 5),
-       st.sampled_from(oracles.SLOT_KINDS))
-def test_the_fast_fm_gives_what_fm_gives(seed, B, M, k, kind):
+def test_every_twin_is_tested():
+    assert TWINS.keys() == FAMILIES.keys()
+    assert set(BY_FIELD) <= set(LAYER_TWINS.values())
+
+
+@each_family
+@given(seed=st.integers(0, 2 ** 32 - 1), B=st.integers(1, 5), M=st.integers(1, 6), k=st.integers(1, 5),
+       kind=st.sampled_from(oracles.SLOT_KINDS))
+def test_a_twin_gives_what_its_model_gives(family, seed, B, M, k, kind):
     rng = np.random.default_rng(seed)
-    model = FM(embedding_dim=k, dtype="float64")
+    model = family(embedding_dim=k, dtype="float64")
     model.build(oracles.N_VALUES, M, rng)
     oracles.randomize(model, rng)
     slots = oracles.random_slots(rng, B, M, kind if M > 1 else "categories")
-    assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=1e-12, atol=1e-12)
+    assert_allclose(TWINS[family.__name__](model).forward(slots), model.forward(slots), rtol=1e-11, atol=1e-12)
 
 
 def test_several_values_that_all_weigh_1():
@@ -43,16 +54,17 @@ def test_several_values_that_all_weigh_1():
     assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=1e-12, atol=1e-12)
 
 
-def forwards(monkeypatch):
-    """Counts the rows that go through FastFM."""
-    rows, forward = [], FastFM.forward
-    monkeypatch.setattr(FastFM, "forward", lambda self, slots: rows.append(len(slots)) or forward(self, slots))
+def forwards(monkeypatch, twin=FastFM):
+    """Counts the rows that go through a twin."""
+    rows, forward = [], twin.forward
+    monkeypatch.setattr(twin, "forward", lambda self, slots: rows.append(len(slots)) or forward(self, slots))
     return rows
 
 
+@each_family
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_predicting_takes_it_and_gives_what_the_plain_model_gives(dtype, monkeypatch):
-    model, rows = fitted(dtype=dtype), forwards(monkeypatch)
+def test_predicting_takes_it_and_gives_what_the_plain_model_gives(family, dtype, monkeypatch):
+    model, rows = fitted(family, dtype=dtype), forwards(monkeypatch, TWINS[family.__name__])
     slots = model.encoder_.encode(CLICKS.X)
     plain = model.forward(slots)
     logits = predict_logits(model, slots)
@@ -82,7 +94,7 @@ def test_parameters_that_changed_between_two_calls_count(monkeypatch):
 
 @pytest.mark.parametrize("n_threads", [2, 3])
 def test_threads_change_no_bit(n_threads, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     monkeypatch.setattr(FastFM, "suits", lambda self, slots: True)     # chunks of 8 rows, too
     model, rows = fitted(), forwards(monkeypatch)
     slots = model.encoder_.encode(CLICKS.X)
@@ -102,8 +114,8 @@ def test_an_id_that_is_not_in_the_table_is_named():
 
 
 def test_it_stands_for_nothing_that_somebody_changed(monkeypatch):
-    model = fitted()
-    assert isinstance(twin_for_scoring(model), FastFM) and TWINS.keys() == {"FM"}
+    model = fitted(dropout=0.3)
+    assert isinstance(twin_for_scoring(model), FastFM) and twin_for_scoring(DeepFM()) is None
 
     class MyFM(FM):
         """A subclass."""
@@ -128,7 +140,7 @@ def test_it_stands_for_nothing_that_somebody_changed(monkeypatch):
 
 
 def test_dropout_that_is_switched_on_drops():
-    model = fitted()
+    model = fitted(dropout=0.3)
     model.pooled_dropout.training = True
     slots = model.encoder_.encode(CLICKS.X)
     assert twin_for_scoring(model) is None
@@ -141,9 +153,9 @@ def test_the_plain_model_scores_when_asked_for(monkeypatch):
     assert not rows
 
 
-def test_the_fast_fm_broken_on_purpose_fails(monkeypatch):
+def test_a_twin_broken_on_purpose_fails(monkeypatch):
     """A test of the first test."""
     right = fast_scoring.sum_last
     monkeypatch.setattr(fast_scoring, "sum_last", lambda x: right(x) * (1 + 1e-9))
     with pytest.raises(AssertionError):
-        test_the_fast_fm_gives_what_fm_gives()
+        test_a_twin_gives_what_its_model_gives(FM)

@@ -6,14 +6,14 @@ from models import KINDS, small
 
 from minictr import FM, FwFM, Model, datasets, training
 from minictr.slots import Slots
-from minictr.training import chunked
+from minictr.training import chunk_sizes, scoring
 
 CLICKS = datasets.make_clicks(700, seed=0)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_pieces_have_the_bits_of_the_whole(name, monkeypatch, tmp_path):
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 5_000)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 5_000)
     model = small(name, list(CLICKS.X), epochs=1, learning_rate=0.1).fit(CLICKS.X[:200], CLICKS.y[:200])
     rows, whole = training.fixed_chunk_rows(model), model.decision_function(CLICKS.X)
     assert 8 <= rows < 700 and whole.std() > 0
@@ -30,7 +30,7 @@ def test_pieces_have_the_bits_of_the_whole(name, monkeypatch, tmp_path):
 @pytest.mark.parametrize("make", [FM, FwFM])                      # by the twin of a model, and by layers
 def test_a_long_cell_changes_no_other_row(make, monkeypatch):
     """Its padding is not added up in other chunks, where it would change the order of sums."""
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 20_000)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 20_000)
     X = CLICKS.X.copy()
     model = make(epochs=1).fit(X, CLICKS.y)
     rows = training.fixed_chunk_rows(model)
@@ -47,9 +47,9 @@ def test_long_rows_are_processed_a_few_at_once(make, monkeypatch):
     """So many as fit the cache: chunks are cut for rows of one slot a field."""
     X = CLICKS.X.copy()
     X["interests"] = [["sport", "games"] * 450] * 700
-    model, lengths, cut = make(epochs=1).fit(X[:20], CLICKS.y[:20]), [], chunked.chunk_slices
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 400_000)
-    monkeypatch.setattr(chunked, "chunk_slices", lambda n, rows: lengths.append((n, rows)) or cut(n, rows))
+    model, lengths, cut = make(epochs=1).fit(X[:20], CLICKS.y[:20]), [], scoring.chunk_slices
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 400_000)
+    monkeypatch.setattr(scoring, "chunk_slices", lambda n, rows: lengths.append((n, rows)) or cut(n, rows))
     model.decision_function(X)
     assert lengths and all(8 <= rows < n / 2 for n, rows in lengths)
 

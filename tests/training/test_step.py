@@ -23,7 +23,7 @@ from minictr.layers import (
     parameters,
 )
 from minictr.slots import Slots
-from minictr.training import ChunkedTrainer, chunked, step, training_mode
+from minictr.training import ChunkedTrainer, chunk_sizes, chunked, step, training_mode
 from minictr.training.step import with_l2
 
 
@@ -48,7 +48,7 @@ def test_a_batch_is_cut_for_the_threads_where_there_is_work_to_share(model, cut,
     slots = model.encoder_.encode(clicks.X)
     slots = slots[np.arange(1024) % len(slots)]
     assert chunked.chunk_rows(model, slots, training=True) == (512 if cut else
-                                                               chunked.CHUNK_NUMBERS // model.work_of_a_row_[0])
+                                                               chunk_sizes.CHUNK_NUMBERS // model.work_of_a_row_[0])
 
 
 # ---- caches and gradients are the batch's ------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_a_batch_is_cut_for_the_threads_where_there_is_work_to_share(model, cut,
 @every_kind
 def test_a_step_leaves_the_caches_and_gradients_of_the_whole_batch(name, clicks, monkeypatch):
     """A batch that ``fit`` would cut in several chunks."""
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     model = small(name, clicks.X, dtype="float64").prepare(clicks.X, clicks.y)
     slots, y, _ = model.encode(clicks.X, clicks.y)
     assert chunked.chunk_rows(model, slots, training=True) < 600 or model.whole_batch_only
@@ -101,7 +101,7 @@ def test_with_l2_leaves_the_gradients_given_as_they_are(clicks):
 
 @pytest.mark.parametrize("n_rows", [100, 600])
 def test_chunks_do_not_change_the_gradients_of_their_replicas(n_rows, clicks, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     model = AFM(dtype="float64", reg=1.0).prepare(clicks.X, clicks.y)
     rows = model.encode(clicks.X[:n_rows], clicks.y[:n_rows])
     trainer = ChunkedTrainer(model, np.random.SeedSequence(0))

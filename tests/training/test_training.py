@@ -27,7 +27,7 @@ from minictr import (
     training,
 )
 from minictr.layers import Dropout, named_layers, parameters, sigmoid, states
-from minictr.training import chunked, loop, progress, threads
+from minictr.training import chunk_sizes, chunked, loop, progress, threads
 
 FIELDS = ["user", "hour", Numerical("price", transform="standard"), MultiValued("genres")]
 
@@ -76,7 +76,7 @@ def test_chunks_change_nothing_but_rounding(name, monkeypatch):
     whole = weights(model.fit(X, y))
     n_chunks = []
     cut = chunked.chunk_slices
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     monkeypatch.setattr(chunked.Trainer, "check", lambda *args: None)      # it predicts, in chunks of its own
     monkeypatch.setattr(chunked, "chunk_slices", lambda *args: n_chunks.append(cut(*args)) or cut(*args))
     in_chunks = weights(model.fit(X, y))
@@ -88,7 +88,7 @@ def test_chunks_change_nothing_but_rounding(name, monkeypatch):
 @every_kind
 @pytest.mark.parametrize("dropout", [False, True], ids=["no dropout", "dropout"])
 def test_weights_are_the_same_bits_with_any_number_of_threads_and_on_a_rerun(name, dropout, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     X, y = table(300)
     results, predictions = [], []
     for n_threads in (1, 2, 3, 3, None):
@@ -104,7 +104,7 @@ def test_weights_are_the_same_bits_with_any_number_of_threads_and_on_a_rerun(nam
 
 def test_chunks_have_different_dropout_masks(monkeypatch):
     """Had they all the same random numbers, dropout would repeat itself down the batch."""
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     masks = []
     forward = Dropout.forward
 

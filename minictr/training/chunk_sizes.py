@@ -1,0 +1,92 @@
+"""How many rows are processed at once: so many that what is kept of them stays in a core's cache."""
+
+import itertools
+
+import numpy as np
+
+from ..layers import named_layers, parameters, replica
+from ..slots import Slots
+
+# What the widest layer keeps for a chunk should stay in a core's cache: 2^20 numbers of 4 bytes are 4 MB, of which the
+# larger half is in use at a time.
+CHUNK_NUMBERS = 2 ** 20
+# A batch of less work is not cut for the threads' sake: handing work over costs some 50 us. The work of a row is
+# counted in numbers that the widest layer keeps; so many multiplications of a matrix product take as long as one.
+WORTH_SHARING = 2 ** 19
+MULTIPLICATIONS_A_NUMBER = 64
+MEASURED_ROWS = 8
+
+
+def chunk_rows(model, slots, training=False):
+    """How many rows of ``slots`` to process at once, so that what the widest layer keeps stays in the cache.
+
+    Parameters
+    ----------
+    model : a model after ``start``.   slots : Slots of a batch, or of all rows to predict for.
+    training : whether they are a batch: it is cut for each of two cores at least if that pays, and not at all where a
+        row's output depends on the rest of its batch.
+    """
+    if training and model.whole_batch_only:
+        return len(slots)
+    if not hasattr(model, "work_of_a_row_"):
+        model.work_of_a_row_ = measured_numbers(model, slots[:MEASURED_ROWS]), multiplications(model)
+    numbers, multiplied = model.work_of_a_row_
+    rows = max(8, CHUNK_NUMBERS // numbers)
+    if training and len(slots) * (numbers + multiplied // MULTIPLICATIONS_A_NUMBER) >= WORTH_SHARING:
+        return min(rows, -(-len(slots) // 2))
+    return rows
+
+
+def multiplications(model):
+    """How many a row's matrix products have at least: one for each number of a matrix that is no table of ids."""
+    n_ids = model.encoder_.n_ids
+    return sum(array.size for array in parameters(model).values() if array.ndim > 1 and len(array) != n_ids)
+
+
+def measured_numbers(model, rows):
+    """How many numbers of one row have to stay in the cache: measured on these rows.
+
+    Three quarters of what the widest layer keeps, with the layers in it (a plain layer keeps some arrays before and
+    after an activation); or twice the largest array, which has a companion while it is worked on (its gradient, say).
+    """
+    plain = replica(model)
+    with np.errstate(all="ignore"):
+        plain.forward(rows)
+    kept, largest = {}, 0
+    for name, layer in named_layers(plain):
+        arrays = {id(array): array for array in layer.cache.values() if isinstance(array, np.ndarray)}
+        widest = name.partition(".")[0]
+        kept[widest] = kept.get(widest, 0) + sum(array.size for array in arrays.values())
+        largest = max(largest, *(array.size for array in arrays.values()), 0)
+    return max(1, 2 * largest, 3 * max(kept.values(), default=0) // 4) // max(1, len(rows)) or 1
+
+
+def chunk_slices(n_rows, chunk_rows):
+    """Cut 0..n_rows into equal chunks of at most ``chunk_rows``; an even number of them, if more than one.
+
+    The cut depends on the sizes alone, never on the number of threads: so the result does not either.
+
+    >>> chunk_slices(10, 4)
+    [slice(0, 2, None), slice(2, 5, None), slice(5, 7, None), slice(7, 10, None)]
+    """
+    n_chunks = -(-n_rows // chunk_rows)
+    if n_chunks > 1:
+        n_chunks += n_chunks % 2
+    bounds = [n_rows * i // n_chunks for i in range(n_chunks + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
+def rows_in_cache(numbers):
+    """How many rows to process at once that keep so many numbers each."""
+    return max(8, CHUNK_NUMBERS // numbers)
+
+
+def numbers_of_a_row(model, n_slots):
+    """How many numbers the model's layers keep of a row of so many slots: measured, and kept."""
+    if not hasattr(model, "numbers_of_a_row_"):
+        model.numbers_of_a_row_ = {}                              # {slots of a row: numbers}
+    if n_slots not in model.numbers_of_a_row_:
+        M = len(model.encoder_.field_names)
+        rows = Slots(np.zeros((MEASURED_ROWS, n_slots), np.int32), np.ones((MEASURED_ROWS, n_slots)), np.arange(M))
+        model.numbers_of_a_row_[n_slots] = measured_numbers(model, rows)
+    return model.numbers_of_a_row_[n_slots]
