@@ -9,6 +9,9 @@ from .saved import check_state, stored_array, stored_share, stored_text
 
 MAX_CANDIDATES = 1_000_000  # values that a field counts at a time while they are below its min_count
 UNKNOWN, MISSING, FIRST_VALUE = 0, 1, 2  # ids within every field but a plain number
+# Whole numbers are looked up in a table of all numbers from the lowest to the highest where it is no longer than this
+# many times the values: a third of the time of finding the distinct ones of a column.
+NUMBERS_A_VALUE = 4
 
 
 def common_kind(name, one, other):
@@ -118,6 +121,34 @@ class CategoricalLearner:
         return spec.encoder_class(spec, self.kind, np.sort(self.values[frequent]), unknown, missing)
 
 
+def is_plain_int(dtype):
+    """Whether a column of this dtype holds whole numbers within int64, and none is missing."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "iu" and np.can_cast(dtype, np.int64)
+
+
+def ids_of_numbers(values):
+    """The ids (C, 1) of all whole numbers from one below the lowest of these to one above the highest, and of missing.
+
+    Parameters
+    ----------
+    values : (n,) int64, sorted.
+
+    Returns: None where there are no values, for few of them over a wide range, and at the ends of int64.
+
+    >>> ids_of_numbers(np.array([5, 7]))[:, 0]                    # of 4, 5, 6, 7, 8, and of a missing one
+    array([0, 2, 0, 3, 0, 1], dtype=int32)
+    """
+    if not len(values):
+        return None
+    low, high = int(values[0]), int(values[-1])
+    if high - low >= NUMBERS_A_VALUE * len(values) or low == np.iinfo(np.int64).min or high == np.iinfo(np.int64).max:
+        return None
+    ids = np.full((high - low + 4, 1), UNKNOWN, np.int32)
+    ids[values - low + 1, 0] = np.arange(FIRST_VALUE, FIRST_VALUE + len(values))
+    ids[-1] = MISSING
+    return ids
+
+
 class CategoricalEncoder:
     """Every frequent value has an id of its own, or shares one of a fixed number of buckets.
 
@@ -138,9 +169,14 @@ class CategoricalEncoder:
         self.n_values = spec.buckets if values is None else len(values)
         self.n_ids = FIRST_VALUE + self.n_values
         self._index = None if values is None else pd.Index(values, dtype=values.dtype)
+        self._ids_of_numbers = ids_of_numbers(values) if kind == "int" and values is not None else None
 
     def encode(self, block, rows):
         """Cells (N,), ids (C, 1), no x. The last cell is the missing one: code -1 picks it."""
+        if self._ids_of_numbers is not None and is_plain_int(block.dtype):
+            before, after = int(self.values[0]) - 1, int(self.values[-1]) + 1
+            cells = np.clip(block.to_numpy().astype(np.int64, copy=False), before, after)
+            return cells - before, self._ids_of_numbers, None
         cells, values, kind = distinct_values(self.spec.name, block, rows, self.kind)
         possible = True
         # the hash of whole numbers is one of their bits, with a sign or without

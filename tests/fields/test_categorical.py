@@ -246,3 +246,43 @@ def test_every_value_is_kept_where_all_are_wanted(monkeypatch):
     monkeypatch.setattr(categorical, "MAX_CANDIDATES", 10)
     table = pd.DataFrame({"c": [f"{i}" for i in range(200)]})
     assert TableEncoder(["c"]).fit(iter(pieces_of(table, [40] * 9))).encoders["c"].n_values == 200
+
+
+# ---- whole numbers, looked up in a table ----------------------------------------------------------------
+
+WIDTHS = {"int8": st.integers(-128, 127), "uint8": st.integers(0, 255), "int32": st.integers(-2 ** 31, 2 ** 31 - 1),
+          "uint32": st.integers(0, 2 ** 32 - 1), "int64": st.integers(-2 ** 63, 2 ** 63 - 1)}
+
+
+@given(st.data())
+def test_whole_numbers_have_the_ids_of_the_same_numbers_as_objects(data):
+    """The table and the search through the values, for learned numbers that lie close, and any to encode."""
+    first, dtype = data.draw(st.integers(-300, 300)), data.draw(st.sampled_from(list(WIDTHS)))
+    learned = pd.Series(data.draw(st.lists(st.integers(first, first + 20), min_size=1, max_size=20)))
+    encoder = TableEncoder([Categorical("n", min_count=data.draw(st.integers(1, 2)))]).fit({"n": learned})
+    near = st.integers(first - 5, first + 25)
+    numbers = data.draw(st.lists(st.one_of(near, WIDTHS[dtype]).filter(
+        lambda n: np.iinfo(dtype).min <= n <= np.iinfo(dtype).max), max_size=20))
+    column = pd.Series(numbers, dtype=dtype)
+    by_table, by_search = encoder.encode({"n": column}), encoder.encode({"n": column.astype(object)})
+    np.testing.assert_array_equal(by_table.ids, by_search.ids)
+    assert by_table.x is None
+
+
+@pytest.mark.parametrize("values, has_table", [
+    ([3, 4, 9], True), ([0, 13], False), ([-2 ** 63, -2 ** 63 + 1], False), ([2 ** 63 - 2, 2 ** 63 - 1], False),
+    ([-2 ** 63 + 1, -2 ** 63 + 2], True), ([-2 ** 63, 2 ** 63 - 1], False)])
+def test_a_table_is_as_long_as_it_is_worth(values, has_table):
+    column = pd.Series(values, dtype=np.int64)
+    encoder = TableEncoder(["n"]).fit({"n": column})
+    assert (encoder.encoders["n"]._ids_of_numbers is not None) == has_table
+    ends = pd.Series([*values, -2 ** 63, 0, 2 ** 63 - 1], dtype=np.int64)
+    expected = [2 + values.index(n) if n in values else 0 for n in ends]
+    assert encoder.encode({"n": ends}).ids[:, 0].tolist() == expected
+
+
+def test_a_loaded_encoder_looks_numbers_up_too():
+    encoder = TableEncoder(["n"]).fit({"n": [5, 7, 7]})
+    loaded = TableEncoder.from_state(*encoder.get_state())
+    assert loaded.encoders["n"]._ids_of_numbers is not None
+    assert loaded.encode({"n": [7, 6, 5]}).ids[:, 0].tolist() == [3, 0, 2]
