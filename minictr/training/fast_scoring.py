@@ -82,10 +82,13 @@ class ByField:
     """
 
     def __init__(self, model):
-        self.numbers_of_a_row = lambda n_slots: numbers_of_a_row(model, n_slots)
-        self.model = with_fast_layers(replica(model))
+        self.original, self.model = model, with_fast_layers(replica(model))
         for _, layer in named_layers(self.model):
             layer.__class__ = BY_FIELD.get(type(layer), type(layer))
+
+    def numbers_of_a_row(self, n_slots):
+        """As many as its layers keep, which the model remembers."""
+        return numbers_of_a_row(self.original, n_slots)
 
     def suits(self, slots):
         """All rows do."""
@@ -110,6 +113,45 @@ class ByFieldFwFM(ByField):
         G = (r @ E.reshape(M, B * k)).reshape(M, B, k)            #            g_i = sum_{j > i} r_ij e_j
         G *= E
         return out + sum_last(G.sum(axis=0))                      # (B,)       sum_i <e_i, g_i>
+
+
+class ByFieldAFM(ByField):
+    """Scores with AFM, pair by pair: .6 to .7 of the time, but for many fields.
+
+    h . b is the same for all pairs, and a softmax does not see it. So with relu(z + b) = max(z, -b) + b
+
+        a'_ij = h . max(W^T p_ij, -b)
+
+    which is one pass over the largest array instead of two. And p reads out each pair, before they are weighed:
+
+        s = w_0 + sum_i w_i x_i + sum_{i<j} a_ij (p . p_ij)
+    """
+
+    def numbers_of_a_row(self, n_slots):
+        """Those of z, the largest array by far."""
+        M = len(self.model.encoder_.field_names)
+        return max(1, M * (M - 1) // 2 * self.model.attention_dim)
+
+    def forward(self, slots):
+        W, b, h = (self.model.attention.params[name] for name in ("W", "b", "h"))
+        out = self.model.linear.forward(slots)                    # (B,)       w_0 + sum_i w_i x_i
+        E = self.model.embedding.forward(slots).swapaxes(0, 1)    # (M, B, k)  e_i
+        M, B, k = E.shape
+        P = M * (M - 1) // 2
+        pij, start = np.empty((P, B, k), E.dtype), 0
+        for i in range(M - 1):                                    # (P, B, k)  e_i * e_j, in the order of field_pairs
+            stop = start + M - 1 - i
+            np.multiply(E[i], E[i + 1:], out=pij[start:stop])
+            start = stop
+        pij = pij.reshape(P * B, k)
+        z = (pij @ W).reshape(P, B * len(b))                      # (P, B t)   W^T p_ij
+        np.maximum(z, np.tile(-b, B), out=z)
+        s = (z.reshape(P * B, len(b)) @ h).reshape(P, B)          # (P, B)     a'_ij - h . b
+        s -= s.max(axis=0)
+        np.exp(s, out=s)
+        terms = (pij @ self.model.projection.params["p"]).reshape(P, B)       # p . p_ij
+        terms *= s
+        return out + terms.sum(axis=0) / s.sum(axis=0)            # (B,)       ... + sum_{i<j} a_ij (p . p_ij)
 
 
 class ByFieldEmbedding(FastEmbedding):
@@ -158,7 +200,8 @@ def places_by_field(slots):
 
 
 BY_FIELD = {FastEmbedding: ByFieldEmbedding, FastFMPooling: ByFieldFMPooling, FastTriplePooling: ByFieldTriplePooling}
-TWINS = {"FM": FastFM, "FwFM": ByFieldFwFM, "HOFM": ByField, "NFM": ByField}      # by name: models stand above
+# By name, as models stand above this storey.
+TWINS = {"FM": FastFM, "AFM": ByFieldAFM, "FwFM": ByFieldFwFM, "HOFM": ByField, "NFM": ByField}
 remember(*(cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, layers.Layer)))
 
 

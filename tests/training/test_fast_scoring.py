@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from minictr import FM, HOFM, NFM, DeepFM, FwFM, datasets
+from minictr import AFM, FM, HOFM, NFM, DeepFM, FwFM, datasets
 from minictr.layers import FMPooling
 from minictr.training import chunk_sizes, fast_scoring, predict_logits
 from minictr.training.fast_layers import TWINS as LAYER_TWINS
@@ -18,7 +18,7 @@ from minictr.training.fast_scoring import BY_FIELD, TWINS, FastFM, twin_for_scor
 CLICKS = datasets.make_clicks(600, seed=0)
 
 
-FAMILIES = {cls.__name__: cls for cls in (FM, FwFM, HOFM, NFM)}
+FAMILIES = {cls.__name__: cls for cls in (FM, AFM, FwFM, HOFM, NFM)}
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 
 
@@ -38,7 +38,7 @@ def test_every_twin_is_tested():
 @given(seed=st.integers(0, 2 ** 32 - 1), B=st.integers(1, 5), M=st.integers(1, 6), k=st.integers(1, 5),
        kind=st.sampled_from(oracles.SLOT_KINDS))
 def test_a_twin_gives_what_its_model_gives(family, seed, B, M, k, kind):
-    rng = np.random.default_rng(seed)
+    rng, M = np.random.default_rng(seed), max(M, 2) if family is AFM else M           # AFM takes no single field
     model = family(embedding_dim=k, dtype="float64")
     model.build(oracles.N_VALUES, M, rng)
     oracles.randomize(model, rng)
@@ -90,6 +90,25 @@ def test_parameters_that_changed_between_two_calls_count(monkeypatch):
     second = predict_logits(model, slots)
     assert sum(rows) == 1200 and abs(second - first).max() > 0.1
     assert_allclose(second, model.forward(slots), rtol=1e-12, atol=1e-12)
+
+
+def test_afms_softmax_overflows_nowhere():
+    model = fitted(AFM, dtype="float64")
+    model.attention.params["h"] *= 1e5
+    slots = model.encoder_.encode(CLICKS.X)
+    assert np.abs(model.attention.params["h"]).max() > 1e4
+    assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", [FwFM, HOFM, NFM])
+def test_what_a_row_needs_is_measured_once(family, monkeypatch):
+    model, calls, measured = fitted(family), [], chunk_sizes.measured_numbers
+    monkeypatch.setattr(chunk_sizes, "measured_numbers", lambda *args: calls.append(1) or measured(*args))
+    slots = model.encoder_.encode(CLICKS.X)
+    vars(model).pop("numbers_of_a_row_", None)
+    for _ in range(3):
+        predict_logits(model, slots)
+    assert len(calls) == len(model.numbers_of_a_row_) <= 2
 
 
 @pytest.mark.parametrize("n_threads", [2, 3])
