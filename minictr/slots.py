@@ -72,13 +72,13 @@ class Slots:
         return slots
 
     def is_weighted(self, slot):
-        """Return whether this slot's x may be other than 1 in some row.
+        """Return whether this slot's x is other than 1 in some row: of these rows, not of the table they came from.
 
         >>> slots = Slots([[0, 3], [1, 4]], [[1, 0.5], [1, 1]], starts=[0, 1])
-        >>> slots.is_weighted(0), slots.is_weighted(1)
-        (False, True)
+        >>> slots.is_weighted(0), slots.is_weighted(1), slots[1:].is_weighted(1)
+        (False, True, False)
         """
-        return self.x is not None and self.weighted.start <= slot < self.weighted.stop
+        return self.x is not None and bool((self.x[:, slot] != 1).any())
 
     def without_padding(self):
         """Return the same rows without slots that have the weight 0 in all of them; each field keeps its first slot.

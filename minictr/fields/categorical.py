@@ -1,5 +1,7 @@
 """A column of categories: its frequent values are learned, and each of them has an id."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 
@@ -169,11 +171,15 @@ class CategoricalEncoder:
         self.n_values = spec.buckets if values is None else len(values)
         self.n_ids = FIRST_VALUE + self.n_values
         self._index = None if values is None else pd.Index(values, dtype=values.dtype)
-        self._ids_of_numbers = ids_of_numbers(values) if kind == "int" and values is not None else None
+
+    @functools.cached_property
+    def _ids_of_numbers(self):
+        """What `ids_of_numbers` gives, made when the first column of whole numbers comes; None for other kinds."""
+        return ids_of_numbers(self.values) if self.kind == "int" and self.values is not None else None
 
     def encode(self, block, rows):
         """Cells (N,), ids (C, 1), no x. The last cell is the missing one: code -1 picks it."""
-        if self._ids_of_numbers is not None and is_plain_int(block.dtype):
+        if is_plain_int(block.dtype) and self._ids_of_numbers is not None:
             before, after = int(self.values[0]) - 1, int(self.values[-1]) + 1
             cells = np.clip(block.to_numpy().astype(np.int64, copy=False), before, after)
             return cells - before, self._ids_of_numbers, None

@@ -18,36 +18,52 @@ def predict_logits(model, slots):
     has the outputs, bit for bit, of the whole table.
     """
     keep_freed_memory()
-    logits, n = np.empty(len(slots), model.dtype), fixed_chunk_rows(model)
+    twin = twin_for_scoring(model)
+    logits, n = np.empty(len(slots), model.dtype), chunk_length(model, twin)
     starts = range(0, len(slots), n)
     n_threads = 1 if model.plain else min(model.n_threads or n_cores(), max(len(slots) // n, 1))
-    idle = [scorer(model) for _ in range(n_threads)]
+    idle = [Scorer(model, twin), *(Scorer(model, twin and type(twin)(model)) for _ in range(1, n_threads))]
 
     def run(start):
-        one, chunk = idle.pop(), slots[start:start + n].without_padding()
+        scorer, chunk = idle.pop(), slots[start:start + n].without_padding()
         with np.errstate(over="ignore", invalid="ignore"):
-            one(chunk, logits[start:start + n])
-        idle.append(one)
+            scorer.score(chunk, logits[start:start + n])
+        idle.append(scorer)
 
     with one_blas_thread(), Threads(n_threads) as threads:
         threads.map(run, starts)
     return logits
 
 
-def scorer(model):
-    """A function of (slots, logits) that writes the model's outputs into logits, (N,). Each thread needs its own."""
-    by_layers = replica(model) if model.plain else with_fast_layers(replica(model))
-    fast = twin_for_scoring(model)
+class Scorer:
+    """Scores chunks on one thread: by the model's twin, or by its layers where the twin does not suit.
 
-    def score(slots, logits):
-        suits = fast is not None and fast.suits(slots)
-        numbers = fast.numbers_of_a_row(slots.n_slots) if suits else numbers_of_a_row(model, slots.n_slots)
+    Parameters
+    ----------
+    model : after ``start``.   twin : its twin for scoring, of this thread alone, or None.
+    """
+
+    def __init__(self, model, twin):
+        self.model, self.twin, self.by_layers = model, twin, None
+
+    def score(self, slots, logits):
+        """Write the outputs for these rows into logits, (N,)."""
+        if self.twin is not None and self.twin.suits(slots):
+            computes, numbers = self.twin, self.twin.cached_numbers(slots.n_slots)
+        else:
+            if self.by_layers is None:
+                self.by_layers = replica(self.model) if self.model.plain else with_fast_layers(replica(self.model))
+            computes, numbers = self.by_layers, numbers_of_a_row(self.model, slots.n_slots)
         for part in chunk_slices(len(slots), rows_in_cache(numbers)):
-            logits[part] = (fast if suits else by_layers).forward(slots[part])
-    return score
+            logits[part] = computes.forward(slots[part])
 
 
 def fixed_chunk_rows(model):
     """How many rows a chunk of ``predict_logits`` has: from the model alone, counted with one slot a field."""
-    fast, M = twin_for_scoring(model), len(model.encoder_.field_names)
-    return rows_in_cache(fast.numbers_of_a_row(M) if fast else numbers_of_a_row(model, M))
+    return chunk_length(model, twin_for_scoring(model))
+
+
+def chunk_length(model, twin):
+    """The same, of a model with this twin for scoring, or None."""
+    M = len(model.encoder_.field_names)
+    return rows_in_cache(twin.cached_numbers(M) if twin else numbers_of_a_row(model, M))

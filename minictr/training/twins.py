@@ -1,4 +1,4 @@
-"""Who may be replaced by a fast twin: exactly what the package's source says, and nothing that somebody changed."""
+"""What may be replaced by a fast twin: exactly what the package's source says, and nothing that somebody changed."""
 
 _AS_WRITTEN = {}        # class: {name: function} of it and of what it inherits, as imported
 
@@ -23,6 +23,12 @@ def is_as_written(thing):
     """
     cls = type(thing)
     return cls in _AS_WRITTEN and methods(cls) == _AS_WRITTEN[cls] and _AS_WRITTEN[cls].keys().isdisjoint(vars(thing))
+
+
+def has_forward_as_written(thing):
+    """The same for a layer or model of which nothing but ``forward`` is to run, as in scoring."""
+    cls = type(thing)
+    return cls in _AS_WRITTEN and cls.forward is _AS_WRITTEN[cls]["forward"] and "forward" not in vars(thing)
 
 
 def methods(cls):

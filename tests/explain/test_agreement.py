@@ -88,7 +88,7 @@ def test_removing_a_pair_from_an_afm(how, models, monkeypatch):
     X, y = mixed_table(70, seed=1)
     expected = [loss_of(y, afm_logits(models["AFM"], X, pair, how)) for pair in range(6)]
     whole = loss_of(y, models["AFM"].decision_function(X))
-    monkeypatch.setattr(training.chunk_sizes, "CHUNK_NUMBERS", 1)             # chunks of 32 rows
+    monkeypatch.setattr(training.chunk_sizes, "CHUNK_NUMBERS", 1)             # chunks of 8 rows
     result = explain.pair_removal(models["AFM"], X, y, how=how)
     assert list(zip(result["field_i"], result["field_j"], strict=True)) == PAIRS
     np.testing.assert_allclose(result["value"], np.array(expected) - whole, atol=1e-6)

@@ -1,6 +1,7 @@
 """Twins of whole models, for scoring: the outputs of the plain models, and no part in what somebody changed."""
 
 import copy
+import types
 
 import numpy as np
 import oracles
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from minictr import AFM, FM, HOFM, NFM, DeepFM, FwFM, datasets
-from minictr.layers import FMPooling
-from minictr.training import chunk_sizes, fast_scoring, predict_logits
-from minictr.training.fast_layers import TWINS as LAYER_TWINS
-from minictr.training.fast_scoring import BY_FIELD, TWINS, FastFM, twin_for_scoring
+from minictr.estimator import registry
+from minictr.layers import FMPooling, Linear, TriplePooling
+from minictr.training import chunk_sizes, fast_scoring, predict_logits, scoring
+from minictr.training.fast_layers import TWINS
+from minictr.training.fast_scoring import BY_FIELD, MODEL_TWINS, FastFM, twin_for_scoring
 
 CLICKS = datasets.make_clicks(600, seed=0)
 
@@ -30,8 +32,8 @@ def fitted(family=FM, **settings):
 
 
 def test_every_twin_is_tested():
-    assert TWINS.keys() == FAMILIES.keys()
-    assert set(BY_FIELD) <= set(LAYER_TWINS.values())
+    assert MODEL_TWINS.keys() == FAMILIES.keys()
+    assert set(BY_FIELD) <= set(TWINS.values())
 
 
 @each_family
@@ -43,15 +45,19 @@ def test_a_twin_gives_what_its_model_gives(family, seed, B, M, k, kind):
     model.build(oracles.N_VALUES, M, rng)
     oracles.randomize(model, rng)
     slots = oracles.random_slots(rng, B, M, kind if M > 1 else "categories")
-    assert_allclose(TWINS[family.__name__](model).forward(slots), model.forward(slots), rtol=1e-11, atol=1e-12)
+    assert_allclose(MODEL_TWINS[family.__name__](model).forward(slots), model.forward(slots), rtol=1e-11, atol=1e-12)
 
 
-def test_several_values_that_all_weigh_1():
-    model = fitted(dtype="float64")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_several_values_that_all_weigh_1(dtype, monkeypatch):
+    model, dtypes, sum_last = fitted(dtype=dtype), set(), fast_scoring.sum_last
+    monkeypatch.setattr(fast_scoring, "sum_last", lambda x: dtypes.add(x.dtype.name) or sum_last(x))
     slots = model.encoder_.encode(CLICKS.X)
     slots = type(slots)(slots.ids, None, slots.starts)
     assert slots.n_slots > slots.n_fields
-    assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=1e-12, atol=1e-12)
+    close = 1e-12 if dtype == "float64" else 1e-5
+    assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=close, atol=close)
+    assert dtypes == {dtype}
 
 
 def forwards(monkeypatch, twin=FastFM):
@@ -64,7 +70,7 @@ def forwards(monkeypatch, twin=FastFM):
 @each_family
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_predicting_takes_it_and_gives_what_the_plain_model_gives(family, dtype, monkeypatch):
-    model, rows = fitted(family, dtype=dtype), forwards(monkeypatch, TWINS[family.__name__])
+    model, rows = fitted(family, dtype=dtype), forwards(monkeypatch, MODEL_TWINS[family.__name__])
     slots = model.encoder_.encode(CLICKS.X)
     plain = model.forward(slots)
     logits = predict_logits(model, slots)
@@ -100,6 +106,16 @@ def test_afms_softmax_overflows_nowhere():
     assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-9)
 
 
+def test_the_twin_is_looked_for_once_and_layers_are_made_where_they_are_needed(monkeypatch):
+    """Each costs as much as scoring a row."""
+    model, looked, made = fitted(AFM), [], []
+    find, make = scoring.twin_for_scoring, scoring.with_fast_layers
+    monkeypatch.setattr(scoring, "twin_for_scoring", lambda model: looked.append(1) or find(model))
+    monkeypatch.setattr(scoring, "with_fast_layers", lambda model: made.append(1) or make(model))
+    predict_logits(model, model.encoder_.encode(CLICKS.X))
+    assert (looked, made) == ([1], [])
+
+
 @pytest.mark.parametrize("family", [FwFM, HOFM, NFM])
 def test_what_a_row_needs_is_measured_once(family, monkeypatch):
     model, calls, measured = fitted(family), [], chunk_sizes.measured_numbers
@@ -132,30 +148,44 @@ def test_an_id_that_is_not_in_the_table_is_named():
         predict_logits(model, slots)
 
 
-def test_it_stands_for_nothing_that_somebody_changed(monkeypatch):
-    model = fitted(dropout=0.3)
-    assert isinstance(twin_for_scoring(model), FastFM) and twin_for_scoring(DeepFM()) is None
+@each_family
+def test_it_stands_for_nothing_that_somebody_changed(family, monkeypatch):
+    model = fitted(family)
+    assert type(twin_for_scoring(model)) is MODEL_TWINS[family.__name__] and twin_for_scoring(DeepFM()) is None
 
-    class MyFM(FM):
-        """A subclass."""
-
-    MyFM.__name__ = "FM"
-    mine = MyFM(embedding_dim=3, epochs=1).fit(CLICKS.X, CLICKS.y)
+    monkeypatch.setitem(registry.MODELS, family.__name__, family)     # a class of that name takes its place
+    mine = type(family.__name__, (family,), {})(embedding_dim=3, epochs=1).fit(CLICKS.X, CLICKS.y)
     assert twin_for_scoring(mine) is None
-
-    other_layer = copy.copy(model)
-    other_layer.pooling = type("MyPooling", (FMPooling,), {})()
-    assert twin_for_scoring(other_layer) is None
 
     own_forward = copy.copy(model)
     own_forward.forward = lambda slots: np.zeros(len(slots))
     assert twin_for_scoring(own_forward) is None
 
-    for cls, method in ((FM, "forward"), (FMPooling, "forward"), (type(model.pooled_dropout), "forward")):
+    for cls in (family, type(model.embedding), type(model.linear)):
         with monkeypatch.context() as patch:
-            patch.setattr(cls, method, lambda self, x: x)
+            patch.setattr(cls, "forward", lambda self, x: x)
             assert twin_for_scoring(model) is None
-    assert isinstance(twin_for_scoring(model), FastFM)
+    assert twin_for_scoring(model) is not None
+
+
+@pytest.mark.parametrize("pooling", [
+    type("MyPooling", (FMPooling,), {})(), TriplePooling(), types.SimpleNamespace(forward=lambda E: E.sum(axis=1))],
+    ids=["a subclass", "another layer", "no layer"])
+def test_a_model_whose_pooling_was_exchanged_scores_with_that(pooling):
+    model = fitted(dtype="float64")
+    slots, before = model.encoder_.encode(CLICKS.X), predict_logits(model, model.encoder_.encode(CLICKS.X))
+    model.pooling = pooling
+    if not isinstance(pooling, FMPooling):
+        assert abs(model.forward(slots) - before).max() > 0.1
+    assert twin_for_scoring(model) is None
+    assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-12, atol=1e-12)
+
+
+def test_without_a_bias_it_scores_without_one():
+    model = fitted(dtype="float64")
+    model.linear = Linear(len(model.embedding.params["V"]), bias=False, dtype=np.float64)
+    slots = model.encoder_.encode(CLICKS.X)
+    assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-12, atol=1e-12)
 
 
 def test_dropout_that_is_switched_on_drops():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from models import KINDS, small
 
-from minictr import FM, FwFM, Model, datasets, training
+from minictr import AFM, FFM, FM, HOFM, NFM, FwFM, Model, Numerical, datasets, training
 from minictr.slots import Slots
 from minictr.training import chunk_sizes, scoring
 
@@ -27,7 +27,10 @@ def test_pieces_have_the_bits_of_the_whole(name, monkeypatch, tmp_path):
     np.testing.assert_allclose(first, whole[:3], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [FM, FwFM])                      # by the twin of a model, and by layers
+EACH_WAY = pytest.mark.parametrize("make", [FM, AFM, FwFM, HOFM, NFM, FFM])      # all with twins; FFM goes by layers
+
+
+@EACH_WAY
 def test_a_long_cell_changes_no_other_row(make, monkeypatch):
     """Its padding is not added up in other chunks, where it would change the order of sums."""
     monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 20_000)
@@ -42,7 +45,20 @@ def test_a_long_cell_changes_no_other_row(make, monkeypatch):
     np.testing.assert_allclose(after[1:rows], before[1:rows], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [FM, FwFM])
+@EACH_WAY
+def test_a_number_that_is_1_in_all_rows_of_one_piece_alone(make, monkeypatch):
+    """How a chunk is computed depends on its own rows."""
+    monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 5_000)
+    X = CLICKS.X.drop(columns="interests").assign(flag=np.arange(700) // 350)
+    model = make(fields=[*X.columns[:-1], Numerical("flag", transform=None)], epochs=1, learning_rate=0.1)
+    model.fit(X, CLICKS.y)
+    rows, whole = training.fixed_chunk_rows(model), model.decision_function(X)
+    assert 8 <= rows < 350
+    parts = [model.decision_function(X[start:start + rows]) for start in range(0, 700, rows)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@EACH_WAY
 def test_long_rows_are_processed_a_few_at_once(make, monkeypatch):
     """So many as fit the cache: chunks are cut for rows of one slot a field."""
     X = CLICKS.X.copy()
