@@ -836,8 +836,8 @@ assert max(differences[1]) < 1e-10 and min(differences[2] + differences[3]) > 0.
 # beside the fields, tables so large that they need a GPU's bandwidth, a loss or a layer that you change every hour.
 # Stay while you want to see each array, explain a model with exact contributions, or train these models on a
 # processor: on 2 cores of an AMD EPYC, a training step took minictr less time than eager PyTorch in every case that
-# we [measured](../README.md#how-fast), by a factor of 1.5 to 4.6. (The same page has a case where compiled PyTorch
-# is ten times as fast.)
+# we [measured](../README.md#how-fast), by a factor of 1.1 to 4.5. (The same page has a case where compiled PyTorch
+# is five times as fast.)
 #
 # ## Plug yours in
 #

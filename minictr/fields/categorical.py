@@ -143,7 +143,7 @@ def ids_of_numbers(values):
     if not len(values):
         return None
     low, high = int(values[0]), int(values[-1])
-    if high - low >= NUMBERS_A_VALUE * len(values) or low == np.iinfo(np.int64).min or high == np.iinfo(np.int64).max:
+    if high - low >= NUMBERS_A_VALUE * len(values) or low == -2**63 or high == 2**63 - 1:
         return None
     ids = np.full((high - low + 4, 1), UNKNOWN, np.int32)
     ids[values - low + 1, 0] = np.arange(FIRST_VALUE, FIRST_VALUE + len(values))
