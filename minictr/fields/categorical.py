@@ -12,7 +12,7 @@ from .saved import check_state, stored_array, stored_share, stored_text
 MAX_CANDIDATES = 1_000_000  # values that a field counts at a time while they are below its min_count
 UNKNOWN, MISSING, FIRST_VALUE = 0, 1, 2  # ids within every field but a plain number
 # Whole numbers are looked up in a table of all numbers from the lowest to the highest where it is no longer than this
-# many times the values: a third of the time of finding the distinct ones of a column.
+# many times the values: measured, encoding takes two fifths of the time.
 NUMBERS_A_VALUE = 4
 
 
