@@ -10,7 +10,9 @@ class CrossNetwork(Layer):
 
         x_{l+1} = x_0 (w_l . x_l) + b_l + x_l,   out = x_L        (DCN, Wang et al. 2017, eq. 3)
 
-    w_l . x_l is one number a row: the matrix x_0 x_l^T that the paper writes down first is never made.
+    w_l . x_l is one number a row: the matrix x_0 x_l^T that the paper writes down first is never made. And so each x_l
+    is a multiple of x_0, a different one in each row, plus a vector that is the same in all rows (without the b_l:
+    Lian et al. 2018, theorem 2.1).
 
     Backward, from dx_L = dout down to dx_0, with c_l = w_l . x_l:
 

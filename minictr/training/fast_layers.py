@@ -12,11 +12,13 @@ import numpy as np
 from ..layers import (
     CIN,
     AttentionPooling,
+    CrossNetwork,
     Dense,
     Embedding,
     FactorSum,
     FieldAwareProducts,
     FMPooling,
+    InnerProducts,
     InteractingLayer,
     Linear,
     PairProduct,
@@ -28,6 +30,7 @@ from ..layers import (
 )
 from ..layers.self_attention import split_heads
 from .fast_cin import FastCIN
+from .fast_cross_network import FastCrossNetwork
 from .fast_functions import relu, repeat_middle, softmax, softmax_backward, sum_first, sum_last, sum_middle, times_x
 from .twins import is_as_written, remember
 
@@ -105,11 +108,22 @@ def pairs_of_each_field(M):
     >>> pairs_of_each_field(3)                                    # the partners of field 0 are 1 and 2, of 1: 0 and 2
     (array([1, 2, 0, 2, 0, 1]), array([0, 1, 0, 2, 1, 2]))
     """
-    i, j = field_pairs(M)
-    pair = np.empty((M, M), np.intp)
-    pair[i, j] = pair[j, i] = np.arange(len(i))
     field, partner = np.nonzero(~np.eye(M, dtype=bool))
-    return partner, pair[field, partner]
+    return partner, pair_numbers(M)[field, partner]
+
+
+def pair_numbers(M):
+    """The number, in the order of field_pairs, of the pair that fields i and j form, (M, M); P for a field with itself.
+
+    >>> pair_numbers(3)
+    array([[3, 0, 1],
+           [0, 3, 2],
+           [1, 2, 3]])
+    """
+    i, j = field_pairs(M)
+    numbers = np.full((M, M), len(i))
+    numbers[i, j] = numbers[j, i] = np.arange(len(i))
+    return numbers
 
 
 class FastFieldAwareProducts(FieldAwareProducts):
@@ -145,11 +159,30 @@ def places_of_pairs(M):
     (array([1]), array([2]), array([2, 0, 1, 2]))
     """
     i, j = field_pairs(M)
-    P = len(i)
-    ij, ji = i * M + j, j * M + i
-    back = np.full(M * M, 2 * P)
-    back[ij], back[ji] = np.arange(P), P + np.arange(P)
-    return ij, ji, back
+    back = pair_numbers(M) + len(i) * np.tri(M, dtype=np.intp)    # all E_ji come after the P of E_ij
+    return i * M + j, j * M + i, back.ravel()
+
+
+class FastInnerProducts(InnerProducts):
+    """Replaces indexing by two arrays by take: with 39 fields 15 to 30 % of FwFM's step and 6 to 10 % of PNN's; with 7
+    or 10 fields it makes no difference of more than 4 %.
+    """
+
+    def forward(self, E):
+        B, M, _ = E.shape
+        i, j = field_pairs(M)
+        out = (E @ E.swapaxes(1, 2)).reshape(B, M * M).take(i * M + j, axis=1)    # (B, P)     <e_i, e_j>
+        self.cache = {"E": E, "out": out}
+        return out
+
+    def backward(self, dout):
+        E = self.cache["E"]
+        B, P = dout.shape
+        M = E.shape[1]
+        given = np.zeros((B, P + 1), dout.dtype)                  #            a 0 for <e_i, e_i>
+        given[:, :P] = dout
+        D = given.take(pair_numbers(M).ravel(), axis=1).reshape(B, M, M)
+        return D @ E                                              # (B, M, k)  de_i = sum_{j != i} dout_ij e_j
 
 
 class FastFMPooling(FMPooling):
@@ -332,7 +365,8 @@ TWINS = {
     Embedding: FastEmbedding, Linear: FastLinear, PairProduct: FastPairProduct,
     FieldAwareProducts: FastFieldAwareProducts, FMPooling: FastFMPooling, FactorSum: FastFactorSum,
     AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer, Dense: FastDense,
-    ResidualUnit: FastResidualUnit, CIN: FastCIN, TriplePooling: FastTriplePooling}
+    ResidualUnit: FastResidualUnit, CIN: FastCIN, TriplePooling: FastTriplePooling, CrossNetwork: FastCrossNetwork,
+    InnerProducts: FastInnerProducts}
 remember(*TWINS)
 
 

@@ -143,6 +143,20 @@ def test_a_cross_network_is_a_polynomial_of_one_degree_more_than_it_has_layers(L
     assert np.abs(np.diff(values, L + 1, axis=0)).min() > 1e-6 * size
 
 
+@pytest.mark.parametrize("with_b", [False, True])
+def test_a_cross_networks_output_is_a_multiple_of_its_input_and_one_vector(with_b, rng):
+    """Lian et al. 2018, theorem 2.1, without b; with b a vector joins that is the same in every row."""
+    network = layers.CrossNetwork(5, 3, rng, np.float64)
+    randomize(network, rng)
+    x0 = rng.standard_normal((4, 5))
+    for l in range(3):
+        network.params[f"b_{l}"] *= with_b
+    rest = network.forward(x0) - network.forward(np.zeros((1, 5)))
+    multiple = (rest * x0).sum(axis=1) / (x0 * x0).sum(axis=1)
+    assert_allclose(rest, multiple[:, None] * x0, rtol=1e-9, atol=1e-11)
+    assert len(set(multiple.round(6))) == 4
+
+
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_a_layer_of_cin_raises_the_degree_by_one(layer, rng):
     cin = layers.CIN(3, [2] * 3, rng, np.float64)

@@ -15,11 +15,13 @@ from minictr import AFM, FM, AutoInt, datasets, layers
 from minictr.layers import (
     CIN,
     AttentionPooling,
+    CrossNetwork,
     Dense,
     Embedding,
     FactorSum,
     FieldAwareProducts,
     FMPooling,
+    InnerProducts,
     InteractingLayer,
     Linear,
     PairProduct,
@@ -117,7 +119,8 @@ def test_twins_give_the_same_at_any_shape(data):
         (Dense(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))),
         (ResidualUnit(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))),
         (CIN(M, [t, H], rng, np.float64), rng.standard_normal((B, M, k))),
-        (TriplePooling(), rng.standard_normal((B, M, k)))]
+        (TriplePooling(), rng.standard_normal((B, M, k))), (InnerProducts(), rng.standard_normal((B, M, k))),
+        (CrossNetwork(n_in, H, rng, np.float64), rng.standard_normal((B, n_in)))]
     assert {type(layer) for layer, _ in cases} == set(TWINS)
     for layer, x in cases:
         oracles.randomize(layer, rng)
