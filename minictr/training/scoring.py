@@ -4,8 +4,7 @@ import numpy as np
 
 from ..layers import replica
 from .chunk_sizes import chunk_slices, numbers_of_a_row, rows_in_cache
-from .fast_layers import with_fast_layers
-from .fast_scoring import twin_for_scoring
+from .fast_scoring import twin_for_scoring, with_scoring_layers
 from .memory import keep_freed_memory
 from .threads import Threads, n_cores, one_blas_thread
 
@@ -52,7 +51,7 @@ class Scorer:
             computes, numbers = self.twin, self.twin.cached_numbers(slots.n_slots)
         else:
             if self.by_layers is None:
-                self.by_layers = replica(self.model) if self.model.plain else with_fast_layers(replica(self.model))
+                self.by_layers = replica(self.model) if self.model.plain else with_scoring_layers(self.model)
             computes, numbers = self.by_layers, numbers_of_a_row(self.model, slots.n_slots)
         for part in chunk_slices(len(slots), rows_in_cache(numbers)):
             logits[part] = computes.forward(slots[part])

@@ -10,12 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from minictr import AFM, FM, HOFM, NFM, DeepFM, FwFM, datasets
+from minictr import AFM, DCN, FM, FNN, HOFM, NFM, PNN, AutoInt, DeepFM, FwFM, WideDeep, XDeepFM, datasets
 from minictr.estimator import registry
-from minictr.layers import FMPooling, Linear, TriplePooling
+from minictr.layers import MLP, Dense, FMPooling, Linear, ReLU, TriplePooling
 from minictr.training import chunk_sizes, fast_scoring, predict_logits, scoring
 from minictr.training.fast_layers import TWINS
-from minictr.training.fast_scoring import BY_FIELD, MODEL_TWINS, FastFM, twin_for_scoring
+from minictr.training.fast_scoring import (
+    BY_FIELD,
+    MODEL_TWINS,
+    FastFM,
+    ScoringMLP,
+    twin_for_scoring,
+    with_scoring_layers,
+)
 
 CLICKS = datasets.make_clicks(600, seed=0)
 
@@ -109,9 +116,9 @@ def test_afms_softmax_overflows_nowhere():
 def test_the_twin_is_looked_for_once_and_layers_are_made_where_they_are_needed(monkeypatch):
     """Each costs as much as scoring a row."""
     model, looked, made = fitted(AFM), [], []
-    find, make = scoring.twin_for_scoring, scoring.with_fast_layers
+    find, make = scoring.twin_for_scoring, scoring.with_scoring_layers
     monkeypatch.setattr(scoring, "twin_for_scoring", lambda model: looked.append(1) or find(model))
-    monkeypatch.setattr(scoring, "with_fast_layers", lambda model: made.append(1) or make(model))
+    monkeypatch.setattr(scoring, "with_scoring_layers", lambda model: made.append(1) or make(model))
     predict_logits(model, model.encoder_.encode(CLICKS.X))
     assert (looked, made) == ([1], [])
 
@@ -208,3 +215,94 @@ def test_a_twin_broken_on_purpose_fails(monkeypatch):
     monkeypatch.setattr(fast_scoring, "sum_last", lambda x: right(x) * (1 + 1e-9))
     with pytest.raises(AssertionError):
         test_a_twin_gives_what_its_model_gives(FM)
+
+
+# ---- an MLP's twin ---------------------------------------------------------------------------------------
+
+WITH_MLP = {
+    "DeepFM": DeepFM(), "FNN": FNN(fm_epochs=0), "PNN": PNN(), "NFM": NFM(), "DCN": DCN(), "XDeepFM": XDeepFM(),
+    "WideDeep": WideDeep(optimizer="adam", wide_optimizer=None), "AutoInt+": AutoInt(deep_layers=(8, 4))}
+
+
+def fitted_with_mlp(name, **settings):
+    """The model of that name, for the rows above."""
+    model = WITH_MLP[name].clone().set_params(embedding_dim=3, deep_layers=(8, 4), epochs=1, **settings)
+    model.fit(CLICKS.X, CLICKS.y)
+    oracles.randomize(model, np.random.default_rng(0))
+    return model
+
+
+@given(seed=st.integers(0, 2 ** 32 - 1), B=st.integers(0, 5), n_in=st.integers(1, 6), readout=st.booleans(),
+       bias=st.booleans(), widths=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_an_mlps_twin_gives_what_the_mlp_gives(seed, B, n_in, readout, bias, widths):
+    rng = np.random.default_rng(seed)
+    mlp = MLP(n_in, widths, rng, dropout=0.3, dtype=np.float64, readout=readout, bias=bias)
+    oracles.randomize(mlp, rng)
+    x = rng.standard_normal((B, n_in))
+    given, out = x.copy(), mlp.forward(x)
+    assert ScoringMLP.stands_for(mlp)
+    mlp.__class__ = ScoringMLP
+    assert_allclose(mlp.forward(x), out, rtol=1e-10, atol=1e-10)
+    np.testing.assert_array_equal(x, given)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", WITH_MLP)
+def test_models_with_an_mlp_score_with_its_twin(name, dtype, monkeypatch):
+    model, passed, forward = fitted_with_mlp(name, dtype=dtype), [], ScoringMLP.forward
+    monkeypatch.setattr(ScoringMLP, "forward", lambda self, x: passed.append(len(x)) or forward(self, x))
+    slots = model.encoder_.encode(CLICKS.X)
+    logits = predict_logits(model, slots)
+    assert sum(passed) == 600 and logits.dtype == dtype
+    close = 1e-11 if dtype == "float64" else 2e-4
+    assert_allclose(logits, model.forward(slots), rtol=close, atol=close)
+
+
+def changed(model, change):
+    """The same model with something of it changed."""
+    mlp = model.mlp
+    if change == "a dense layer of one's own":
+        mlp.dense[0].__class__ = type("MyDense", (Dense,), {"forward": lambda self, x: 2 * Dense.forward(self, x)})
+    elif change == "another activation":
+        mlp.relu[1] = types.SimpleNamespace(forward=np.tanh)
+    elif change == "one activation less":
+        del mlp.relu[1], mlp.dense[1], mlp.dropout[1]
+        mlp.dense[0].params["W"], mlp.dense[0].params["b"] = mlp.dense[0].params["W"][:, :4], np.ones(4)
+        mlp.relu[0] = types.SimpleNamespace(forward=np.abs)
+    elif change == "another readout":
+        mlp.out = types.SimpleNamespace(forward=lambda x: x.max(axis=1))
+    elif change == "an MLP of one's own":
+        mlp.__class__ = type("MyMLP", (MLP,), {"forward": lambda self, x: -MLP.forward(self, x)})
+    elif change == "a model of one's own":
+        model.forward = lambda slots: mlp.dense[0].forward(model.embedding.forward(slots).reshape(len(slots), -1))[:, 0]
+    return model
+
+
+@pytest.mark.parametrize("change", [
+    "a dense layer of one's own", "another activation", "one activation less", "another readout", "an MLP of one's own",
+    "a model of one's own"])
+def test_an_mlp_that_somebody_changed_runs_its_own_code(change):
+    model = fitted_with_mlp("DeepFM", dtype="float64")
+    slots = model.encoder_.encode(CLICKS.X)
+    before = predict_logits(model, slots)
+    model = changed(model, change)
+    assert type(with_scoring_layers(model).mlp) is not ScoringMLP
+    assert abs(model.forward(slots) - before).max() > 0.1
+    assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-12, atol=1e-12)
+
+
+def test_a_method_of_relu_that_was_replaced_counts(monkeypatch):
+    model = fitted_with_mlp("DeepFM", dtype="float64")
+    slots = model.encoder_.encode(CLICKS.X)
+    monkeypatch.setattr(ReLU, "forward", lambda self, x: np.tanh(x))
+    assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-12, atol=1e-12)
+
+
+def test_batch_norm_and_dropout_that_is_switched_on_are_not_left_out():
+    model = fitted_with_mlp("DeepFM", use_bn=True)
+    assert type(with_scoring_layers(model).mlp) is MLP
+    model = fitted_with_mlp("DeepFM", dropout=0.5)
+    assert type(with_scoring_layers(model).mlp) is ScoringMLP
+    model.mlp.dropout[0].training = True
+    slots = model.encoder_.encode(CLICKS.X)
+    assert (predict_logits(model, slots) != predict_logits(model, slots)).any()
