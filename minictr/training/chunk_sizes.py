@@ -32,9 +32,7 @@ def chunk_rows(model, slots, training=False):
     """
     if training and model.whole_batch_only:
         return len(slots)
-    if not hasattr(model, "work_of_a_row_"):
-        model.work_of_a_row_ = measured_numbers(model, slots[:MEASURED_ROWS]), multiplications(model)
-    numbers, multiplied = model.work_of_a_row_
+    numbers, multiplied = work_of_a_row(model, slots)
     if not training:
         return rows_in_cache(numbers)
     rows = max(8, STEP_CHUNKS * CHUNK_NUMBERS // numbers)
@@ -87,11 +85,14 @@ def rows_in_cache(numbers):
     return max(8, CHUNK_NUMBERS // numbers)
 
 
-def numbers_of_a_row(model, n_slots):
-    """How many numbers the model's layers keep of a row of so many slots: measured once, and kept with the model."""
-    found = vars(model).setdefault("numbers_of_a_row_", {})       # {slots of a row: numbers}
-    if n_slots not in found:
-        M = len(model.encoder_.field_names)
-        rows = Slots(np.zeros((MEASURED_ROWS, n_slots), np.int32), np.ones((MEASURED_ROWS, n_slots)), np.arange(M))
-        found[n_slots] = measured_numbers(model, rows)
-    return found[n_slots]
+def work_of_a_row(model, slots):
+    """How many numbers the model's layers keep of a row of such slots, and how many multiplications its matrix products
+    have: found once for each number of slots a field, and kept with the model.
+    """
+    found = vars(model).setdefault("work_of_a_row_", {})          # {slots of each field: (numbers, multiplications)}
+    key = (*slots.starts.tolist(), slots.n_slots)
+    if key not in found:
+        shape = (MEASURED_ROWS, slots.n_slots)
+        rows = Slots(np.zeros(shape, np.int32), np.ones(shape), slots.starts)
+        found[key] = measured_numbers(model, rows), multiplications(model)
+    return found[key]

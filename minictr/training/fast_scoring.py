@@ -31,7 +31,7 @@ from ..layers import (
     named_layers,
     replica,
 )
-from .chunk_sizes import numbers_of_a_row
+from .chunk_sizes import work_of_a_row
 from .fast_functions import sum_last, times_x
 from .fast_layers import FastEmbedding, FastFMPooling, FastTriplePooling, with_fast_layers
 from .twins import has_forward_as_written, remember
@@ -61,9 +61,9 @@ class FastFM:
         self.V = model.embedding.params["V"]
         self.u = None
 
-    def cached_numbers(self, n_slots):
+    def cached_numbers(self, slots):
         """How many numbers of 4 bytes a row keeps in the cache: its ids, of 8 bytes, two vectors, s and u_i."""
-        return 2 * n_slots + 2 * self.V.shape[1] + 2
+        return 2 * slots.n_slots + 2 * self.V.shape[1] + 2
 
     def suits(self, slots):
         """Whether there are pairs, and no fewer look-ups than ids: else u would cost more than it saves."""
@@ -112,9 +112,10 @@ class ByField:
         for _, layer in named_layers(self.model):
             layer.__class__ = BY_FIELD.get(type(layer), type(layer))
 
-    def cached_numbers(self, n_slots):
+    def cached_numbers(self, slots):
         """As many as its layers keep."""
-        return numbers_of_a_row(self.original, n_slots)
+        numbers, _ = work_of_a_row(self.original, slots)
+        return numbers
 
     def suits(self, slots):
         """All rows do."""
@@ -158,11 +159,11 @@ class ByFieldAFM(ByField):
     stands_for = {"linear": Linear, "embedding": Embedding, "pairs": PairProduct, "attention": AttentionPooling,
                   "attention.dropout": Dropout, "pooled_dropout": Dropout, "projection": Readout}
 
-    def cached_numbers(self, n_slots):
+    def cached_numbers(self, slots):
         """Those of z, or of p_ij while it is made from others, or of what the slots look up."""
         M, (k, t) = len(self.model.encoder_.field_names), self.model.attention.params["W"].shape
         P = M * (M - 1) // 2
-        return max(P * t, 2 * P * k, n_slots * (k + 2))
+        return max(P * t, 2 * P * k, slots.n_slots * (k + 2))
 
     def forward(self, slots):
         W, b, h = (self.model.attention.params[name] for name in ("W", "b", "h"))

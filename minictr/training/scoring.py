@@ -3,7 +3,8 @@
 import numpy as np
 
 from ..layers import replica
-from .chunk_sizes import chunk_slices, numbers_of_a_row, rows_in_cache
+from ..slots import Slots
+from .chunk_sizes import chunk_slices, rows_in_cache, work_of_a_row
 from .fast_scoring import twin_for_scoring, with_scoring_layers
 from .memory import keep_freed_memory
 from .threads import Threads, n_cores, one_blas_thread
@@ -48,11 +49,11 @@ class Scorer:
     def score(self, slots, logits):
         """Write the outputs for these rows into logits, (N,)."""
         if self.twin is not None and self.twin.suits(slots):
-            computes, numbers = self.twin, self.twin.cached_numbers(slots.n_slots)
+            computes, numbers = self.twin, self.twin.cached_numbers(slots)
         else:
             if self.by_layers is None:
                 self.by_layers = replica(self.model) if self.model.plain else with_scoring_layers(self.model)
-            computes, numbers = self.by_layers, numbers_of_a_row(self.model, slots.n_slots)
+            computes, (numbers, _) = self.by_layers, work_of_a_row(self.model, slots)
         for part in chunk_slices(len(slots), rows_in_cache(numbers)):
             logits[part] = computes.forward(slots[part])
 
@@ -65,4 +66,8 @@ def fixed_chunk_rows(model):
 def chunk_length(model, twin):
     """The same, of a model with this twin for scoring, or None."""
     M = len(model.encoder_.field_names)
-    return rows_in_cache(twin.cached_numbers(M) if twin else numbers_of_a_row(model, M))
+    one_slot_a_field = Slots(np.zeros((0, M), np.int32), None, np.arange(M))
+    if twin is not None:
+        return rows_in_cache(twin.cached_numbers(one_slot_a_field))
+    numbers, _ = work_of_a_row(model, one_slot_a_field)
+    return rows_in_cache(numbers)

@@ -128,10 +128,10 @@ def test_what_a_row_needs_is_measured_once(family, monkeypatch):
     model, calls, measured = fitted(family), [], chunk_sizes.measured_numbers
     monkeypatch.setattr(chunk_sizes, "measured_numbers", lambda *args: calls.append(1) or measured(*args))
     slots = model.encoder_.encode(CLICKS.X)
-    vars(model).pop("numbers_of_a_row_", None)
+    vars(model).pop("work_of_a_row_", None)
     for _ in range(3):
         predict_logits(model, slots)
-    assert len(calls) == len(model.numbers_of_a_row_) <= 2
+    assert len(calls) == len(model.work_of_a_row_) <= 2
 
 
 @pytest.mark.parametrize("n_threads", [2, 3])

@@ -48,8 +48,25 @@ def test_a_batch_is_cut_for_the_threads_where_there_is_work_to_share(model, cut,
     slots = model.encoder_.encode(clicks.X)
     slots = slots[np.arange(1024) % len(slots)]
     rows = chunked.chunk_rows(model, slots, training=True)
-    whole = chunk_sizes.STEP_CHUNKS * chunk_sizes.CHUNK_NUMBERS // model.work_of_a_row_[0]
+    numbers, _ = chunk_sizes.work_of_a_row(model, slots)
+    whole = chunk_sizes.STEP_CHUNKS * chunk_sizes.CHUNK_NUMBERS // numbers
     assert rows == (512 if cut else whole)
+
+
+def test_which_fields_have_several_values_counts(clicks):
+    """A cross has a slot for each two values of its fields: 2 x 15 slots more there are 256 more, elsewhere none."""
+    model = WideDeep(embedding_dim=1, deep_layers=(1,), crosses=(("hour", "device"),)).prepare(clicks.X, clicks.y)
+    names = model.encoder_.field_names
+    crossed, others = (work_with_more_slots(model, [names.index(name) for name in pair], 15)
+                       for pair in (("hour", "device"), ("position", "advertiser")))
+    assert crossed > 2 * others
+
+
+def work_with_more_slots(model, fields, more):
+    """The numbers that its layers keep of a row in which some fields have more slots than one."""
+    slots = [1 + more * (i in fields) for i in range(len(model.encoder_.field_names))]
+    starts = np.cumsum([0, *slots[:-1]])
+    return chunk_sizes.work_of_a_row(model, Slots(np.zeros((1, sum(slots)), np.int32), None, starts))[0]
 
 
 # ---- caches and gradients are the batch's ------------------------------------------------------------------
