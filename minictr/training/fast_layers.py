@@ -9,8 +9,10 @@ import itertools
 
 import numpy as np
 
+from .. import layers
 from ..layers import (
     CIN,
+    MLP,
     AttentionPooling,
     CrossNetwork,
     Dense,
@@ -32,6 +34,7 @@ from ..layers.self_attention import split_heads
 from .fast_cin import FastCIN
 from .fast_cross_network import FastCrossNetwork
 from .fast_functions import relu, repeat_middle, softmax, softmax_backward, sum_first, sum_last, sum_middle, times_x
+from .fast_mlp import FastMLP, has_own_layers
 from .twins import is_as_written, remember
 
 
@@ -323,13 +326,20 @@ def joined(weight, x):
 
 
 class FastDense(Dense):
-    """Replaces  x W + b  by an addition in place: some 4 % of DeepFM's step, 8 % of its scoring."""
+    """Replaces  x W + b  by an addition in place, and the sum over rows by a product with ones: some 4 % of DeepFM's
+    step.
+    """
 
     def forward(self, x):
         self.cache = {"x": x}
         out = x @ self.params["W"]                                # (B, n_out)
         out += self.params["b"]
         return out
+
+    def backward(self, dout):
+        self.grads["W"] = self.cache["x"].T @ dout                # (n_in, n_out)
+        self.grads["b"] = sum_first(dout)                         # (n_out,)
+        return dout @ self.params["W"].T                          # (B, n_in)
 
 
 class FastResidualUnit(ResidualUnit):
@@ -366,13 +376,13 @@ TWINS = {
     FieldAwareProducts: FastFieldAwareProducts, FMPooling: FastFMPooling, FactorSum: FastFactorSum,
     AttentionPooling: FastAttentionPooling, InteractingLayer: FastInteractingLayer, Dense: FastDense,
     ResidualUnit: FastResidualUnit, CIN: FastCIN, TriplePooling: FastTriplePooling, CrossNetwork: FastCrossNetwork,
-    InnerProducts: FastInnerProducts}
-remember(*TWINS)
+    InnerProducts: FastInnerProducts, MLP: FastMLP}
+remember(*(cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, layers.Layer)))
 
 
 def with_fast_layers(owner):
     """The same replica of a model or layer, each layer that has a fast twin, and is as written, changed into it."""
-    for _, layer in [("", owner), *named_layers(owner)]:
-        if type(layer) in TWINS and is_as_written(layer):
+    for _, layer in [("", owner), *named_layers(owner)]:          # an MLP before its own layers
+        if type(layer) in TWINS and (has_own_layers(layer) if type(layer) is MLP else is_as_written(layer)):
             layer.__class__ = TWINS[type(layer)]
     return owner

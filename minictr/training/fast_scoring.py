@@ -1,10 +1,9 @@
-"""Fast twins of whole models, and of an MLP, for scoring alone: no backward pass will ask for what was computed on the
-way.
+"""Fast twins of whole models, for scoring alone: no backward pass will ask for what was computed on the way.
 
 ``predict_logits`` puts one in the place of a model that is exactly as ``minictr.models`` has it, with all layers as
 ``minictr.layers`` has them: what somebody changed runs its own code. A test holds each to its plain model.
 
-Twins of models go field by field: the vectors of one field, for all rows of a chunk, lie side by side in memory, so
+They go field by field: the vectors of one field, for all rows of a chunk, lie side by side in memory, so
 that sums over fields are a few calls over long arrays. Calls of a few microseconds gain nothing from a second thread:
 handing on Python's lock takes as long.
 """
@@ -13,11 +12,9 @@ import itertools
 
 import numpy as np
 
-from .. import layers
 from ..layers import (
     MLP,
     AttentionPooling,
-    Dense,
     Dropout,
     Embedding,
     FactorSum,
@@ -26,7 +23,6 @@ from ..layers import (
     Linear,
     PairProduct,
     Readout,
-    ReLU,
     field_pairs,
     named_layers,
     replica,
@@ -34,7 +30,8 @@ from ..layers import (
 from .chunk_sizes import work_of_a_row
 from .fast_functions import sum_last, times_x
 from .fast_layers import FastEmbedding, FastFMPooling, FastTriplePooling, with_fast_layers
-from .twins import has_forward_as_written, remember
+from .fast_mlp import ScoringMLP, may_score_at_once
+from .twins import has_forward_as_written
 
 
 class FastFM:
@@ -187,37 +184,6 @@ class ByFieldAFM(ByField):
         return out + terms.sum(axis=0) / s.sum(axis=0)            # (B,)       ... + sum_{i<j} a_ij (p . p_ij)
 
 
-class ScoringMLP(MLP):
-    """Sends vectors through an MLP without batch norm in one pass over each layer's numbers, beside its product, where
-    two were: measured, .78 to .94 of the time of FNN, PNN, NFM, DeepFM and WideDeep on 7 and 10 fields, 1 on 39.
-
-    relu(z + b) = max(z, -b) + b, and what is added last need not be added here: the next layer's b takes it over.
-
-        a^l = u^l + c^l,      u^0 = x,   c^0 = 0
-        u^{l+1} = max(u^l W^l, -c^{l+1}),      c^{l+1} = c^l W^l + b^l
-    """
-
-    @staticmethod
-    def stands_for(mlp):
-        """Whether an MLP has exactly the layers that the equations have, all as written and in no training mode."""
-        L, parts = len(mlp.dense), [part for _, part in named_layers(mlp)]
-        own_layers = [Dense] * L + [ReLU] * L + [Dropout] * L + [Readout] * (mlp.out is not None)
-        unchanged = [type(part) for part in parts] == own_layers and all(map(has_forward_as_written, [mlp, *parts]))
-        return unchanged and not any(part.training for part in parts)
-
-    def forward(self, x):
-        u, c = x, np.zeros(x.shape[1], x.dtype)
-        for dense in self.dense:
-            c = c @ dense.params["W"] + dense.params["b"]         # (n_out,)   c^{l+1} = c^l W^l + b^l
-            u = u @ dense.params["W"]                             # (B, n_out) u^l W^l
-            np.maximum(u, -c, out=u)                              #            u^{l+1} = max(u^l W^l, -c^{l+1})
-        if self.out is None:
-            u += c
-            return u                                              # (B, n_out) a^L
-        w = self.out.params["w"]
-        return u @ w + (c @ w + self.out.params.get("b", 0))      # (B,)       a^L . w + b
-
-
 class ByFieldEmbedding(FastEmbedding):
     """The same E (B, M, k), with the vectors of each field side by side in memory, where each field has one value."""
 
@@ -266,15 +232,15 @@ def ids_by_slot(slots):
 BY_FIELD = {FastEmbedding: ByFieldEmbedding, FastFMPooling: ByFieldFMPooling, FastTriplePooling: ByFieldTriplePooling}
 # By name, as models stand above this storey.
 MODEL_TWINS = {"FM": FastFM, "AFM": ByFieldAFM, "FwFM": ByFieldFwFM, "HOFM": ByField, "NFM": ByField}
-remember(*(cls for cls in vars(layers).values() if isinstance(cls, type) and issubclass(cls, layers.Layer)))
 
 
 def with_scoring_layers(model):
     """A replica of the model with fast layers; of a model as written, MLPs as written are ``ScoringMLP``."""
-    scores, fast_mlps = with_fast_layers(replica(model)), has_forward_as_written(model)
-    for (_, layer), (_, twin) in zip(named_layers(model), named_layers(scores), strict=True):
-        if fast_mlps and type(layer) is MLP and ScoringMLP.stands_for(layer):
-            twin.__class__ = ScoringMLP
+    scores = with_fast_layers(replica(model))
+    if has_forward_as_written(model):
+        for (_, layer), (_, twin) in zip(named_layers(model), named_layers(scores), strict=True):
+            if type(layer) is MLP and may_score_at_once(layer):
+                twin.__class__ = ScoringMLP
     return scores
 
 

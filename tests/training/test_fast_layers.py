@@ -14,6 +14,7 @@ from oracles import CASES, draw_model
 from minictr import AFM, FM, AutoInt, datasets, layers
 from minictr.layers import (
     CIN,
+    MLP,
     AttentionPooling,
     CrossNetwork,
     Dense,
@@ -25,6 +26,7 @@ from minictr.layers import (
     InteractingLayer,
     Linear,
     PairProduct,
+    ReLU,
     ResidualUnit,
     RowGradient,
     TriplePooling,
@@ -120,7 +122,9 @@ def test_twins_give_the_same_at_any_shape(data):
         (ResidualUnit(n_in, k, rng, np.float64), rng.standard_normal((B, n_in))),
         (CIN(M, [t, H], rng, np.float64), rng.standard_normal((B, M, k))),
         (TriplePooling(), rng.standard_normal((B, M, k))), (InnerProducts(), rng.standard_normal((B, M, k))),
-        (CrossNetwork(n_in, H, rng, np.float64), rng.standard_normal((B, n_in)))]
+        (CrossNetwork(n_in, H, rng, np.float64), rng.standard_normal((B, n_in))),
+        (MLP(n_in, [t, H], rng, options["dropout"], B > 1 and options["layer_norm"], np.float64,
+             readout=options["residual"], bias=options["scale"]), rng.standard_normal((B, n_in)))]
     assert {type(layer) for layer, _ in cases} == set(TWINS)
     for layer, x in cases:
         oracles.randomize(layer, rng)
@@ -228,6 +232,46 @@ def test_a_subclass_trains_its_own_code(clicks):
     slots, _, _ = model.encode(clicks.X, clicks.y)
     assert_allclose(model.predict_slots(slots), model.forward(slots), rtol=1e-5)
     assert np.abs(model.attention.cache["aij"].sum(axis=1) - 1).max() < 1e-5
+
+
+class Leaky(ReLU):
+    """An activation of one's own, whose gradient is not that of a ReLU."""
+
+    def forward(self, x):
+        self.cache = {"x": x}
+        return np.where(x > 0, x, 0.1 * x)
+
+    def backward(self, dout):
+        return np.where(self.cache["x"] > 0, dout, 0.1 * dout)
+
+
+class LeakyBeside:
+    """The same, but no layer."""
+
+    forward, backward = Leaky.forward, Leaky.backward
+
+
+class Kept(Dense):
+    """Keeps its output, which nobody is to change."""
+
+    def forward(self, x):
+        self.cache["out"] = out = super().forward(x)
+        self.cache["copy"] = out.copy()
+        return out
+
+
+@pytest.mark.parametrize("change", ["a ReLU of one's own", "no layer", "a dense layer of one's own"])
+def test_an_mlp_in_which_something_was_changed_trains_its_own_code(change):
+    rng = np.random.default_rng(0)
+    mlp, x = MLP(4, [5, 3], rng, dtype=np.float64), rng.standard_normal((6, 4))
+    if change == "a dense layer of one's own":
+        mlp.dense[0].__class__ = Kept
+    else:
+        mlp.relu[0] = Leaky() if change == "a ReLU of one's own" else LeakyBeside()
+    fast = assert_same_results(mlp, x)
+    assert type(fast) is MLP
+    if change == "a dense layer of one's own":
+        np.testing.assert_array_equal(fast.dense[0].cache["out"], fast.dense[0].cache["copy"])
 
 
 @pytest.mark.parametrize("where", ["class", "instance", "helper"])

@@ -15,14 +15,8 @@ from minictr.estimator import registry
 from minictr.layers import MLP, Dense, FMPooling, Linear, ReLU, TriplePooling
 from minictr.training import chunk_sizes, fast_scoring, predict_logits, scoring
 from minictr.training.fast_layers import TWINS
-from minictr.training.fast_scoring import (
-    BY_FIELD,
-    MODEL_TWINS,
-    FastFM,
-    ScoringMLP,
-    twin_for_scoring,
-    with_scoring_layers,
-)
+from minictr.training.fast_mlp import FastMLP, ScoringMLP, may_score_at_once
+from minictr.training.fast_scoring import BY_FIELD, MODEL_TWINS, FastFM, twin_for_scoring, with_scoring_layers
 
 CLICKS = datasets.make_clicks(600, seed=0)
 
@@ -240,7 +234,7 @@ def test_an_mlps_twin_gives_what_the_mlp_gives(seed, B, n_in, readout, bias, wid
     oracles.randomize(mlp, rng)
     x = rng.standard_normal((B, n_in))
     given, out = x.copy(), mlp.forward(x)
-    assert ScoringMLP.stands_for(mlp)
+    assert may_score_at_once(mlp)
     mlp.__class__ = ScoringMLP
     assert_allclose(mlp.forward(x), out, rtol=1e-10, atol=1e-10)
     np.testing.assert_array_equal(x, given)
@@ -300,7 +294,7 @@ def test_a_method_of_relu_that_was_replaced_counts(monkeypatch):
 
 def test_batch_norm_and_dropout_that_is_switched_on_are_not_left_out():
     model = fitted_with_mlp("DeepFM", use_bn=True)
-    assert type(with_scoring_layers(model).mlp) is MLP
+    assert type(with_scoring_layers(model).mlp) is FastMLP
     model = fitted_with_mlp("DeepFM", dropout=0.5)
     assert type(with_scoring_layers(model).mlp) is ScoringMLP
     model.mlp.dropout[0].training = True
