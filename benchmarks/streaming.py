@@ -8,6 +8,7 @@ in a process of its own:
     memory     the same on the first rows, read into one table; then streamed too: are the weights the same bits?
     stages     microseconds a row of each stage on its own (training on all threads, the others on one), and of
                reading and encoding beside training, as in an epoch; of the shorter of the two, how much is hidden?
+               The same once more, with reading, or reading and encoding, in a process of its own.
 
 Rows per second count everything from the file to the trained model. Peak memory is that of the whole process.
 """
@@ -142,9 +143,31 @@ def stages(path, vocabulary, window, rows):
 
     found["train"], _ = timed(lambda: training.fit_once(fm, parts, fm.seeds()))
     found["all three"], _ = timed(lambda: training.fit_once(fm, one_ahead(from_file()), fm.seeds()))
+    for name, own in (("all three, read in a process", None), ("all three, read and encoded in one", encoder)):
+        def from_process(own=own):
+            for piece, (_, *rest) in zip(elsewhere(path, rows, own), parts, strict=True):
+                yield (encoder.encode(piece) if own is None else piece), *rest
+        found[name], _ = timed(lambda: training.fit_once(fm, one_ahead(from_process()), fm.seeds()))
     ahead = found["read"] + found["encode"]
     hidden = (ahead + found["train"] - found["all three"]) / min(ahead, found["train"])
     return {name: seconds / rows * 1e6 for name, seconds in found.items()} | {"hidden share": hidden}
+
+
+def elsewhere(path, rows, encoder=None):
+    """The pieces that ``read`` gives, or what an encoder makes of them, from another process, at most two ahead."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue(maxsize=2)
+    process = context.Process(target=put_pieces, args=(queue, path, rows, encoder), daemon=True)
+    process.start()
+    yield from iter(queue.get, None)
+    process.join()
+
+
+def put_pieces(queue, path, rows, encoder):
+    """What that process does."""
+    for piece in read(path, rows):
+        queue.put(piece if encoder is None else encoder.encode(piece))
+    queue.put(None)
 
 
 def alone(job, *arguments):
@@ -171,7 +194,7 @@ def main():
         path = Path(folder) / "train.txt"
         seconds, _ = timed(lambda: alone(draw_file, path, options.rows))
         print(f"{options.rows:,} rows, {path.stat().st_size / 1e9:.2f} GB, drawn in {seconds:.0f} s", flush=True)
-        for job, rows in ((stream, options.rows), (memory, part), (stages, min(part, 500_000))):
+        for job, rows in ((stream, options.rows), (memory, part), (stages, min(part, 1_000_000))):
             results[job.__name__] = found = alone(job, path, options.vocabulary, window, rows)
             print(f"{job.__name__:8}" + "  ".join(f"{name} {show(value)}" for name, value in found.items()), flush=True)
     streamed, whole = results["stream"]["rows/s"], results["memory"]
