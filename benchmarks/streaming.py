@@ -159,7 +159,8 @@ def elsewhere(path, rows, encoder=None):
     queue = context.Queue(maxsize=2)
     process = context.Process(target=put_pieces, args=(queue, path, rows, encoder), daemon=True)
     process.start()
-    yield from iter(queue.get, None)
+    while (piece := queue.get()) is not None:
+        yield piece
     process.join()
 
 
