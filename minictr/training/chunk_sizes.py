@@ -19,6 +19,7 @@ STEP_CHUNKS = 2
 WORTH_SHARING = 2 ** 19
 MULTIPLICATIONS_A_NUMBER = 64
 MEASURED_ROWS = 8
+FEWEST_ROWS = 8         # of a chunk, however much a row keeps
 
 
 def chunk_rows(model, slots, training=False):
@@ -35,7 +36,7 @@ def chunk_rows(model, slots, training=False):
     numbers, multiplied = work_of_a_row(model, slots)
     if not training:
         return rows_in_cache(numbers)
-    rows = max(8, STEP_CHUNKS * CHUNK_NUMBERS // numbers)
+    rows = max(FEWEST_ROWS, STEP_CHUNKS * CHUNK_NUMBERS // numbers)
     if len(slots) * (numbers + multiplied // MULTIPLICATIONS_A_NUMBER) >= WORTH_SHARING:
         return min(rows, -(-len(slots) // 2))
     return rows
@@ -82,17 +83,20 @@ def chunk_slices(n_rows, chunk_rows):
 
 def rows_in_cache(numbers):
     """How many rows to process at once that keep so many numbers each."""
-    return max(8, CHUNK_NUMBERS // numbers)
+    return max(FEWEST_ROWS, CHUNK_NUMBERS // numbers)
 
 
 def work_of_a_row(model, slots):
     """How many numbers the model's layers keep of a row of such slots, and how many multiplications its matrix products
-    have: found once for each number of slots a field, and kept with the model.
+    have: found once for each way in which slots are shared out to fields, and kept with the model.
+
+    A field's slots are rounded up to 1, 2, 4, 8, ...: with several multi-valued fields nearly each batch has another
+    number of slots in each of them.
     """
+    widths = tuple(1 << (int(width) - 1).bit_length() for width in np.diff(slots.starts, append=slots.n_slots))
     found = vars(model).setdefault("work_of_a_row_", {})          # {slots of each field: (numbers, multiplications)}
-    key = (*slots.starts.tolist(), slots.n_slots)
-    if key not in found:
-        shape = (MEASURED_ROWS, slots.n_slots)
-        rows = Slots(np.zeros(shape, np.int32), np.ones(shape), slots.starts)
-        found[key] = measured_numbers(model, rows), multiplications(model)
-    return found[key]
+    if widths not in found:
+        shape, starts = (MEASURED_ROWS, sum(widths)), np.cumsum([0, *widths[:-1]])
+        rows = Slots(np.zeros(shape, np.int32), np.ones(shape), starts)
+        found[widths] = measured_numbers(model, rows), multiplications(model)
+    return found[widths]

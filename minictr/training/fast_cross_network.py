@@ -7,7 +7,7 @@ from .fast_functions import sum_first, sum_last
 
 
 class FastCrossNetwork(CrossNetwork):
-    """Replaces L passes over x by one: 7 to 14 % of DCN's step, 3 to 8 % of its scoring.
+    """Replaces the passes of L layers over x by those of one: 7 to 14 % of DCN's step, 3 to 8 % of its scoring.
 
     x_l is a multiple of x_0, plus a vector that is the same in every row (without b: Lian et al. 2018, theorem 2.1):
 
@@ -26,10 +26,10 @@ class FastCrossNetwork(CrossNetwork):
     """
 
     def forward(self, x0):
-        (B, n_in), L = x0.shape, self.L
-        W = np.array([self.params[f"w_{l}"] for l in range(L)], x0.dtype).reshape(L, n_in)
+        (B, n_in), L, dtype = x0.shape, self.L, np.result_type(x0, *self.params.values())
+        W = np.array([self.params[f"w_{l}"] for l in range(L)], dtype).reshape(L, n_in)
         d = W @ x0.T                                              # (L, B)     d_l = w_l . x_0
-        alpha, beta = np.ones((L + 1, B), x0.dtype), np.zeros((L + 1, n_in), x0.dtype)
+        alpha, beta = np.ones((L + 1, B), dtype), np.zeros((L + 1, n_in), dtype)
         for l in range(L):
             c = alpha[l] * d[l] + W[l] @ beta[l]                  # (B,)       c_l = w_l . x_l
             alpha[l + 1] = alpha[l] + c
@@ -44,7 +44,7 @@ class FastCrossNetwork(CrossNetwork):
         L = self.L
         dx0 = dout * x0
         dalpha, dbeta = sum_last(dx0), sum_first(dout)            # (B,), (n_in,)
-        dd, sums = np.empty_like(d), np.empty((L, 1), x0.dtype)
+        dd, sums = np.empty_like(d), np.empty((L, 1), d.dtype)
         for l in reversed(range(L)):
             self.grads[f"b_{l}"] = dbeta                          # (n_in,)
             dd[l] = dalpha * alpha[l]                             # (B,)       dc_l is dalpha_{l+1}

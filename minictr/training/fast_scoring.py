@@ -13,7 +13,6 @@ import itertools
 import numpy as np
 
 from ..layers import (
-    MLP,
     AttentionPooling,
     Dropout,
     Embedding,
@@ -30,7 +29,7 @@ from ..layers import (
 from .chunk_sizes import work_of_a_row
 from .fast_functions import sum_last, times_x
 from .fast_layers import FastEmbedding, FastFMPooling, FastTriplePooling, with_fast_layers
-from .fast_mlp import ScoringMLP, may_score_at_once
+from .fast_mlp import FastMLP, ScoringMLP
 from .twins import has_forward_as_written
 
 
@@ -235,12 +234,14 @@ MODEL_TWINS = {"FM": FastFM, "AFM": ByFieldAFM, "FwFM": ByFieldFwFM, "HOFM": ByF
 
 
 def with_scoring_layers(model):
-    """A replica of the model with fast layers; of a model as written, MLPs as written are ``ScoringMLP``."""
+    """A replica of the model with fast layers; of a model as written, MLPs as written are ``ScoringMLP``, where they
+    have no batch norm and no dropout that is switched on.
+    """
     scores = with_fast_layers(replica(model))
     if has_forward_as_written(model):
-        for (_, layer), (_, twin) in zip(named_layers(model), named_layers(scores), strict=True):
-            if type(layer) is MLP and may_score_at_once(layer):
-                twin.__class__ = ScoringMLP
+        for _, layer in named_layers(scores):
+            if type(layer) is FastMLP and not layer.norm and not any(part.training for part in layer.dropout):
+                layer.__class__ = ScoringMLP
     return scores
 
 

@@ -6,7 +6,7 @@ _AS_WRITTEN = {}        # class: {name: function} of it and of what it inherits,
 def remember(*classes):
     """Note what the methods of these classes are, before anybody can change them."""
     for cls in classes:
-        _AS_WRITTEN[cls] = methods(cls)
+        _AS_WRITTEN[cls] = {name: getattr(cls, name) for name in method_names(cls)}
 
 
 def is_as_written(thing):
@@ -22,7 +22,9 @@ def is_as_written(thing):
     (True, False)
     """
     cls = type(thing)
-    return cls in _AS_WRITTEN and methods(cls) == _AS_WRITTEN[cls] and _AS_WRITTEN[cls].keys().isdisjoint(vars(thing))
+    written = _AS_WRITTEN.get(cls)
+    return written is not None and written.keys().isdisjoint(vars(thing)) and all(
+        getattr(cls, name, None) == function for name, function in written.items())
 
 
 def has_forward_as_written(thing):
@@ -31,11 +33,6 @@ def has_forward_as_written(thing):
     return cls in _AS_WRITTEN and cls.forward is _AS_WRITTEN[cls]["forward"] and "forward" not in vars(thing)
 
 
-def methods(cls):
-    """The functions of a class and its bases, as they are at this moment: {name: function}."""
-    found = {}
-    for base in reversed(cls.__mro__[:-1]):
-        for name, value in vars(base).items():
-            if callable(value):
-                found[name] = value
-    return found
+def method_names(cls):
+    """The names of the functions of a class and its bases."""
+    return {name for base in cls.__mro__[:-1] for name, value in vars(base).items() if callable(value)}

@@ -12,10 +12,10 @@ from numpy.testing import assert_allclose
 
 from minictr import AFM, DCN, FM, FNN, HOFM, NFM, PNN, AutoInt, DeepFM, FwFM, WideDeep, XDeepFM, datasets
 from minictr.estimator import registry
-from minictr.layers import MLP, Dense, FMPooling, Linear, ReLU, TriplePooling
+from minictr.layers import MLP, Dense, FMPooling, Linear, Readout, ReLU, TriplePooling, parameters
 from minictr.training import chunk_sizes, fast_scoring, predict_logits, scoring
 from minictr.training.fast_layers import TWINS
-from minictr.training.fast_mlp import FastMLP, ScoringMLP, may_score_at_once
+from minictr.training.fast_mlp import LARGEST_HANDED_ON, FastMLP, ScoringMLP, has_own_layers
 from minictr.training.fast_scoring import BY_FIELD, MODEL_TWINS, FastFM, twin_for_scoring, with_scoring_layers
 
 CLICKS = datasets.make_clicks(600, seed=0)
@@ -227,17 +227,43 @@ def fitted_with_mlp(name, **settings):
 
 
 @given(seed=st.integers(0, 2 ** 32 - 1), B=st.integers(0, 5), n_in=st.integers(1, 6), readout=st.booleans(),
-       bias=st.booleans(), widths=st.lists(st.integers(1, 5), min_size=1, max_size=4))
-def test_an_mlps_twin_gives_what_the_mlp_gives(seed, B, n_in, readout, bias, widths):
+       bias=st.booleans(), widths=st.lists(st.integers(1, 5), max_size=4), size=st.sampled_from([0.1, 1.0, 1e3]))
+def test_an_mlps_twin_gives_what_the_mlp_gives(seed, B, n_in, readout, bias, widths, size):
     rng = np.random.default_rng(seed)
     mlp = MLP(n_in, widths, rng, dropout=0.3, dtype=np.float64, readout=readout, bias=bias)
     oracles.randomize(mlp, rng)
+    for dense in mlp.dense:
+        dense.params["b"] *= size
     x = rng.standard_normal((B, n_in))
     given, out = x.copy(), mlp.forward(x)
-    assert may_score_at_once(mlp)
+    assert has_own_layers(mlp)
     mlp.__class__ = ScoringMLP
-    assert_allclose(mlp.forward(x), out, rtol=1e-10, atol=1e-10)
+    assert_allclose(mlp.forward(x), out, rtol=1e-10, atol=1e-10 * size)
     np.testing.assert_array_equal(x, given)
+
+
+@pytest.mark.parametrize("b", [-0.99 * LARGEST_HANDED_ON, -1e3, -1e6, -1e30, 1e3])
+def test_a_unit_that_is_always_off_leaves_no_rounding_behind(b):
+    """In float32, beside the same MLP in float64: what b hands on to the next layer has to cancel there."""
+    rng = np.random.default_rng(0)
+    mlp, exact = (MLP(20, [40, 30], np.random.default_rng(1), dtype=dtype) for dtype in (np.float32, np.float64))
+    for name, array in parameters(mlp).items():
+        array[...] = rng.standard_normal(array.shape) * 0.2
+        if name == "dense_1.b":
+            array[::2] = b
+        parameters(exact)[name][...] = array
+    x = rng.standard_normal((50, 20)).astype(np.float32)
+    mlp.__class__ = ScoringMLP
+    out = exact.forward(x.astype(np.float64))
+    assert_allclose(mlp.forward(x), out, rtol=1e-5, atol=1e-5 * np.abs(out).max())
+
+
+def test_a_readout_may_have_another_symbol():
+    model = fitted_with_mlp("DeepFM", dtype="float64")
+    model.mlp.out = Readout(4, 0.7, symbol="h", bias=False, dtype=np.float64)
+    slots = model.encoder_.encode(CLICKS.X)
+    assert type(with_scoring_layers(model).mlp) is ScoringMLP
+    assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -285,10 +311,17 @@ def test_an_mlp_that_somebody_changed_runs_its_own_code(change):
     assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-12, atol=1e-12)
 
 
-def test_a_method_of_relu_that_was_replaced_counts(monkeypatch):
+@pytest.mark.parametrize("cls, forward", [
+    (ReLU, lambda self, x: np.tanh(x)), (MLP, lambda self, x: x.sum(axis=1)), (Dense, lambda self, x: x[:, :1])],
+    ids=["ReLU", "MLP", "Dense"])
+def test_a_method_that_was_replaced_counts(cls, forward, monkeypatch):
     model = fitted_with_mlp("DeepFM", dtype="float64")
     slots = model.encoder_.encode(CLICKS.X)
-    monkeypatch.setattr(ReLU, "forward", lambda self, x: np.tanh(x))
+    if cls is Dense:
+        model.mlp.dense[1].params["W"] = model.mlp.dense[1].params["W"][:1]
+        model.mlp.out.params["w"] = model.mlp.out.params["w"][:1]
+    monkeypatch.setattr(cls, "forward", forward)
+    assert type(with_scoring_layers(model).mlp) is MLP
     assert_allclose(predict_logits(model, slots), model.forward(slots), rtol=1e-12, atol=1e-12)
 
 

@@ -54,12 +54,19 @@ def test_a_batch_is_cut_for_the_threads_where_there_is_work_to_share(model, cut,
 
 
 def test_which_fields_have_several_values_counts(clicks):
-    """A cross has a slot for each two values of its fields: 2 x 15 slots more there are 256 more, elsewhere none."""
+    """A cross has a slot for each two values of its fields: 16 in each of the two are 256, elsewhere 1."""
     model = WideDeep(embedding_dim=1, deep_layers=(1,), crosses=(("hour", "device"),)).prepare(clicks.X, clicks.y)
     names = model.encoder_.field_names
     crossed, others = (work_with_more_slots(model, [names.index(name) for name in pair], 15)
                        for pair in (("hour", "device"), ("position", "advertiser")))
     assert crossed > 2 * others
+
+
+def test_what_is_kept_of_rows_with_many_numbers_of_slots_does_not_grow(clicks):
+    model = FM(embedding_dim=2).prepare(clicks.X, clicks.y)
+    for more in range(100):
+        work_with_more_slots(model, [0, 1], more)
+    assert len(model.work_of_a_row_) <= 8
 
 
 def work_with_more_slots(model, fields, more):
