@@ -143,32 +143,38 @@ def stages(path, vocabulary, window, rows):
 
     found["train"], _ = timed(lambda: training.fit_once(fm, parts, fm.seeds()))
     found["all three"], _ = timed(lambda: training.fit_once(fm, one_ahead(from_file()), fm.seeds()))
-    for name, own in (("all three, read in a process", None), ("all three, read and encoded in one", encoder)):
-        def from_process(own=own):
-            for piece, (_, *rest) in zip(elsewhere(path, rows, own), parts, strict=True):
-                yield (encoder.encode(piece) if own is None else piece), *rest
+    for name, encodes in (("all three, read in a process", False), ("all three, read and encoded in a process", True)):
+        def from_process(encodes=encodes):
+            pieces = from_other_process(path, rows, encoder if encodes else None)
+            for piece, (_, *rest) in zip(pieces, parts, strict=True):
+                yield (piece if encodes else encoder.encode(piece)), *rest
         found[name], _ = timed(lambda: training.fit_once(fm, one_ahead(from_process()), fm.seeds()))
     ahead = found["read"] + found["encode"]
     hidden = (ahead + found["train"] - found["all three"]) / min(ahead, found["train"])
     return {name: seconds / rows * 1e6 for name, seconds in found.items()} | {"hidden share": hidden}
 
 
-def elsewhere(path, rows, encoder=None):
+def from_other_process(path, rows, encoder=None):
     """The pieces that ``read`` gives, or what an encoder makes of them, from another process, at most two ahead."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue(maxsize=2)
     process = context.Process(target=put_pieces, args=(queue, path, rows, encoder), daemon=True)
     process.start()
     while (piece := queue.get()) is not None:
+        if isinstance(piece, Exception):
+            raise piece
         yield piece
     process.join()
 
 
 def put_pieces(queue, path, rows, encoder):
-    """What that process does."""
-    for piece in read(path, rows):
-        queue.put(piece if encoder is None else encoder.encode(piece))
-    queue.put(None)
+    """What that process does; an error is handed on too."""
+    try:
+        for piece in read(path, rows):
+            queue.put(piece if encoder is None else encoder.encode(piece))
+        queue.put(None)
+    except Exception as error:
+        queue.put(error)
 
 
 def alone(job, *arguments):
