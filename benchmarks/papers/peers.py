@@ -64,8 +64,9 @@ def recbole_systems():
              "DeepFM": layers, "DCN": {**layers, "cross_layer_num": 3, "reg_weight": 0.0},
              "xDeepFM": {**layers, "cin_layer_size": [16, 16], "direct": False, "reg_weight": 0.0}}
     names = {"PNN": "IPNN", "WideDeep": "Wide&Deep"}
+    notes = {"NFM": "batch norm, sigmoid units", "DCN": "batch norm"}
     deep = [theirs(name=f"{names.get(family, family)} (RecBole)", family=family, fixed=settings,
-                   space={**dropout, **decay}) for family, settings in fixed.items()]
+                   space={**dropout, **decay}, note=notes.get(family, "")) for family, settings in fixed.items()]
     heads = {"attention_size": 64, "n_layers": 3, "num_heads": 2, **layers, "has_residual": True}
     autoint = theirs(name="AutoInt+ (RecBole)", family="AutoInt", fixed=heads, note="always with an MLP",
                      space={"dropout_probs": ([0.0, 0.0, 0.0], [0.2, 0.2, 0.2], [0.4, 0.1, 0.2]), **decay})

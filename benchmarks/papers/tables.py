@@ -9,6 +9,7 @@ the validation loss, with patience 3: FwFM, AFM, AutoInt and FNN, and DeepCTR-To
 after 3 to 11 epochs with an AUC of .93 to .94, on a plateau of the loss over which the AUC, which the table is about,
 goes on rising (FwFM's loss falls again from epoch 20 on, AFM's never, and both reach .96). So all systems stop by the
 validation AUC there, and with patience 10, as it falls a little now and then on that plateau: with 3, FM ended at .933.
+A first run of DCN there had no batch norm, which the paper and RecBole's DCN have: a test AUC of .9724, log loss .380.
 """
 
 from functools import partial
@@ -193,7 +194,8 @@ FRAPPE_AUC = Table(
         by_auc(name="Wide&Deep", family=WideDeep, fixed={**LAYERS, "wide_optimizer": None, "optimizer": "adam"},
              space=DEEP, note="no crosses"),
         by_auc(name="DeepFM", family=DeepFM, fixed=LAYERS, space=DEEP),
-        by_auc(name="DCN", family=DCN, fixed={**LAYERS, "num_layers": 3}, space=DEEP),
+        by_auc(name="DCN", family=DCN, fixed={**LAYERS, "num_layers": 3, "use_bn": True}, space=DEEP,
+               note="with batch norm, as in its paper and in RecBole"),
         by_auc(name="xDeepFM", family=XDeepFM, fixed={**LAYERS, "cin_layers": (16, 16)}, space=DEEP),
         by_auc(name="AutoInt", family=AutoInt, fixed={**K, **HEADS},
              space={"dropout": (0.0, 0.2, 0.4), "embedding_dropout": (0.0, 0.1), "lazy": (True, False)}),
