@@ -656,7 +656,7 @@ ax.hist(answer, bins=bins, density=True, histtype="step", hatch="//", color="#00
         label="what it predicts")
 ax.set_xlabel("rating")
 ax.set_yticks([])
-ax.legend()
+legend = ax.legend()
 
 # %% tags=["claims"]
 assert answer.max() <= 1 <= rest["rating"].min()

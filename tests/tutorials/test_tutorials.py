@@ -127,6 +127,7 @@ def test_its_notebook_is_small_and_clean(source):
     assert path.stat().st_size <= build.LARGEST
     text = path.read_text(encoding="utf-8")
     assert not re.search(r'(?<![\w.])/(home|root|tmp|usr|work)/|site-packages', text), "a path of a machine"
+    assert not re.search(r" at 0x[0-9a-f]{6}", text), "an object's address in memory, another one in each run"
     for cell in nbformat.reads(text, as_version=4).cells:
         for output in cell.get("outputs", []):
             assert output.output_type != "error"
