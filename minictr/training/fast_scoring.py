@@ -3,9 +3,9 @@
 ``predict_logits`` puts one in the place of a model that is exactly as ``minictr.models`` has it, with all layers as
 ``minictr.layers`` has them: what somebody changed runs its own code. A test holds each to its plain model.
 
-They go field by field: the vectors of one field, for all rows of a chunk, lie side by side in memory, so
-that sums over fields are a few calls over long arrays. Calls of a few microseconds gain nothing from a second thread:
-handing on Python's lock takes as long.
+They go field by field: the vectors of one field, for all rows of a chunk, lie side by side in memory, so that sums over
+fields are a few calls over long arrays. Calls of a few microseconds gain nothing from a second thread: handing on
+Python's lock takes as long.
 """
 
 import itertools
