@@ -45,6 +45,17 @@ class RowGradient:
         gradient[rows] = sums
         return gradient
 
+    def plus_looked_up(self, table, strength):
+        """Return this gradient plus ``strength`` times the looked-up row of its table, for each slot.
+
+        Slots with x = 0, which are padding or a number of 0, get nothing: they learn nothing. L2 is made so (see
+        ``training.step.with_l2``).
+        """
+        looked_up = table[self.slots.ids.ravel()]                 # (B * S, ...)
+        if self.slots.x is not None:
+            looked_up[self.slots.x.ravel() == 0] = 0
+        return RowGradient(self.slots, self.values + strength * looked_up)
+
     def __repr__(self):
         rows, sums = self.sum()
         shape = f" of shape {sums.shape[1:]}" if sums.ndim > 1 else ""

@@ -59,10 +59,7 @@ def with_l2(model, grads, B):
         if not matches(name, model.regularized):
             continue
         if isinstance(grad, RowGradient):
-            looked_up = params[name][grad.slots.ids.ravel()]      # (B * S, ...)
-            if grad.slots.x is not None:                          # x = 0: padding, or a number of 0: nothing learned
-                looked_up[grad.slots.x.ravel() == 0] = 0
-            grads[name] = RowGradient(grad.slots, grad.values + strength * looked_up)
+            grads[name] = grad.plus_looked_up(params[name], strength)   # ... for each looked-up row of W
         else:
             grads[name] = grad + strength * params[name]          # dL/dW + 2 reg / B W
     return grads

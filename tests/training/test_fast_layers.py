@@ -405,6 +405,25 @@ def test_row_gradients_in_parts_are_summed_as_in_one_array(shape, dtype):
     np.testing.assert_allclose(fast.dense(7), RowGradient(slots, values).dense(7), rtol=1e-6)
 
 
+@pytest.mark.parametrize("x", [None, [[1, 0.5], [0, 0], [2, 1]]], ids=["all 1", "weights, two of them 0"])
+@pytest.mark.parametrize("shape", [(6, 2), (6,), (6, 2, 3)], ids=str)
+def test_l2_is_added_to_each_row_as_often_as_it_was_looked_up(shape, x):
+    rng = np.random.default_rng(0)
+    slots = Slots([[1, 5], [5, 1], [1, 1]], x, [0, 1])
+    values, table = rng.standard_normal(shape), rng.standard_normal((7, *shape[1:]))
+    fast = fast_rows.FastRowGradient(fast_rows.Places(slots), [values[:2], values[2:]])
+    kept = fast.sum()[1].copy()
+    more, plain = (gradient.plus_looked_up(table, 0.5) for gradient in (fast, RowGradient(slots, values)))
+    times = {1: 4, 5: 2} if x is None else {1: 3, 5: 1}           # less those with x = 0
+    rows, sums = more.sum()
+    for row, own, summed in zip(rows.tolist(), kept, sums, strict=True):
+        np.testing.assert_allclose(summed, own + 0.5 * times[row] * table[row], rtol=1e-12)
+    np.testing.assert_allclose(plain.sum()[1], sums, rtol=1e-12)
+    np.testing.assert_allclose(more.values, plain.values, rtol=1e-12)
+    np.testing.assert_array_equal(fast.sum()[1], kept)            # what was given stays as it is
+    assert type(more) is fast_rows.FastRowGradient                # RowGradient's own sum takes several times as long
+
+
 def test_weights_are_multiplied_where_they_are_not_1():
     ids = np.zeros((3, 4), int)
     for x in (np.ones((3, 4)), np.eye(3, 4, k=1) + 1, np.arange(12).reshape(3, 4), None):
