@@ -5,8 +5,9 @@
 Steps of encoded batches on a single thread (chunk by chunk, as in training, but one after the other, so that the
 times of the layers add up), in time of this thread alone: what else runs on the machine does not count. Forward and
 backward are timed for every layer, without the time of the layers within it (an MLP's own line is what its fast twin
-does between the dense layers, ReLUs above all); then the loss, the optimizer for each parameter (for a table: adding up
-its rows' gradients, too), and the rest: cutting chunks, adding up their gradients.
+does between the dense layers, ReLUs above all; an FM's is what the twin of the whole model does); then the loss, the
+optimizer for each parameter (for a table: adding up its rows' gradients, too), and the rest: cutting chunks, adding up
+their gradients.
 """
 
 import argparse

@@ -22,7 +22,7 @@ MEASURED_ROWS = 8
 FEWEST_ROWS = 8         # of a chunk, however much a row keeps
 
 
-def chunk_rows(model, slots, training=False):
+def chunk_rows(model, slots, training=False, twin=None):
     """How many rows of ``slots`` to process at once, so that what the widest layer keeps stays in the cache.
 
     Parameters
@@ -30,7 +30,10 @@ def chunk_rows(model, slots, training=False):
     model : a model after ``start``.   slots : Slots of a batch, or of all rows to explain.
     training : whether they are a batch: it is cut for each of two cores at least if that pays, and not at all where a
         row's output depends on the rest of its batch.
+    twin : the twin of the whole model that takes its steps, where there is one; its calls are too short to share out.
     """
+    if twin:
+        return max(FEWEST_ROWS, STEP_CHUNKS * CHUNK_NUMBERS // twin.cached_numbers(slots))
     if training and model.whole_batch_only:
         return len(slots)
     numbers, multiplied = work_of_a_row(model, slots)

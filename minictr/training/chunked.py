@@ -13,8 +13,9 @@ import numpy as np
 
 from ..layers import RowGradient, gradients, matches, named_layers, parameters, replica
 from .chunk_sizes import chunk_rows, chunk_slices
+from .fast_fm import FastFMStep, has_fast_step
 from .fast_layers import with_fast_layers
-from .fast_rows import FastRowGradient, Places, join_slots
+from .fast_rows import FastRowGradient, Places, SummedRows, join_slots
 from .fast_updates import update_in_parts
 from .randomness import dropout_states, resume_dropout, seed_dropout
 from .scoring import predict_logits
@@ -51,6 +52,7 @@ class ChunkedTrainer(Trainer):
         self.seed = seed
         self.threads = threads or Threads(1)
         self.params = parameters(model)
+        self.fast_step = has_fast_step(model)
         self.trained = []       # names of the parameters that are not frozen, once a step has shown their gradients
         self.replicas = []
         self.layers = []        # of each replica: {name: layer}
@@ -72,7 +74,10 @@ class ChunkedTrainer(Trainer):
 
         Returns: their part of the batch's mean loss, and {parameter name: gradient}, without what is frozen.
         """
-        cuts = chunk_slices(len(slots), chunk_rows(self.model, slots, training=True))
+        if not self.replicas:
+            self._add_replica()
+        twin = self.replicas[0] if self.fast_step else None
+        cuts = chunk_slices(len(slots), chunk_rows(self.model, slots, training=True, twin=twin))
         chunks = [slots] if len(cuts) == 1 else [slots[cut] for cut in cuts]
         while len(self.replicas) < len(cuts):
             self._add_replica()
@@ -89,8 +94,10 @@ class ChunkedTrainer(Trainer):
         if len(chunks) == 1:
             losses = [forward_and_backward(0)]
         else:       # the update will ask for the batch's distinct ids: finding them is one more piece of work to share
-            work = [places.find, *(functools.partial(forward_and_backward, i) for i in range(len(chunks)))]
-            losses = self.threads.map(lambda piece: piece(), work)[1:]
+            work = [functools.partial(forward_and_backward, i) for i in range(len(chunks))]
+            if not self.fast_step:                                # which finds those of each chunk
+                work.insert(0, places.find)
+            losses = self.threads.map(lambda piece: piece(), work)[-len(chunks):]
         loss = sum(losses)
         if not np.isfinite(loss):
             self._say_what_is_not_finite(loss, chunks[int(np.argmin(np.isfinite(losses)))])
@@ -128,7 +135,7 @@ class ChunkedTrainer(Trainer):
         if len(self.replicas) < len(self.resumed):
             resume_dropout(model, self.resumed[len(self.replicas)])
         set_training(model, True)                                 # the model itself stays as it is
-        self.replicas.append(model)
+        self.replicas.append(FastFMStep(model) if self.fast_step else model)
         self.layers.append(dict(named_layers(model)))
 
 
@@ -156,6 +163,8 @@ class PlainTrainer(Trainer):
 
 def add_up(parts, chunks, places):
     """The gradient of a parameter from those that the chunks left, added in chunk order."""
+    if isinstance(parts[0], SummedRows):
+        return parts[0].joined(parts)
     if isinstance(parts[0], RowGradient):
         own = any(part.slots is not chunk for part, chunk in zip(parts, chunks, strict=True))
         return FastRowGradient(Places(join_slots([part.slots for part in parts])) if own else places,

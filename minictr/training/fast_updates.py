@@ -10,6 +10,7 @@ import numpy as np
 
 from ..layers import RowGradient
 from ..optim import FTRL, SGD, Adagrad, Adam, Grouped
+from .fast_rows import put_rows
 from .threads import Threads
 from .twins import is_as_written, remember
 
@@ -88,25 +89,6 @@ def update_rows(table, grad, state, optimizer, learning_rate, flush, rows):
     put_rows(table, rows, touched)
     for key, array in touched_state.items():
         put_rows(state[key], rows, array)
-
-
-def put_rows(table, rows, values):
-    """table[rows] = values, for distinct rows.
-
-    NumPy's assignment copies a row number by number; seen as one item each, rows are copied in a third of the time:
-    measured, 3 to 8 % of FM's step.
-
-    >>> table = np.zeros((3, 2))
-    >>> put_rows(table, [2, 0], np.array([[1.0, 2.0], [3.0, 4.0]])); table
-    array([[3., 4.],
-           [0., 0.],
-           [1., 2.]])
-    """
-    if table.ndim == 2 and table.flags.c_contiguous:
-        row = np.dtype((np.void, table.itemsize * table.shape[1]))
-        table.view(row)[:, 0].put(rows, np.ascontiguousarray(values).view(row)[:, 0])
-    else:
-        table[rows] = values
 
 
 def adam(param, grad, state, optimizer, learning_rate):

@@ -27,10 +27,11 @@ def is_as_written(thing):
         getattr(cls, name, None) == function for name, function in written.items())
 
 
-def has_forward_as_written(thing):
-    """The same for a layer or model of which nothing but ``forward`` is to run, as in scoring."""
-    cls = type(thing)
-    return cls in _AS_WRITTEN and cls.forward is _AS_WRITTEN[cls]["forward"] and "forward" not in vars(thing)
+def has_as_written(thing, *names):
+    """The same for a layer or model of which nothing but the methods of these names is to run."""
+    written = _AS_WRITTEN.get(type(thing))
+    return written is not None and all(
+        getattr(type(thing), name) is written[name] and name not in vars(thing) for name in names)
 
 
 def method_names(cls):
