@@ -29,6 +29,9 @@ def trainer_of(model):
             trainer.set_training(True)
             yield trainer
     else:
+        with contextlib.suppress(ImportError):                    # an earlier version
+            from minictr.training.memory import keep_freed_memory
+            keep_freed_memory()                                   # as fit does
         with one_blas_thread(), Threads(n_cores()) as threads:
             yield ChunkedTrainer(model, seed, threads)
 

@@ -54,7 +54,7 @@ class Clock:
 
 def wrap_all(trainer, clock):
     """Let the clock time every layer of every replica, the loss, and the update of each parameter."""
-    for model in trainer.replicas:
+    for model in [*trainer.replicas, *trainer.twins]:
         for name, layer in [(TOP, model), *named_layers(model)]:
             for direction in ("forward", "backward"):
                 setattr(layer, direction, clock.wrap(getattr(layer, direction), (name, direction)))

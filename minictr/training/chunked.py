@@ -52,9 +52,9 @@ class ChunkedTrainer(Trainer):
         self.seed = seed
         self.threads = threads or Threads(1)
         self.params = parameters(model)
-        self.fast_step = has_fast_step(model)
         self.trained = []       # names of the parameters that are not frozen, once a step has shown their gradients
         self.replicas = []
+        self.twins = []         # of each replica, where the whole model has a twin for its step
         self.layers = []        # of each replica: {name: layer}
         self.resumed = []       # of each replica, also of those to come: where its dropouts go on, if training does
 
@@ -76,14 +76,15 @@ class ChunkedTrainer(Trainer):
         """
         if not self.replicas:
             self._add_replica()
-        twin = self.replicas[0] if self.fast_step else None
+        twin = self.twins[0] if self.twins and FastFMStep.suits(slots) else None
         cuts = chunk_slices(len(slots), chunk_rows(self.model, slots, training=True, twin=twin))
         chunks = [slots] if len(cuts) == 1 else [slots[cut] for cut in cuts]
         while len(self.replicas) < len(cuts):
             self._add_replica()
+        models = self.twins if twin else self.replicas
 
         def forward_and_backward(i):
-            model, loss = self.replicas[i], self.model.loss_()
+            model, loss = models[i], self.model.loss_()
             with np.errstate(over="ignore", invalid="ignore"):    # a loss that is not finite is reported below
                 s = model.forward(chunks[i])
                 value = loss.forward(s, y[cuts[i]], None if c is None else c[cuts[i]], n_rows)
@@ -95,7 +96,7 @@ class ChunkedTrainer(Trainer):
             losses = [forward_and_backward(0)]
         else:       # the update will ask for the batch's distinct ids: finding them is one more piece of work to share
             work = [functools.partial(forward_and_backward, i) for i in range(len(chunks))]
-            if not self.fast_step:                                # which finds those of each chunk
+            if not twin:                                          # which finds those of each chunk
                 work.insert(0, places.find)
             losses = self.threads.map(lambda piece: piece(), work)[-len(chunks):]
         loss = sum(losses)
@@ -135,7 +136,9 @@ class ChunkedTrainer(Trainer):
         if len(self.replicas) < len(self.resumed):
             resume_dropout(model, self.resumed[len(self.replicas)])
         set_training(model, True)                                 # the model itself stays as it is
-        self.replicas.append(FastFMStep(model) if self.fast_step else model)
+        if self.twins or (not self.replicas and has_fast_step(self.model)):
+            self.twins.append(FastFMStep(model))
+        self.replicas.append(model)
         self.layers.append(dict(named_layers(model)))
 
 

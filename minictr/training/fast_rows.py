@@ -47,10 +47,10 @@ class Places:
             self.counted = np.bincount(place if x is None else place[x.ravel() != 0], minlength=len(rows))
         return self.counted
 
-    def looked_up(self, table, strength, like):
-        """``strength`` times each touched row of a table, as often as it was looked up, in the dtype of ``like``."""
-        times = (strength * self.counts()).astype(like.dtype)
-        return times.reshape(-1, *[1] * (table.ndim - 1)) * table.take(self.find()[0], axis=0)
+    def as_often(self, of_rows):
+        """What each touched row (U, ...) gets, as often as it was looked up."""
+        counts = self.counts().astype(of_rows.dtype)
+        return counts.reshape(-1, *[1] * (of_rows.ndim - 1)) * of_rows
 
 
 def by_marking(ids, n):
@@ -79,14 +79,14 @@ class FastRowGradient(RowGradient):
     def __init__(self, places, parts):
         self.places = places
         self.parts = parts
-        self.looked_up = None       # what plus_looked_up is to add: (table, strength)
+        self.added = None           # by plus_looked_up: what each look-up of a touched row gets, (U, ...)
 
     def plus_looked_up(self, table, strength):
-        """As ``RowGradient.plus_looked_up``. A row looked up n times gets n times as much, at once, when rows are
-        summed: measured, FM's step with L2 takes a quarter of the time of the plain method.
+        """As ``RowGradient.plus_looked_up``, but a row looked up n times gets n times as much at once: measured, FM's
+        step with L2 takes a quarter of the time.
         """
-        other = copy.copy(self)
-        other.looked_up = table, strength
+        other, added = copy.copy(self), strength * table.take(self.places.find()[0], axis=0)
+        other.added = added if self.added is None else self.added + added
         return other
 
     @property
@@ -96,21 +96,21 @@ class FastRowGradient(RowGradient):
 
     @property
     def values(self):
-        """One value for each slot, with what is added to it."""
-        values = self.own_values()
-        return RowGradient(self.slots, values).plus_looked_up(*self.looked_up).values if self.looked_up else values
-
-    def own_values(self):
-        """All parts in one array."""
-        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+        """One value for each slot, in one array."""
+        values = self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+        if self.added is None:
+            return values
+        added = self.added.take(self.places.find()[1], axis=0)
+        if self.slots.x is not None:
+            added[self.slots.x.ravel() == 0] = 0
+        return values + added
 
     def sum(self):
         """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, ...)."""
-        rows, _ = self.places.find()
         sums = self.own_sums()
-        if self.looked_up:
-            sums += self.places.looked_up(*self.looked_up, sums)
-        return rows, sums
+        if self.added is not None:
+            sums += self.places.as_often(self.added)
+        return self.places.find()[0], sums
 
     def own_sums(self):
         """The sums of the parts' values for each touched row, (U, ...)."""
@@ -137,17 +137,17 @@ class SummedRows(RowGradient):
     def __init__(self, places, sums):
         self.places = places
         self.sums = sums
-        self.looked_up = None
 
     def joined(self, others):
         """One gradient of a batch, from those of all its chunks, of which this is the first."""
-        return SummedRows([one.places[0] for one in others], [one.sums[0] for one in others])
+        return SummedRows([places for one in others for places in one.places],
+                          [sums for one in others for sums in one.sums])
 
     def plus_looked_up(self, table, strength):
         """As ``FastRowGradient.plus_looked_up``."""
-        other = copy.copy(self)
-        other.looked_up = table, strength
-        return other
+        return SummedRows(self.places, [
+            sums + places.as_often(strength * table.take(places.find()[0], axis=0))
+            for places, sums in zip(self.places, self.sums, strict=True)])
 
     @property
     def slots(self):
@@ -161,16 +161,12 @@ class SummedRows(RowGradient):
 
     def sum(self):
         """The touched rows (U,), each once and ascending, and the summed gradient of each, (U, ...)."""
-        sums = self.sums
-        if self.looked_up:
-            sums = [own + places.looked_up(*self.looked_up, own)
-                    for places, own in zip(self.places, sums, strict=True)]
         touched = [places.find()[0] for places in self.places]
         if len(touched) == 1:
-            return touched[0], sums[0]
+            return touched[0], self.sums[0].copy()
         rows, place = Places(Slots(np.concatenate(touched)[:, None], None, [0])).find()
-        total, start = np.zeros((len(rows), *sums[0].shape[1:]), sums[0].dtype), 0
-        for own in sums:                                          # in each chunk a row stands once
+        total, start = np.zeros((len(rows), *self.sums[0].shape[1:]), self.sums[0].dtype), 0
+        for own in self.sums:                                     # in each chunk a row stands once
             at = place[start:start + len(own)]
             put_rows(total, at, total.take(at, axis=0) + own)
             start += len(own)

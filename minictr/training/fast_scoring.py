@@ -8,12 +8,16 @@ fields are a few calls over long arrays. Calls of a few microseconds gain nothin
 Python's lock takes as long.
 """
 
+import itertools
+
 import numpy as np
 
 from ..layers import (
     AttentionPooling,
     Dropout,
     Embedding,
+    FactorSum,
+    FMPooling,
     InnerProducts,
     Linear,
     PairProduct,
@@ -23,11 +27,69 @@ from ..layers import (
     replica,
 )
 from .chunk_sizes import work_of_a_row
-from .fast_fm import FastFM, ids_by_slot
 from .fast_functions import sum_last, times_x
 from .fast_layers import FastEmbedding, FastFMPooling, FastTriplePooling, with_fast_layers
 from .fast_mlp import FastMLP, ScoringMLP
 from .twins import has_as_written
+
+
+class FastFM:
+    """Scores with FM from one look-up of vectors and one of numbers: measured, in half the time of FM's fast layers.
+
+        sum_{i<j} <e_i, e_j> = 1/2 <f, f> - 1/2 sum_i <e_i, e_i>,   f = sum_i e_i     (Rendle 2010, lemma 3.1)
+
+    For a field of one value with x = 1, <e_i, e_i> = <v_i, v_i> is a number of that value, the same in each row. It
+    joins the value's weight:
+
+        u_i = w_i - 1/2 <v_i, v_i>
+        s = w_0 + sum_i u_i + 1/2 <f, f>
+
+    Parameters
+    ----------
+    model : an FM after ``start``.
+    """
+
+    stands_for = {"linear": Linear, "embedding": Embedding, "pooling": FMPooling, "pooled_dropout": Dropout,
+                  "factor_sum": FactorSum}
+
+    def __init__(self, model):
+        self.w, self.w0 = model.linear.params["w"], model.linear.params.get("w0", [0])
+        self.V = model.embedding.params["V"]
+        self.u = None
+
+    def cached_numbers(self, slots):
+        """How many numbers of 4 bytes a row keeps in the cache: its ids, of 8 bytes, two vectors, s and u_i."""
+        return 2 * slots.n_slots + 2 * self.V.shape[1] + 2
+
+    def suits(self, slots):
+        """Whether there are pairs, and no fewer look-ups than ids: else u would cost more than it saves."""
+        return slots.n_fields > 1 and slots.ids.size >= len(self.V)
+
+    def forward(self, slots):
+        slots.check_ids(len(self.V))
+        if self.u is None:
+            self.u = self.w - 0.5 * sum_last(self.V * self.V)     # (n,)       w_i - 1/2 <v_i, v_i>
+        ids = ids_by_slot(slots)
+        out = np.full(len(slots), self.w0[0], self.V.dtype)       # (B,)       w_0
+        f = np.zeros((len(slots), self.V.shape[1]), self.V.dtype)
+        for start, stop in itertools.pairwise([*slots.starts.tolist(), slots.n_slots]):
+            if stop - start == 1 and not slots.is_weighted(start):
+                out += self.u.take(ids[start])                    #            + u_i
+                f += self.V.take(ids[start], axis=0)              # (B, k)     + e_i
+            else:
+                e_i = np.zeros_like(f)
+                for slot in range(start, stop):
+                    w_s, v_s = self.w.take(ids[slot]), self.V.take(ids[slot], axis=0)
+                    if slots.x is not None:
+                        w_s *= slots.x[:, slot]
+                        v_s *= slots.x[:, slot, None]
+                    out += w_s                                    #            + w_i x_i
+                    e_i += v_s                                    # (B, k)     e_i = sum_s v_s x_s
+                out -= 0.5 * sum_last(e_i * e_i)                  #            - 1/2 <e_i, e_i>
+                f += e_i
+        f *= f
+        out += 0.5 * sum_last(f)                                  #            + 1/2 <f, f>
+        return out
 
 
 class ByField:
@@ -159,6 +221,11 @@ class ByFieldTriplePooling(FastTriplePooling):
             power *= e_i
             s3 += power
         return (s1 * s1 * s1 - 3 * s1 * s2 + 2 * s3) / 6          # (B, k)     sum_{i<j<l} e_i * e_j * e_l
+
+
+def ids_by_slot(slots):
+    """The ids by slot, (S, B), as ``take`` wants them."""
+    return slots.ids.T.astype(np.intp, order="C")
 
 
 BY_FIELD = {FastEmbedding: ByFieldEmbedding, FastFMPooling: ByFieldFMPooling, FastTriplePooling: ByFieldTriplePooling}

@@ -13,11 +13,10 @@ from numpy.testing import assert_allclose
 from minictr import AFM, DCN, FM, FNN, HOFM, NFM, PNN, AutoInt, DeepFM, FwFM, WideDeep, XDeepFM, datasets
 from minictr.estimator import registry
 from minictr.layers import MLP, Dense, FMPooling, Linear, Readout, ReLU, TriplePooling, parameters
-from minictr.training import chunk_sizes, fast_fm, predict_logits, scoring
-from minictr.training.fast_fm import FastFM
+from minictr.training import chunk_sizes, fast_scoring, predict_logits, scoring
 from minictr.training.fast_layers import TWINS
 from minictr.training.fast_mlp import LARGEST_HANDED_ON, FastMLP, ScoringMLP, has_own_layers
-from minictr.training.fast_scoring import BY_FIELD, MODEL_TWINS, twin_for_scoring, with_scoring_layers
+from minictr.training.fast_scoring import BY_FIELD, MODEL_TWINS, FastFM, twin_for_scoring, with_scoring_layers
 
 CLICKS = datasets.make_clicks(600, seed=0)
 
@@ -52,8 +51,8 @@ def test_a_twin_gives_what_its_model_gives(family, seed, B, M, k, kind):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_several_values_that_all_weigh_1(dtype, monkeypatch):
-    model, dtypes, sum_last = fitted(dtype=dtype), set(), fast_fm.sum_last
-    monkeypatch.setattr(fast_fm, "sum_last", lambda x: dtypes.add(x.dtype.name) or sum_last(x))
+    model, dtypes, sum_last = fitted(dtype=dtype), set(), fast_scoring.sum_last
+    monkeypatch.setattr(fast_scoring, "sum_last", lambda x: dtypes.add(x.dtype.name) or sum_last(x))
     slots = model.encoder_.encode(CLICKS.X)
     slots = type(slots)(slots.ids, None, slots.starts)
     assert slots.n_slots > slots.n_fields
@@ -206,8 +205,8 @@ def test_the_plain_model_scores_when_asked_for(monkeypatch):
 
 def test_a_twin_broken_on_purpose_fails(monkeypatch):
     """A test of the first test."""
-    right = fast_fm.sum_last
-    monkeypatch.setattr(fast_fm, "sum_last", lambda x: right(x) * (1 + 1e-9))
+    right = fast_scoring.sum_last
+    monkeypatch.setattr(fast_scoring, "sum_last", lambda x: right(x) * (1 + 1e-9))
     with pytest.raises(AssertionError):
         test_a_twin_gives_what_its_model_gives(FM)
 
