@@ -78,9 +78,7 @@ class Slots:
         >>> slots.is_weighted(0), slots.is_weighted(1), slots[1:].is_weighted(1)
         (False, True, False)
         """
-        if self.x is None or not self.weighted.start <= slot < self.weighted.stop:
-            return False
-        return bool((self.x[:, slot] != 1).any())
+        return self.x is not None and bool((self.x[:, slot] != 1).any())
 
     def without_padding(self):
         """Return the same rows without slots that have the weight 0 in all of them; each field keeps its first slot.

@@ -7,8 +7,10 @@ from .fast_functions import sum_last
 from .fast_rows import Places, SummedRows, in_twos
 from .twins import has_as_written
 
-# Each slot costs some calls, which take as long as this many rows save.
-WORTH_GOING_BY_SLOT = 256
+# Each slot costs some calls, which take as long as so many rows save.
+FEWEST_ROWS = 512
+# A number's e_i = v_i x_i and f are rounded each on its own: with an x larger than this, too little is left of f - e_i.
+LARGEST_X = 1e4
 
 
 class FastFMStep:
@@ -21,7 +23,8 @@ class FastFMStep:
         dw = sum_r x_r ds_r
 
     and where x is 1, the same ds f is added up for every field. Each id that occurs is looked up in V once, for all
-    rows, forwards and backwards. A number's two sums, large where x is large, are of float64: little of them is left.
+    rows, forwards and backwards. Numbers are few columns X of all x, and their sums products. These are of float64, as
+    little is left of the difference where x is large.
 
     Its calls are many and short, and np.add.at keeps Python's lock, so that two threads take longer than one: a batch
     is cut only where it is long.
@@ -39,13 +42,18 @@ class FastFMStep:
 
     @staticmethod
     def suits(slots):
-        """Whether a batch gains by it, as it is not short and has one slot for each field; and x is 1 in two fields.
+        """Whether it may take this batch, which depends on these rows alone: there are enough of them, each field has
+        one slot, whose x is 1, or which is a number (``number_columns``), and in two fields or more x is 1.
 
-        Else f could be e_i, as the only other x is 0: then the plain gradient is exactly 0, and of the least rounding
-        error Adam makes a step.
+        With fewer f could be e_i, as the only other x is 0. Then the plain gradient is exactly 0, and of the least
+        rounding error Adam makes a step.
         """
-        weighted = 0 if slots.x is None else slots.weighted.stop - slots.weighted.start
-        return len(slots) >= WORTH_GOING_BY_SLOT and slots.n_slots == slots.n_fields >= weighted + 2
+        if len(slots) < FEWEST_ROWS or slots.n_slots > slots.n_fields:
+            return False
+        weighted = weighted_slots(slots)
+        return slots.n_slots - len(weighted) >= 2 and all(
+            np.abs(slots.x[:, slot]).max() <= LARGEST_X and number_columns(slots.ids[:, slot], slots.x[:, slot])
+            for slot in weighted)
 
     def cached_numbers(self, slots):
         """How many numbers of 4 bytes are kept of a row: places of its slots, two vectors, G, and where it is added."""
@@ -58,57 +66,43 @@ class FastFMStep:
         places = Places(slots)
         rows, place = places.find()
         v, w = V.take(rows, axis=0), w.take(rows)                 # (U, k), (U,)   of the ids that occur
-        u = w - 0.5 * sum_last(v * v)                             # (U,)       w_i - 1/2 <v_i, v_i>
         at = place.reshape(slots.ids.shape).T.astype(np.intp, order="C")      # (S, B)  where each slot's id is of these
         out = np.full(len(slots), w0[0], V.dtype)                 # (B,)       w_0
         f = np.zeros((len(slots), V.shape[1]), V.dtype)
-        numbers = slots_of_one_id(slots)
-        if numbers:                                               # looked up once, and multiplied by x in one product
-            X, v_i = slots.x[:, numbers].astype(V.dtype), v.take(at[numbers, 0], axis=0)
-            out += X @ w.take(at[numbers, 0])                     #            + w_i x_i
-            out -= (X * X) @ (0.5 * sum_last(v_i * v_i))          #            - 1/2 <e_i, e_i>
-            f += X @ v_i                                          # (B, k)     + e_i
-        for slot in range(slots.n_slots):
-            if slot in numbers:
-                continue
-            e_i = v.take(at[slot], axis=0)
-            if slots.is_weighted(slot):
-                x = slots.x[:, slot]
-                e_i *= x[:, None]
-                out += w.take(at[slot]) * x - 0.5 * sum_last(e_i * e_i)
-            else:
-                out += u.take(at[slot])                           #            + u_i
-            f += e_i                                              #            + e_i
+        numbers = weighted_slots(slots)
+        columns = [column for slot in numbers for column in number_columns(at[slot], slots.x[:, slot])]
+        if columns:
+            ids, X = [id for id, _ in columns], np.stack([x for _, x in columns], axis=1).astype(V.dtype)
+            out += X @ w.take(ids)                                #            + w_i x_i
+            out -= (X * X) @ (0.5 * sum_last(v.take(ids, axis=0) ** 2))      # - 1/2 <e_i, e_i>
+            f += X @ v.take(ids, axis=0)                          # (B, k)     + e_i
+        ones = [slot for slot in range(slots.n_slots) if slot not in numbers]
+        u = w - 0.5 * sum_last(v * v)                             # (U,)       w_i - 1/2 <v_i, v_i>
+        for slot in ones:
+            out += u.take(at[slot])                               #            + u_i
+            f += v.take(at[slot], axis=0)                         #            + e_i
         out += 0.5 * sum_last(f * f)                              #            + 1/2 <f, f>
-        self.cache = {"slots": slots, "places": places, "v": v, "at": at, "f": f, "numbers": numbers}
+        self.cache = {"places": places, "v": v, "f": f, "at": [at[slot] for slot in ones], "columns": columns}
         return out
 
     def backward(self, ds):
-        slots, places, v, at, f, numbers = self.cache.values()
-        (U, k), B = v.shape, len(slots)
-        G = np.empty((B, k + 2), f.dtype)                         # (B, k + 2) [ds f | ds | ds]
+        places, v, f, at, columns = self.cache.values()
+        (U, k), B = v.shape, len(f)
+        G = np.empty((B, k + 2), f.dtype)                         # (B, k + 2) [ds f | ds | ds]: an even number, if k is
         G[:, k:] = ds[:, None]
         np.multiply(f, G[:, k:k + 1], out=G[:, :k])
-        sums = np.zeros((U, k + 2), f.dtype)                      # (U, k + 2) [sum x ds f | sum x ds | sum ds, x = 1]
+        sums = np.zeros((U, k + 2), f.dtype)
         flat_sums, flat_G = in_twos(sums), in_twos(G)
         flat_places = np.arange(flat_sums.size).reshape(U, -1)
-        for slot in range(slots.n_slots):
-            if slot in numbers:
-                continue
-            values = flat_G
-            if slots.is_weighted(slot):
-                of_slot, x = G * slots.x[:, slot, None], slots.x[:, slot, None]
-                of_slot[:, :k] -= of_slot[:, k:k + 1] * (v.take(at[slot], axis=0) * x)    # x ds (f - x v)
-                of_slot[:, k + 1] = 0
-                values = in_twos(of_slot)
-            np.add.at(flat_sums, flat_places.take(at[slot], axis=0).reshape(-1), values)
-        dV = sums[:, :k] - v * sums[:, k + 1:]                    # (U, k)     sum x ds f - v sum x^2 ds
-        dw = sums[:, k].copy()                                    # (U,)       sum x ds
-        if numbers:
-            X, v_i = slots.x[:, numbers].astype(np.float64), v.take(at[numbers, 0], axis=0)
+        for of_slot in at:
+            np.add.at(flat_sums, flat_places.take(of_slot, axis=0).reshape(-1), flat_G)
+        dw = sums[:, k].copy()                                    # (U,)       sum ds
+        dV = sums[:, :k] - v * dw[:, None]                        # (U, k)     sum ds f - v sum ds
+        if columns:
+            ids, X = [id for id, _ in columns], np.stack([x for _, x in columns], axis=1).astype(np.float64)
             x_ds = X * ds[:, None]
-            np.add.at(dV, at[numbers, 0], x_ds.T @ f - v_i * (X * x_ds).sum(axis=0)[:, None])
-            np.add.at(dw, at[numbers, 0], x_ds.sum(axis=0))
+            np.add.at(dw, ids, x_ds.sum(axis=0))                  #            + sum x ds
+            np.add.at(dV, ids, x_ds.T @ f - v.take(ids, axis=0) * (X * x_ds).sum(axis=0)[:, None])
         self.embedding.grads["V"] = SummedRows([places], [dV])
         self.linear.grads["w"] = SummedRows([places], [dw])
         if "w0" in self.linear.params:
@@ -126,13 +120,27 @@ def has_fast_step(model):
         has_as_written(part, "forward", "backward") for part in [model, *parts.values()])
 
 
-def slots_of_one_id(slots):
-    """The slots that are weighted in some row, and have the same id in all: numbers. Each field has one slot here.
+def weighted_slots(slots):
+    """The slots whose x is other than 1 in some of these rows.
 
     >>> from minictr.slots import Slots
-    >>> slots_of_one_id(Slots([[0, 1, 3], [0, 2, 3]], [[0.5, 1, 1], [2, 1, 1]], starts=[0, 1, 2]))
+    >>> weighted_slots(Slots([[0, 3], [0, 4]], [[0.5, 1], [2, 1]], starts=[0, 1]))
     [0]
     """
-    if slots.x is None:
-        return []
-    return [slot for slot in range(slots.n_slots)[slots.weighted] if (slots.ids[:, slot] == slots.ids[0, slot]).all()]
+    return [] if slots.x is None else np.flatnonzero((slots.x != 1).any(axis=0)).tolist()
+
+
+def number_columns(ids, x):
+    """Where a slot has one id in all rows, or two, as a number with missing values has: of each the x of the rows that
+    have it, and 0 for the others; nothing for more ids.
+
+    >>> for id, x in number_columns(np.array([7, 7, 8]), np.array([0.5, 2.0, 1.0])):
+    ...     print(id, x)
+    7 [0.5 2.  0. ]
+    8 [0. 0. 1.]
+    """
+    low, high = ids.min(), ids.max()
+    if low == high:
+        return [(low, x)]
+    is_low, is_high = ids == low, ids == high
+    return [(low, x * is_low), (high, x * is_high)] if (is_low | is_high).all() else []

@@ -20,28 +20,30 @@ from minictr.training.chunked import ChunkedTrainer
 from minictr.training.fast_fm import FastFMStep, has_fast_step
 from minictr.training.fast_rows import FastRowGradient, SummedRows
 
-CLICKS = datasets.make_clicks(600, seed=0)
+CLICKS = datasets.make_clicks(1_200, seed=0)
 X, Y = CLICKS.X.drop(columns="interests"), CLICKS.y               # a multi-valued field does not suit the twin
 SEVERAL = CLICKS.X
+N = oracles.N_VALUES
 
 
-def drawn(seed, B, M, k, kind, same=False, dtype="float64"):
-    """An FM whose parameters all matter, and rows; with ``same`` the first field has one id in all of them."""
+def drawn(seed, B, M, k, ids_of_numbers=(), dtype="float64"):
+    """An FM whose parameters all matter, and rows, the first of whose M fields are numbers with so many ids each."""
     rng = np.random.default_rng(seed)
     model = FM(embedding_dim=k, dtype=dtype)
-    model.build(oracles.N_VALUES, M, rng)
+    model.build(N, M, rng)
     oracles.randomize(model, rng)
-    slots = oracles.random_slots(rng, B, M, kind)
-    if same:
-        slots.ids[:, 0] = slots.ids[0, 0]
-    return model, slots, rng.standard_normal(B).astype(dtype)
+    ids, x = rng.integers(0, N, (B, M)), np.ones((B, M)) if ids_of_numbers else None
+    for slot, n_ids in enumerate(ids_of_numbers):
+        ids[:, slot] = rng.choice(rng.integers(0, N, n_ids), B)
+        x[:, slot] = rng.standard_normal(B) * (rng.random(B) < 0.8)           # 0 in some rows
+    return model, Slots(ids, x, np.arange(M)), rng.standard_normal(B).astype(dtype)
 
 
 def passes(model, layers, slots, ds):
     """The outputs, and all gradients that are left in the layers of a replica; those of tables as arrays."""
     s = model.forward(slots)
     model.backward(ds)
-    return s, {name: grad.dense(oracles.N_VALUES) if isinstance(grad, RowGradient) else grad
+    return s, {name: grad.dense(N) if isinstance(grad, RowGradient) else grad
                for name, grad in gradients(layers).items()}
 
 
@@ -57,29 +59,24 @@ def assert_same_step(model, slots, ds):
 
 
 @given(seed=st.integers(0, 2 ** 32 - 1), B=st.integers(1, 6), M=st.integers(2, 6), k=st.integers(1, 5),
-       kind=st.sampled_from(["categories", "numbers"]), same=st.booleans())
-def test_it_gives_what_the_model_gives(seed, B, M, k, kind, same):
-    assert_same_step(*drawn(seed, B, M, k, kind, same))
+       ids_of_numbers=st.lists(st.integers(1, 2), max_size=6))
+def test_it_gives_what_the_model_gives(seed, B, M, k, ids_of_numbers):
+    assert_same_step(*drawn(seed, B, M, k, ids_of_numbers[:M]))
 
 
-@pytest.mark.parametrize("fault", ["sum_last", "in_twos", "slots_of_one_id"])
+@pytest.mark.parametrize("fault", ["sum_last", "in_twos", "number_columns", "weighted_slots"])
 def test_broken_on_purpose_it_fails(fault, monkeypatch):
     """A test of the test above."""
     right = getattr(fast_fm, fault)
     wrong = {"sum_last": lambda x: right(x) * (1 + 1e-8), "in_twos": lambda x: right(x.copy()),
-             "slots_of_one_id": lambda slots: [0]}[fault]
+             "number_columns": lambda ids, x: right(ids, x)[:1], "weighted_slots": lambda slots: []}[fault]
     monkeypatch.setattr(fast_fm, fault, wrong)
     with pytest.raises(AssertionError):
-        assert_same_step(*drawn(0, 6, 3, 4, "numbers"))
-
-
-def test_numbers_are_looked_up_once():
-    twin = assert_same_step(*drawn(0, 6, 3, 4, "numbers", same=True))
-    assert twin.cache["numbers"] == [0]
+        assert_same_step(*drawn(0, 6, 3, 4, [2]))
 
 
 def test_backward_twice_leaves_the_same_gradients():
-    model, slots, ds = drawn(0, 6, 3, 4, "numbers")
+    model, slots, ds = drawn(0, 6, 3, 4, [1, 2])
     twin, found = FastFMStep(model), []
     twin.forward(slots)
     for _ in range(2):
@@ -89,7 +86,7 @@ def test_backward_twice_leaves_the_same_gradients():
 
 
 def test_without_a_bias_it_leaves_no_gradient_of_one():
-    model, slots, ds = drawn(0, 6, 3, 4, "categories")
+    model, slots, ds = drawn(0, 6, 3, 4)
     del model.linear.params["w0"]
     twin = assert_same_step(model, slots, ds)
     assert "w0" not in twin.linear.grads
@@ -99,12 +96,13 @@ def test_without_a_bias_it_leaves_no_gradient_of_one():
 def test_large_numbers_lose_less_than_a_digit_more_than_in_the_layers(x):
     """dv = sum x ds f - v sum x^2 ds: two large sums, of which little is left."""
     B, rng = 5_000, np.random.default_rng(0)
-    model, slots, _ = drawn(0, B, 3, 4, "numbers", same=True, dtype="float32")
+    model, _, _ = drawn(0, B, 3, 4, dtype="float32")
     model.embedding.params["V"] *= 0.02
     weights = {"around 0": rng.standard_normal(B), "age": rng.integers(18, 80, B), "year": rng.integers(1950, 2020, B),
-               "long tail": rng.lognormal(np.log(1e3), 1, B)}[x]
-    ids = np.stack([np.zeros(B), 1 + slots.ids[:, 1] % 2, 3 + slots.ids[:, 2] % 2], axis=1)     # each field its own
-    slots = Slots(ids, np.stack([weights, np.ones(B), np.ones(B)], axis=1), slots.starts)
+               "long tail": np.minimum(rng.lognormal(np.log(1e3), 1, B), fast_fm.LARGEST_X)}[x]
+    ids = np.stack([np.zeros(B), rng.integers(1, 3, B), rng.integers(3, 5, B)], axis=1)     # each field its own
+    slots = Slots(ids, np.stack([weights, np.ones(B), np.ones(B)], axis=1), np.arange(3))
+    assert FastFMStep.suits(slots)
     ds = (rng.standard_normal(B) / B).astype("float32")
     exact = copy.deepcopy(model)
     for layer in (exact.linear, exact.embedding):
@@ -114,6 +112,66 @@ def test_large_numbers_lose_less_than_a_digit_more_than_in_the_layers(x):
         (exact, exact, ds.astype("float64")), (model, model, ds), (FastFMStep(other), other, ds))]
     plain, fast = (np.abs(grad - grads[0]).max(axis=1) for grad in grads[1:])
     assert (fast < 8 * plain + 1e-12).all()
+
+
+# ---- which batches suit it -------------------------------------------------------------------------------------------
+
+B = fast_fm.FEWEST_ROWS
+
+
+def rows_of(*slots):
+    """B rows of slots, each (ids, x)."""
+    ids, x = ([np.broadcast_to(array, B) for array in column] for column in zip(*slots, strict=True))
+    return Slots(np.stack(ids, axis=1), np.stack(x, axis=1), np.arange(len(slots)))
+
+
+CATEGORY, OTHER = (np.arange(B) % 5, 1), (5 + np.arange(B) % 7, 1)
+NUMBER, MISSING = (20, np.linspace(-1, 1, B)), (20 + np.arange(B) % 2, np.linspace(-1, 1, B))
+
+
+@pytest.mark.parametrize("slots, suits", [
+    (rows_of(CATEGORY, OTHER), True), (rows_of(NUMBER, CATEGORY, OTHER), True),
+    (rows_of(CATEGORY, MISSING, OTHER), True),
+    (rows_of(CATEGORY, NUMBER), False), (rows_of(CATEGORY), False),
+    (rows_of(CATEGORY, OTHER, (np.arange(B) % 3, np.linspace(0, 1, B))), False),
+    (rows_of(CATEGORY, OTHER, (20, np.linspace(0, 1.01 * fast_fm.LARGEST_X, B))), False),
+    (rows_of(CATEGORY, OTHER)[:B - 1], False), (Slots(rows_of(CATEGORY, OTHER).ids, None, [0, 1]), True),
+    (Slots(rows_of(CATEGORY, OTHER, OTHER).ids, None, [0, 1]), False)],
+    ids=["categories", "a number", "one with missing values", "one field with x = 1", "one field",
+         "weighted categories", "large numbers", "few rows", "no x", "several values"])
+def test_it_suits(slots, suits):
+    assert FastFMStep.suits(slots) == suits
+
+
+@pytest.mark.parametrize("rows_of_a_piece, window", [(600, 600), (300, 800), (600, 65_536)])
+def test_a_table_in_pieces_has_the_bits_of_the_whole(rows_of_a_piece, window, monkeypatch):
+    """Which batches suit depends on their rows alone, not on what came with them: here the first pieces hold no number,
+    and in the whole table numbers stand to both sides.
+    """
+    rng, n = np.random.default_rng(0), 2_400
+    table = pd.DataFrame({"age": np.where(np.arange(n) < n // 2, np.nan, rng.integers(18, 80, n)),
+                          "user": rng.integers(0, 50, n), "shop": rng.integers(0, 9, n), "price": rng.random(n)})
+    y, rows, trained = rng.integers(0, 2, n), steps(monkeypatch), []
+    fields = [Numerical("age"), Categorical("user"), Categorical("shop"), Numerical("price")]
+
+    def pieces():
+        whole = table.assign(y=y)
+        return (whole[start:start + rows_of_a_piece] for start in range(0, n, rows_of_a_piece))
+
+    for data in ((table, y), (pieces, "y")):
+        model = FM(fields=fields, epochs=2, batch_size=B, shuffle_window=window, seed=0)
+        trained.append(parameters(model.fit(*data)))
+    assert len(rows) >= 8 and len(rows) % 2 == 0
+    for name, array in trained[0].items():
+        assert_array_equal(trained[1][name], array, err_msg=name)
+
+
+def test_ratings_with_numbers_take_it(monkeypatch):
+    rows, ratings = steps(monkeypatch), datasets.make_ratings(seed=0)["ratings"][:1_000]
+    users = pd.DataFrame({"user_id": ratings["user_id"].unique()}).assign(age=lambda table: table.index * 0.5)
+    FM(epochs=1, batch_size=1_000).fit(user_ids=ratings["user_id"], item_ids=ratings["movie_id"],
+                                       ratings=ratings["rating"], user_features=users)
+    assert rows == [1_000]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
@@ -193,7 +251,7 @@ def test_sums_are_the_callers_own(new):
 # ---- where it is taken -----------------------------------------------------------------------------------------------
 
 def fitted(table=X, **settings):
-    return FM(embedding_dim=3, epochs=1, **{"batch_size": 300, **settings}).fit(table, Y)
+    return FM(embedding_dim=3, epochs=1, **{"batch_size": 600, **settings}).fit(table, Y)
 
 
 def steps(monkeypatch):
@@ -204,9 +262,9 @@ def steps(monkeypatch):
 
 
 @pytest.mark.parametrize("settings, taken", [
-    ({}, 600), ({"reg": 0.1}, 600), ({"freeze": ("embedding",)}, 600), ({"optimizer": "sgd"}, 600),
-    ({"lazy": False}, 600), ({"batch_size": 400}, 400), ({"dropout": 0.2}, 0), ({"plain": True}, 0),
-    ({"batch_size": 200}, 0), ({"table": SEVERAL}, 0)], ids=str)
+    ({}, 1200), ({"reg": 0.1}, 1200), ({"freeze": ("embedding",)}, 1200), ({"optimizer": "sgd"}, 1200),
+    ({"lazy": False}, 1200), ({"batch_size": 700}, 700), ({"dropout": 0.2}, 0), ({"plain": True}, 0),
+    ({"batch_size": 400}, 0), ({"table": SEVERAL}, 0)], ids=lambda value: str(value)[:40])
 def test_fit_takes_it_for_long_batches_of_fields_with_one_value_where_nothing_is_dropped(settings, taken, monkeypatch):
     rows = steps(monkeypatch)
     settings = {"dtype": "float64", "learning_rate": 0.01, **settings}
@@ -252,7 +310,7 @@ def test_a_class_of_ones_own_with_that_name_takes_its_place(monkeypatch):
     monkeypatch.setitem(registry.MODELS, "FM", FM)                # which the next line replaces
     mine = type("FM", (FM,), methods)
     rows = steps(monkeypatch)
-    model = mine(epochs=1, batch_size=300).fit(X, Y)
+    model = mine(epochs=1, batch_size=600).fit(X, Y)
     assert not rows and model.linear.params["w"].any()
 
 
@@ -273,7 +331,7 @@ def test_an_optimizer_of_ones_own_gets_the_l2_of_the_table_before_it_changes_it(
 
     trained = []
     for plain in (True, False):
-        model = FM(embedding_dim=3, dtype="float64", reg=5.0, plain=plain, epochs=1, batch_size=300, seed=0)
+        model = FM(embedding_dim=3, dtype="float64", reg=5.0, plain=plain, epochs=1, batch_size=600, seed=0)
         monkeypatch.setattr(FM, "new_optimizer", lambda self: setattr(self, "optimizer_", Decays(learning_rate=0.1)))
         trained.append(parameters(model.fit(X, Y)))
     for name, array in trained[0].items():
@@ -285,7 +343,7 @@ def test_a_long_batch_is_cut_and_threads_change_no_bit(n_threads, monkeypatch):
     monkeypatch.setattr(chunk_sizes, "CHUNK_NUMBERS", 1)
     rows = steps(monkeypatch)
     alone, shared = (fitted(n_threads=n, seed=1, reg=0.1) for n in (1, n_threads))
-    assert max(rows) <= 8 and sum(rows) == 1200
+    assert max(rows) <= 8 and sum(rows) == 2400
     for name, array in parameters(alone).items():
         assert_array_equal(parameters(shared)[name], array, err_msg=name)
 
@@ -294,7 +352,7 @@ def test_a_batch_of_the_usual_length_is_one_chunk(monkeypatch):
     rows = steps(monkeypatch)
     model = fitted()
     slots, y, _ = model.encode(X, Y)
-    many = np.arange(10_000) % 600
+    many = np.arange(10_000) % 1_200
     ChunkedTrainer(model, np.random.SeedSequence(0)).step(slots[many], y[many])
     assert rows[-1] == 10_000
 
