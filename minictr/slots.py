@@ -71,14 +71,14 @@ class Slots:
         slots.ids, slots.x, slots.starts, slots.weighted = ids, x, starts, weighted
         return slots
 
-    def is_weighted(self, slot):
-        """Return whether this slot's x is other than 1 in some row: of these rows, not of the table they came from.
+    def weighted_slots(self):
+        """Return the slots whose x is other than 1 in some row: of these rows, not of the table they came from.
 
         >>> slots = Slots([[0, 3], [1, 4]], [[1, 0.5], [1, 1]], starts=[0, 1])
-        >>> slots.is_weighted(0), slots.is_weighted(1), slots[1:].is_weighted(1)
-        (False, True, False)
+        >>> slots.weighted_slots(), slots[1:].weighted_slots()
+        ([1], [])
         """
-        return self.x is not None and bool((self.x[:, slot] != 1).any())
+        return [] if self.x is None else np.flatnonzero((self.x != 1).any(axis=0)).tolist()
 
     def without_padding(self):
         """Return the same rows without slots that have the weight 0 in all of them; each field keeps its first slot.

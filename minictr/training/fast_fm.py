@@ -3,14 +3,12 @@
 import numpy as np
 
 from ..layers import Dropout, Embedding, FactorSum, FMPooling, Linear, named_layers
-from .fast_functions import sum_last
+from .fast_functions import number_columns, sum_last
 from .fast_rows import Places, SummedRows, in_twos
 from .twins import has_as_written
 
 # Each slot costs some calls, which take as long as so many rows save.
 FEWEST_ROWS = 512
-# A number's e_i = v_i x_i and f are rounded each on its own: with an x larger than this, too little is left of f - e_i.
-LARGEST_X = 1e4
 
 
 class FastFMStep:
@@ -50,10 +48,9 @@ class FastFMStep:
         """
         if len(slots) < FEWEST_ROWS or slots.n_slots > slots.n_fields:
             return False
-        weighted = weighted_slots(slots)
+        weighted = slots.weighted_slots()
         return slots.n_slots - len(weighted) >= 2 and all(
-            np.abs(slots.x[:, slot]).max() <= LARGEST_X and number_columns(slots.ids[:, slot], slots.x[:, slot])
-            for slot in weighted)
+            number_columns(slots.ids[:, slot], slots.x[:, slot]) for slot in weighted)
 
     def cached_numbers(self, slots):
         """How many numbers of 4 bytes are kept of a row: places of its slots, two vectors, G, and where it is added."""
@@ -69,7 +66,7 @@ class FastFMStep:
         at = place.reshape(slots.ids.shape).T.astype(np.intp, order="C")      # (S, B)  where each slot's id is of these
         out = np.full(len(slots), w0[0], V.dtype)                 # (B,)       w_0
         f = np.zeros((len(slots), V.shape[1]), V.dtype)
-        numbers = weighted_slots(slots)
+        numbers = slots.weighted_slots()
         columns = [column for slot in numbers for column in number_columns(at[slot], slots.x[:, slot])]
         if columns:
             ids, X = [id for id, _ in columns], np.stack([x for _, x in columns], axis=1).astype(V.dtype)
@@ -118,29 +115,3 @@ def has_fast_step(model):
         return False
     return not model.plain and not model.pooled_dropout.rate and all(
         has_as_written(part, "forward", "backward") for part in [model, *parts.values()])
-
-
-def weighted_slots(slots):
-    """The slots whose x is other than 1 in some of these rows.
-
-    >>> from minictr.slots import Slots
-    >>> weighted_slots(Slots([[0, 3], [0, 4]], [[0.5, 1], [2, 1]], starts=[0, 1]))
-    [0]
-    """
-    return [] if slots.x is None else np.flatnonzero((slots.x != 1).any(axis=0)).tolist()
-
-
-def number_columns(ids, x):
-    """Where a slot has one id in all rows, or two, as a number with missing values has: of each the x of the rows that
-    have it, and 0 for the others; nothing for more ids.
-
-    >>> for id, x in number_columns(np.array([7, 7, 8]), np.array([0.5, 2.0, 1.0])):
-    ...     print(id, x)
-    7 [0.5 2.  0. ]
-    8 [0. 0. 1.]
-    """
-    low, high = ids.min(), ids.max()
-    if low == high:
-        return [(low, x)]
-    is_low, is_high = ids == low, ids == high
-    return [(low, x * is_low), (high, x * is_high)] if (is_low | is_high).all() else []

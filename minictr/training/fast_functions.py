@@ -4,6 +4,9 @@ import numpy as np
 
 # Scores within +-60 need no care: exp lies between 1e-26 and 1e26, far from float32's limits.
 SAFE_SCORE = 60
+# Where a number's e_i = v_i x_i is not made, it is rounded otherwise than in the sum of all e_i: with an x larger than
+# this, too little would be left of their difference.
+LARGEST_X = 1e4
 
 
 def softmax(s, axis):
@@ -110,3 +113,19 @@ def times_x(values, slots):
         x = slots.x[:, slots.weighted]
         values[:, slots.weighted] *= x if values.ndim == 2 else x[:, :, None]
     return values
+
+
+def number_columns(ids, x):
+    """Where a slot has one id in all rows, or two, as a number with missing values has: of each the x of the rows that
+    have it, and 0 for the others. Nothing for more ids, or for an x beyond LARGEST_X.
+
+    >>> for id, x in number_columns(np.array([7, 7, 8]), np.array([0.5, 2.0, 1.0])):
+    ...     print(id, x)
+    7 [0.5 2.  0. ]
+    8 [0. 0. 1.]
+    """
+    low, high = ids.min(), ids.max()
+    is_low, is_high = ids == low, ids == high
+    if not (is_low | is_high).all() or not np.abs(x).max() <= LARGEST_X:
+        return []
+    return [(low, x)] if low == high else [(low, x * is_low), (high, x * is_high)]

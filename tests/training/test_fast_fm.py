@@ -15,7 +15,7 @@ from minictr.estimator import registry
 from minictr.layers import Dense, FMPooling, Layer, Linear, RowGradient, gradients, parameters, replica
 from minictr.optim import SGD
 from minictr.slots import Slots
-from minictr.training import chunk_sizes, fast_fm, fast_rows
+from minictr.training import chunk_sizes, fast_fm, fast_functions, fast_rows
 from minictr.training.chunked import ChunkedTrainer
 from minictr.training.fast_fm import FastFMStep, has_fast_step
 from minictr.training.fast_rows import FastRowGradient, SummedRows
@@ -64,12 +64,12 @@ def test_it_gives_what_the_model_gives(seed, B, M, k, ids_of_numbers):
     assert_same_step(*drawn(seed, B, M, k, ids_of_numbers[:M]))
 
 
-@pytest.mark.parametrize("fault", ["sum_last", "in_twos", "number_columns", "weighted_slots"])
+@pytest.mark.parametrize("fault", ["sum_last", "in_twos", "number_columns"])
 def test_broken_on_purpose_it_fails(fault, monkeypatch):
     """A test of the test above."""
     right = getattr(fast_fm, fault)
     wrong = {"sum_last": lambda x: right(x) * (1 + 1e-8), "in_twos": lambda x: right(x.copy()),
-             "number_columns": lambda ids, x: right(ids, x)[:1], "weighted_slots": lambda slots: []}[fault]
+             "number_columns": lambda ids, x: right(ids, x)[:1]}[fault]
     monkeypatch.setattr(fast_fm, fault, wrong)
     with pytest.raises(AssertionError):
         assert_same_step(*drawn(0, 6, 3, 4, [2]))
@@ -99,7 +99,7 @@ def test_large_numbers_lose_less_than_a_digit_more_than_in_the_layers(x):
     model, _, _ = drawn(0, B, 3, 4, dtype="float32")
     model.embedding.params["V"] *= 0.02
     weights = {"around 0": rng.standard_normal(B), "age": rng.integers(18, 80, B), "year": rng.integers(1950, 2020, B),
-               "long tail": np.minimum(rng.lognormal(np.log(1e3), 1, B), fast_fm.LARGEST_X)}[x]
+               "long tail": np.minimum(rng.lognormal(np.log(1e3), 1, B), fast_functions.LARGEST_X)}[x]
     ids = np.stack([np.zeros(B), rng.integers(1, 3, B), rng.integers(3, 5, B)], axis=1)     # each field its own
     slots = Slots(ids, np.stack([weights, np.ones(B), np.ones(B)], axis=1), np.arange(3))
     assert FastFMStep.suits(slots)
@@ -134,7 +134,7 @@ NUMBER, MISSING = (20, np.linspace(-1, 1, B)), (20 + np.arange(B) % 2, np.linspa
     (rows_of(CATEGORY, MISSING, OTHER), True),
     (rows_of(CATEGORY, NUMBER), False), (rows_of(CATEGORY), False),
     (rows_of(CATEGORY, OTHER, (np.arange(B) % 3, np.linspace(0, 1, B))), False),
-    (rows_of(CATEGORY, OTHER, (20, np.linspace(0, 1.01 * fast_fm.LARGEST_X, B))), False),
+    (rows_of(CATEGORY, OTHER, (20, np.linspace(0, 1.01 * fast_functions.LARGEST_X, B))), False),
     (rows_of(CATEGORY, OTHER)[:B - 1], False), (Slots(rows_of(CATEGORY, OTHER).ids, None, [0, 1]), True),
     (Slots(rows_of(CATEGORY, OTHER, OTHER).ids, None, [0, 1]), False)],
     ids=["categories", "a number", "one with missing values", "one field with x = 1", "one field",

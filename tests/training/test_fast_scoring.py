@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 from minictr import AFM, DCN, FM, FNN, HOFM, NFM, PNN, AutoInt, DeepFM, FwFM, WideDeep, XDeepFM, datasets
 from minictr.estimator import registry
 from minictr.layers import MLP, Dense, FMPooling, Linear, Readout, ReLU, TriplePooling, parameters
+from minictr.slots import Slots
 from minictr.training import chunk_sizes, fast_scoring, predict_logits, scoring
 from minictr.training.fast_layers import TWINS
 from minictr.training.fast_mlp import LARGEST_HANDED_ON, FastMLP, ScoringMLP, has_own_layers
@@ -59,6 +60,15 @@ def test_several_values_that_all_weigh_1(dtype, monkeypatch):
     close = 1e-12 if dtype == "float64" else 1e-5
     assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=close, atol=close)
     assert dtypes == {dtype}
+
+
+@pytest.mark.parametrize("x", [[0.5, 0, 2, 1], [1, 1, 1, 1], [3e4, 1, 0, -2]], ids=["numbers", "all 1", "large"])
+@pytest.mark.parametrize("ids", [[7, 7, 7, 7], [7, 8, 7, 8], [7, 8, 9, 7]], ids=["one id", "two", "three"])
+def test_numbers_that_are_looked_up_once_and_others(ids, x):
+    model = fitted(dtype="float64")
+    n, rng = len(model.embedding.params["V"]), np.random.default_rng(0)
+    slots = Slots(np.column_stack([rng.integers(0, n, (4, 2)), ids]), np.column_stack([np.ones((4, 2)), x]), [0, 1, 2])
+    assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=1e-11, atol=1e-11)
 
 
 def forwards(monkeypatch, twin=FastFM):
