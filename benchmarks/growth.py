@@ -33,6 +33,7 @@ from minictr.layers import parameters
 from minictr.slots import Slots
 from minictr.training.data import TrainingData
 from minictr.training.loop import trainer_on_threads
+from minictr.training.memory import keep_freed_memory
 
 from .quality import forget_peak_memory, in_new_process, machine, peak_memory
 from .shapes import MODELS, RELATIVES, Shape, built, drawn_slots, new_model
@@ -49,6 +50,7 @@ SQUARE = {"FFM", "FwFM", "AFM", "PNN", "XDeepFM", "AutoInt"}      # take pairs o
 
 def ms_of_a_step(name, shape, seconds, spread=False):
     """Median ms of a training step on drawn rows; ``spread``: few different ids, far apart."""
+    keep_freed_memory()                                           # as fit does
     B = shape.batch
     model = built(new_model(name, B), shape)
     few = Shape(shape.fields, DIFFERENT_IDS * shape.fields, B) if spread else shape
