@@ -21,8 +21,8 @@ class FastFMStep:
         dw = sum_r x_r ds_r
 
     and where x is 1, the same ds f is added up for every field. Each id that occurs is looked up in V once, for all
-    rows, forwards and backwards. Numbers are few columns X of all x, and their sums products. These are of float64, as
-    little is left of the difference where x is large.
+    rows, forwards and backwards. Numbers are few columns X of all x, and their sums products; those of the gradients
+    are of float64, as little is left of the difference where x is large.
 
     Its calls are many and short, and np.add.at keeps Python's lock, so that two threads take longer than one: a batch
     is cut only where it is long.
@@ -40,8 +40,9 @@ class FastFMStep:
 
     @staticmethod
     def suits(slots):
-        """Whether it may take this batch, which depends on these rows alone: there are enough of them, each field has
-        one slot, whose x is 1, or which is a number (``number_columns``), and in two fields or more x is 1.
+        """Whether it may take this batch, which depends on its rows alone, padding included: there are enough of them,
+        each field has one slot, whose x is 1, or which is a number (``number_columns``), and in two fields or more x is
+        1. (Padding counts, as the plain step looks up its ids too: a gradient of 0, by which lazy Adam moves a row.)
 
         With fewer f could be e_i, as the only other x is 0. Then the plain gradient is exactly 0, and of the least
         rounding error Adam makes a step.
@@ -53,7 +54,10 @@ class FastFMStep:
             number_columns(slots.ids[:, slot], slots.x[:, slot]) for slot in weighted)
 
     def cached_numbers(self, slots):
-        """How many numbers of 4 bytes are kept of a row: places of its slots, two vectors, G, and where it is added."""
+        """How many numbers of 4 bytes are kept of a row: places of its slots, two vectors, G, and where it is added.
+
+        Columns of numbers, some 8 each, are not counted.
+        """
         k = self.embedding.params["V"].shape[1]
         return 2 * slots.n_slots + 2 * k + 3 * (k + 2)
 

@@ -117,7 +117,7 @@ def times_x(values, slots):
 
 def number_columns(ids, x):
     """Where a slot has one id in all rows, or two, as a number with missing values has: of each the x of the rows that
-    have it, and 0 for the others. Nothing for more ids, or for an x beyond LARGEST_X.
+    have it, and 0 for the others. Nothing for more ids, or for an x beyond LARGEST_X. There must be a row.
 
     >>> for id, x in number_columns(np.array([7, 7, 8]), np.array([0.5, 2.0, 1.0])):
     ...     print(id, x)

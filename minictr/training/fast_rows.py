@@ -64,7 +64,9 @@ def by_marking(ids, n):
 
 
 def by_hashing(ids):
-    """The same for ids of any size, of which only those that occur are sorted: half of np.unique's time."""
+    """The same for ids of any size, of which only those that occur are sorted: measured, .4 to .9 of np.unique's time
+    where ids repeat as those of clicks do (Zipf's law), and 1.3 to 1.7 times as long where nearly all are different.
+    """
     place, distinct = pd.factorize(ids)                           # in the order in which they occur first
     order = np.argsort(distinct)
     rank = np.empty(len(distinct), np.int32)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from minictr import FM, Categorical, Numerical, datasets
+from minictr import FM, Categorical, MultiValued, Numerical, datasets
 from minictr.estimator import registry
 from minictr.layers import Dense, FMPooling, Layer, Linear, RowGradient, gradients, parameters, replica
 from minictr.optim import SGD
@@ -164,6 +164,22 @@ def test_a_table_in_pieces_has_the_bits_of_the_whole(rows_of_a_piece, window, mo
     assert len(rows) >= 8 and len(rows) % 2 == 0
     for name, array in trained[0].items():
         assert_array_equal(trained[1][name], array, err_msg=name)
+
+
+def test_padding_counts():
+    """The plain step looks it up too: a gradient of 0, by which lazy Adam moves a row that has moments."""
+    rng, n = np.random.default_rng(0), 4 * B
+    tags = [["a"], ["b"], None] * (n // 3) + [["a"]] * (n % 3)
+    table = pd.DataFrame({"user": rng.integers(0, 50, n), "shop": rng.integers(0, 9, n), "tags": tags})
+    table.loc[table.index[2 * B:], "tags"] = pd.Series([["a"]] * n)[2 * B:]
+    table.at[n - 1, "tags"] = ["a", "b"]
+    y, trained = rng.integers(0, 2, n), []
+    fields = [Categorical("user"), Categorical("shop"), MultiValued("tags")]
+    for plain in (True, False):
+        model = FM(fields=fields, epochs=2, batch_size=B, shuffle_window=1, seed=0, dtype="float64", plain=plain)
+        trained.append(parameters(model.fit(table, y)))
+    for name, array in trained[0].items():
+        assert_allclose(trained[1][name], array, rtol=1e-8, atol=1e-10, err_msg=name)
 
 
 def test_ratings_with_numbers_take_it(monkeypatch):

@@ -64,11 +64,15 @@ def test_several_values_that_all_weigh_1(dtype, monkeypatch):
 
 @pytest.mark.parametrize("x", [[0.5, 0, 2, 1], [1, 1, 1, 1], [3e4, 1, 0, -2]], ids=["numbers", "all 1", "large"])
 @pytest.mark.parametrize("ids", [[7, 7, 7, 7], [7, 8, 7, 8], [7, 8, 9, 7]], ids=["one id", "two", "three"])
-def test_numbers_that_are_looked_up_once_and_others(ids, x):
-    model = fitted(dtype="float64")
+def test_numbers_that_are_looked_up_once_and_others(ids, x, monkeypatch):
+    model, columns = fitted(dtype="float64"), []
+    right = fast_scoring.number_columns
+    monkeypatch.setattr(fast_scoring, "number_columns", lambda *slot: columns.append(right(*slot)) or columns[-1])
     n, rng = len(model.embedding.params["V"]), np.random.default_rng(0)
     slots = Slots(np.column_stack([rng.integers(0, n, (4, 2)), ids]), np.column_stack([np.ones((4, 2)), x]), [0, 1, 2])
     assert_allclose(FastFM(model).forward(slots), model.forward(slots), rtol=1e-11, atol=1e-11)
+    looked_up_once = 0 if max(x) > 1e4 or len(set(ids)) > 2 else len(set(ids))
+    assert [len(own) for own in columns] == ([] if x == [1, 1, 1, 1] else [looked_up_once])
 
 
 def forwards(monkeypatch, twin=FastFM):
