@@ -87,7 +87,7 @@ class FastFMStep:
         return out
 
     def backward(self, ds):
-        places, v, f, at, columns = self.cache.values()
+        places, v, f, at, columns = (self.cache[name] for name in ("places", "v", "f", "at", "columns"))
         (U, k), B = v.shape, len(f)
         G = np.empty((B, k + 2), f.dtype)                         # (B, k + 2) [ds f | ds | ds]: an even number, if k is
         G[:, k:] = ds[:, None]

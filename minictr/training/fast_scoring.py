@@ -96,8 +96,9 @@ class FastFM:
             X = np.stack([x for _, x in columns], axis=1).astype(f.dtype)
             rows = [row for row, _ in columns]
             v = self.V.take(rows, axis=0)
-            out += X @ self.w.take(rows) - (X * X) @ (0.5 * sum_last(v * v))
-            f += X @ v
+            out += X @ self.w.take(rows)                          #            + w_i x_i
+            out -= (X * X) @ (0.5 * sum_last(v * v))              #            - 1/2 <e_i, e_i>
+            f += X @ v                                            # (B, k)     + e_i
         f *= f
         out += 0.5 * sum_last(f)                                  #            + 1/2 <f, f>
         return out
