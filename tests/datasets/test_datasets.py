@@ -293,6 +293,17 @@ def test_ratings_are_reproducible():
         datasets.make_ratings(seed=3)["ratings"])
 
 
+def test_ratings_do_not_depend_on_the_order_in_which_a_processor_partitions(monkeypatch):
+    expected, partition = datasets.make_ratings(50, 40, 700, seed=1)["ratings"], np.argpartition
+
+    def other_order(values, kth):
+        order = partition(values, kth)
+        return np.concatenate([order[:kth][::-1], order[kth:kth + 1], order[kth + 1:][::-1]])
+
+    monkeypatch.setattr(np, "argpartition", other_order)
+    pd.testing.assert_frame_equal(datasets.make_ratings(50, 40, 700, seed=1)["ratings"], expected)
+
+
 def test_every_pair_can_be_rated():
     assert len(datasets.make_ratings(4, 5, 20)["ratings"]) == 20
 
