@@ -499,7 +499,7 @@ assert worse("batch_size=1024", "as above", 0.002)
 # %% [markdown]
 # - **2 to 4 heads, 2 to 3 layers.** One head or one layer does about as well here. As long as the attention is nearly
 #   uniform, another head has nothing else to look at.
-# - **Embedding size 16 to 64, attention size the same.** 32 is clearly better than 8 here. Nothing asks the two to be
+# - **Embedding size 16 to 64, attention size the same.** 32 is a little better than 8 here. Nothing asks the two to be
 #   equal: the paper uses $d = 16$ and $d' = 32$ for each head.
 # - **Always a residual.** No clear difference here, with two seeds; [06](06_let_fields_talk_with_autoint.ipynb) has an
 #   asserted one. In the paper it counts on MovieLens-1M as clicks without user and movie ids: AUC 0.846 with, 0.830
