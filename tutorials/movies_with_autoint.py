@@ -462,7 +462,7 @@ few = ratings[ratings["user_id"].isin(some)]
 held_out = np.random.default_rng(0).random(len(few)) < 0.2
 rows, rest = few[~held_out], few[held_out]
 changes = [{}, {"num_heads": 1}, {"num_layers": 1}, {"num_layers": 3},
-           {"embedding_dim": 32},
+           {"embedding_dim": 32}, {"embedding_dim": 64},
            {"residual": False}, {"scale": True}, {"dropout": 0.2},
            {"learning_rate": 0.0003}, {"batch_size": 1024}]
 def name_of(change):
@@ -479,13 +479,15 @@ tried = pd.DataFrame(tried, index=["seed 0", "seed 1"]).T
 
 
 def worse(a, b, by):
-    """Setting a has a larger RMSE than b, by so much, with each of the two seeds."""
-    return (tried.loc[a] > tried.loc[b] + by).all()
+    """Setting a has a larger RMSE than b, by so much, with either seed of either."""
+    return tried.loc[a].min() > tried.loc[b].max() + by
 
 
 if not REAL_DATA:
-    assert worse("as above", "embedding_dim=32", 0.005)
+    assert worse("as above", "embedding_dim=64", 0.005)
     assert worse("embedding_dim=32", "FM, the same fields", 0.005)
+    assert worse("embedding_dim=64", "FM, the same fields", 0.005)
+    assert (tried.loc["as above"] - tried.loc["embedding_dim=32"] > 0.005).all()
     assert abs(tried.loc["residual=False"].mean() - tried.loc["as above"].mean()) < 0.04
 tried.round(3)
 
@@ -499,8 +501,8 @@ assert worse("batch_size=1024", "as above", 0.002)
 # %% [markdown]
 # - **2 to 4 heads, 2 to 3 layers.** One head or one layer does about as well here. As long as the attention is nearly
 #   uniform, another head has nothing else to look at.
-# - **Embedding size 16 to 64, attention size the same.** 32 is a little better than 8 here. Nothing asks the two to be
-#   equal: the paper uses $d = 16$ and $d' = 32$ for each head.
+# - **Embedding size 16 to 64, attention size the same.** 64 is clearly better than 8 here, 32 a little. Nothing asks
+#   the two to be equal: the paper uses $d = 16$ and $d' = 32$ for each head.
 # - **Always a residual.** No clear difference here, with two seeds; [06](06_let_fields_talk_with_autoint.ipynb) has an
 #   asserted one. In the paper it counts on MovieLens-1M as clicks without user and movie ids: AUC 0.846 with, 0.830
 #   without (table 4).

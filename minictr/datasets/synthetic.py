@@ -305,7 +305,8 @@ def make_ratings(n_users=600, n_items=400, n_ratings=30_000, *, seed=0):
     log_weight = (rng.normal(0, 0.8, (n_users, 1))
                   - 0.7 * np.log(rng.permutation(n_items) + 1)[None, :])  # (users, items)
     keys = (log_weight + rng.gumbel(size=log_weight.shape)).ravel()
-    cells = np.sort(np.argpartition(-keys, n_ratings - 1)[:n_ratings])    # a partition's order is the processor's
+    # Sorted, as the order in which argpartition leaves them differs between processors.
+    cells = np.sort(np.argpartition(-keys, n_ratings - 1)[:n_ratings])
     user, item = np.divmod(cells, n_items)
 
     taste = (_pair_table(GENDERS, GENRES, 0.7, rng)[gender]
