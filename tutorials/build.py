@@ -4,8 +4,9 @@
     python tutorials/build.py 02 movies       # those whose name contains one of these
     python tutorials/build.py --check         # write nothing; exit 1 where a notebook is not what its source gives
 
-The source of a notebook is NAME.py, in jupytext's percent format; NAME.ipynb is made from it. The same source, machine
-and versions give the same bytes: cells have ids that follow from their text, and no times are recorded. Before that the
+The source of a notebook is NAME.py, in jupytext's percent format; NAME.ipynb is made from it. The same source and
+versions give the same bytes on every x86-64 processor with AVX2, as no kernel of NumPy or OpenBLAS uses more: cells
+have ids that follow from their text, and no times are recorded. Before that the
 line numbers of the cheat sheet are brought up to date, and the minutes that each tutorial takes, on its first page and
 in the tables of tutorials.
 
@@ -15,11 +16,14 @@ the site and nbgrader need of that is derived here.
 """
 
 import argparse
+import functools
 import hashlib
+import json
 import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +32,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parent
@@ -47,26 +52,48 @@ def sources():
 
 
 def environment(source):
-    """What the outputs depend on beside the source: versions, and the processor's kind as BLAS sees it."""
+    """What the outputs depend on beside the source: versions, and the kernels that OpenBLAS and NumPy compute with."""
     needed = ["numpy", "pandas", "matplotlib"]
     if "import torch" in source.read_text(encoding="utf-8"):
         needed.append("torch")
     packages = {name: version(name) for name in needed}
-    return {"python": ".".join(platform.python_version_tuple()[:2]), **packages, "blas": _blas_core()}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **packages, **_kernels()}
 
 
-def _blas_core():
-    """The kernels that OpenBLAS chose, such as Haswell: results differ between them in the last digits."""
-    import ctypes
+def held_to_avx2():
+    """The environment variables with which a notebook runs: AVX2 and one thread, also where there is more.
 
-    import numpy
-    for library in sorted((Path(numpy.__file__).parent.parent / "numpy.libs").glob("*openblas*")):
-        for name in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
-            function = getattr(ctypes.CDLL(str(library)), name, None)
-            if function is not None:
-                function.restype = ctypes.c_char_p
-                return function().decode()
-    return platform.machine()
+    Other kernels round other last digits, and gradient checks print them. A processor without AVX2 computes with what
+    it has.
+    """
+    simd = numpy.show_config(mode="dicts")["SIMD Extensions"]
+    if not {"X86_V3", "AVX2"} & set(simd["found"]):
+        return dict(os.environ)
+    beyond = [name for name in simd["found"] + simd.get("not found", []) if name.startswith(("X86_V4", "AVX512"))]
+    return os.environ | {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1",
+                         "NPY_DISABLE_CPU_FEATURES": " ".join(beyond)}
+
+
+@functools.cache
+def _kernels():
+    """The names of the kernels in a process with those variables: {"blas": "Haswell", "simd": "X86_V3"}."""
+    answer = subprocess.run([sys.executable, "-c", KERNELS], env=held_to_avx2(), capture_output=True, text=True,
+                            check=True)
+    return json.loads(answer.stdout)
+
+
+KERNELS = """
+import ctypes, json, pathlib, platform, numpy
+blas = platform.machine()
+for library in sorted((pathlib.Path(numpy.__file__).parent.parent / "numpy.libs").glob("*openblas*")):
+    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
+        function = getattr(ctypes.CDLL(str(library)), name, None)
+        if function is not None:
+            function.restype = ctypes.c_char_p
+            blas = function().decode()
+simd = numpy.show_config(mode="dicts")["SIMD Extensions"]
+print(json.dumps({"blas": blas, "simd": (simd["baseline"] + simd["found"])[-1]}))
+"""
 
 
 def execute(source):
@@ -76,7 +103,7 @@ def execute(source):
         shutil.copytree(RESULTS, Path(folder) / RESULTS.name)
         NotebookClient(notebook, timeout=None, startup_timeout=PATIENCE, iopub_timeout=PATIENCE,
                        raise_on_iopub_timeout=True, kernel_name="python3", record_timing=False,
-                       resources={"metadata": {"path": folder}}).execute()
+                       resources={"metadata": {"path": folder}}).execute(env=held_to_avx2())
     return normalised(notebook, environment(source))
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from notebooks import TUTORIALS, load_build
 
@@ -100,6 +101,22 @@ def test_its_notebook_is_what_its_source_gives(source, monkeypatch):
     if there != here:
         pytest.skip(f"its outputs cannot be compared: made with {there}, here is {here}")
     assert build.as_text(build.execute(source)) == committed, f"run: python tutorials/build.py {source.stem}"
+
+
+def test_a_notebook_is_computed_with_the_same_kernels_on_every_processor(monkeypatch, tmp_path):
+    """Else the last digits that a gradient check prints are those of the processor that built it."""
+    source = tmp_path / "simd.py"
+    source.write_text("# %%\nimport numpy as np\nprint(np.show_config(mode='dicts')['SIMD Extensions']['found'])\n"
+                      "import os\nprint(os.environ.get('OPENBLAS_CORETYPE'))\n", encoding="utf-8")
+    here, made_with = build.execute(source).cells, build.environment(source)
+    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    if not {"X86_V3", "AVX2"} & set(found):
+        pytest.skip(f"a processor without AVX2: it has {found}")
+    assert made_with["blas"] == "Haswell" and made_with["simd"] in ("X86_V3", "AVX2")
+    # the variables of who builds it do not reach it
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", " ".join(found))
+    assert build.execute(source).cells == here
 
 
 def test_a_notebook_gives_the_same_kinds_of_outputs_everywhere(monkeypatch):
