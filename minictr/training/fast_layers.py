@@ -243,7 +243,8 @@ class FastAttentionPooling(AttentionPooling):
 
     Plainly:  dz = ds * h * on,  dW = p^T dz,  db = sum dz,  dp = dz W^T,  with on = 1 where z > 0, else 0.  Only ``on``
     needs that shape: ds (one number a row) goes to the side of p, h (one a column) to that of W. The sums are the same,
-    without three passes over the largest array.
+    without three passes over the largest array. Nor does  dh = r^T ds  need one: as  r = on * (p W + b),  it is the sum
+    over k of  W * (ds * p)^T on,  plus  b * (on^T ds),  which dW and db are made of.
     """
 
     def forward(self, pij):
@@ -259,17 +260,19 @@ class FastAttentionPooling(AttentionPooling):
         return (weight[:, None, :] @ pij)[:, 0]                   # (B, k)
 
     def backward(self, dout):
-        W, h = self.params["W"], self.params["h"]
+        W, b, h = self.params["W"], self.params["b"], self.params["h"]
         pij, r, aij, weight = (self.cache[name] for name in ("pij", "r", "aij", "weight"))
         B, P, k = pij.shape
         dweight = (pij @ dout[:, :, None])[:, :, 0]               # (B, P)
         dpij = repeat_middle(dout, P)                             # (B, P, k)
         dpij *= weight[:, :, None]
         ds = softmax_backward(self.dropout.backward(dweight), aij, axis=1).reshape(B * P, 1)
-        self.grads["h"] = (r.T @ ds)[:, 0]                        # (t,)
-        on = (r > 0).astype(r.dtype)                              # (B P, t)
-        self.grads["W"] = ((pij.reshape(B * P, k) * ds).T @ on) * h   # (k, t) p^T dz
-        self.grads["b"] = (on.T @ ds)[:, 0] * h                   # (t,)       sum dz
+        on = np.greater(r, 0, out=r, casting="unsafe")            # (B P, t)   in the place of r, for all that follows
+        ds_p_on = (pij.reshape(B * P, k) * ds).T @ on             # (k, t)
+        ds_on = (on.T @ ds)[:, 0]                                 # (t,)
+        self.grads["W"] = ds_p_on * h                             # (k, t)     p^T dz
+        self.grads["b"] = ds_on * h                               # (t,)       sum dz
+        self.grads["h"] = (W * ds_p_on).sum(axis=0) + b * ds_on   # (t,)       r^T ds
         dpij_score = on @ (W * h).T                               # (B P, k)   dz W^T
         dpij_score *= ds
         dpij += dpij_score.reshape(B, P, k)

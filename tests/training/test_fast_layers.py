@@ -103,6 +103,17 @@ def test_a_twin_gives_what_its_plain_layer_gives(case, seed):
     assert type(fast) is TWINS.get(type(layer), type(layer)) and type(layer) not in TWINS.values()
 
 
+@pytest.mark.parametrize("case", TWIN_CASES, ids=lambda case: case.name)
+def test_a_twin_can_go_backward_twice(case):
+    """What it keeps from forward may be written over only so that nothing changes."""
+    layer, x, _ = case.draw(0)
+    fast = with_fast_layers(replica(layer))
+    dout = np.random.default_rng(7).standard_normal(fast.forward(x).shape)
+    once, twice = ({"dx": fast.backward(dout.copy()), **dense(gradients(fast), parameters(fast))} for _ in range(2))
+    for name, array in once.items():
+        np.testing.assert_array_equal(twice[name], array, err_msg=name)
+
+
 @given(st.data())
 def test_twins_give_the_same_at_any_shape(data):
     size = st.integers(1, 6)
