@@ -103,6 +103,14 @@ class DeepCrossingFromFM(StartsFromFM, DeepCrossing):
             self.embedding.params["V"][...] = self.init_from.embedding.params["V"]
 
 
+@dataclasses.dataclass(kw_only=True, eq=False, repr=False)
+class FMWithBiasFromZero(FM):
+    """FM whose bias starts at 0 in place of the log-odds of the mean, as in most other code."""
+
+    def initialise(self, mean):
+        """Leave the bias at 0."""
+
+
 # What an FM shares with a system that starts from it.
 OF_THE_FM_TOO = ("task", "fields", "embedding_dim", "batch_size", "optimizer", "learning_rate", "epochs", "patience",
                  "seed", "n_threads")

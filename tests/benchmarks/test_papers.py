@@ -433,6 +433,13 @@ def test_epoch_by_epoch_is_the_training_of_fit():
     assert auc(y, outcome.predict(X)) == max(aucs)                # the best epoch's parameters
 
 
+def test_an_fm_can_start_its_bias_at_0():
+    from_0, from_the_mean = (family(epochs=1, learning_rate=1e-9, seed=0).fit(*ROWS[0])
+                             for family in (training.FMWithBiasFromZero, FM))
+    assert abs(from_0.bias()[0]) < 1e-6 and abs(from_the_mean.bias()[0]) > 0.1
+    assert np.array_equal(from_0.embedding.params["V"].round(6), from_the_mean.embedding.params["V"].round(6))
+
+
 @pytest.mark.parametrize("found, epochs, best", [
     ([0.5, 0.6, 0.7, 0.8, 0.9], 5, 5), ([0.5, 0.7, 0.6, 0.6, 0.9], 4, 2), ([0.5, 0.4, 0.7, 0.6, 0.7], 5, 3)])
 def test_it_ends_when_patience_epochs_brought_no_higher_auc_and_goes_back(found, epochs, best, monkeypatch):
