@@ -243,8 +243,8 @@ class FastAttentionPooling(AttentionPooling):
 
     Plainly:  dz = ds * h * on,  dW = p^T dz,  db = sum dz,  dp = dz W^T,  with on = 1 where z > 0, else 0.  Only ``on``
     needs that shape: ds (one number a row) goes to the side of p, h (one a column) to that of W. The sums are the same,
-    without three passes over the largest array. Nor does  dh = r^T ds  need one: as  r = on * (p W + b),  it is the sum
-    over k of  W * (ds * p)^T on,  plus  b * (on^T ds),  which dW and db are made of.
+    without three passes over the largest array. And  dh = r^T ds  needs no r: with  r = on * (p W + b)  it is the sum
+    over k of  W * (ds * p)^T on,  plus  b * (on^T ds),  two arrays that dW and db are made of.
     """
 
     def forward(self, pij):
@@ -267,7 +267,8 @@ class FastAttentionPooling(AttentionPooling):
         dpij = repeat_middle(dout, P)                             # (B, P, k)
         dpij *= weight[:, :, None]
         ds = softmax_backward(self.dropout.backward(dweight), aij, axis=1).reshape(B * P, 1)
-        on = np.greater(r, 0, out=r, casting="unsafe")            # (B P, t)   in the place of r, for all that follows
+        # Over r, as nobody needs its values any more; a second backward finds the same > 0.
+        on = np.greater(r, 0, out=r)                              # (B P, t)
         ds_p_on = (pij.reshape(B * P, k) * ds).T @ on             # (k, t)
         ds_on = (on.T @ ds)[:, 0]                                 # (t,)
         self.grads["W"] = ds_p_on * h                             # (k, t)     p^T dz
