@@ -105,7 +105,7 @@ class DeepCrossingFromFM(StartsFromFM, DeepCrossing):
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class FMWithBiasFromZero(FM):
-    """FM whose bias starts at 0 in place of the log-odds of the mean, as in most other code."""
+    """FM whose bias starts at 0, as in most other code, not where the model predicts the mean of the targets."""
 
     def initialise(self, mean):
         """Leave the bias at 0."""
