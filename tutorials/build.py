@@ -4,9 +4,9 @@
     python tutorials/build.py 02 movies       # those whose name contains one of these
     python tutorials/build.py --check         # write nothing; exit 1 where a notebook is not what its source gives
 
-The source of a notebook is NAME.py, in jupytext's percent format; NAME.ipynb is made from it. The same source and
-versions give the same bytes on every x86-64 processor with AVX2, as no kernel of NumPy or OpenBLAS uses more: cells
-have ids that follow from their text, and no times are recorded. Before that the
+The source of a notebook is NAME.py, in jupytext's percent format; NAME.ipynb is made from it. The same source, versions
+and C library give the same bytes on every x86-64 processor with AVX2: no kernel of NumPy or OpenBLAS uses more (those
+of PyTorch are not held to it), cells have ids that follow from their text, and no times are recorded. Before that the
 line numbers of the cheat sheet are brought up to date, and the minutes that each tutorial takes, on its first page and
 in the tables of tutorials.
 
@@ -32,7 +32,6 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-import numpy
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parent
@@ -43,6 +42,18 @@ LARGEST = 400_000       # bytes
 TABLES = FOLDER / "README.md", FOLDER.parent / "README.md"
 # what a reader manages
 WORDS, LINES, EXERCISE = 180, 12, 5             # words and lines of code a minute; minutes an exercise
+PRINT_KERNELS = """
+import ctypes, json, pathlib, platform, numpy
+blas = platform.machine()
+for library in sorted((pathlib.Path(numpy.__file__).parent.parent / "numpy.libs").glob("*openblas*")):
+    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
+        function = getattr(ctypes.CDLL(str(library)), name, None)
+        if function is not None:
+            function.restype = ctypes.c_char_p
+            blas = function().decode()
+simd = numpy.show_config(mode="dicts")["SIMD Extensions"]
+print(json.dumps({"blas": blas, "simd": ["none", *simd.get("baseline", []), *simd.get("found", [])][-1]}))
+"""
 FOLDED = {"check": "The check's code", "claims": "Asserted: what the text says of these numbers"}
 
 
@@ -57,43 +68,55 @@ def environment(source):
     if "import torch" in source.read_text(encoding="utf-8"):
         needed.append("torch")
     packages = {name: version(name) for name in needed}
-    return {"python": ".".join(platform.python_version_tuple()[:2]), **packages, **_kernels()}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), "libc": " ".join(platform.libc_ver()).strip(),
+            **packages, **_kernels()}
 
 
-def held_to_avx2():
-    """The environment variables with which a notebook runs: AVX2 and one thread, also where there is more.
+def own_environment():
+    """The environment variables with which a notebook runs: those of here, with the kernels of ``held_to_avx2``."""
+    return _without_numpys() | held_to_avx2(_simd())
+
+
+def held_to_avx2(simd):
+    """The variables that hold OpenBLAS to one thread, and OpenBLAS and NumPy to AVX2, also where there is more.
 
     Other kernels round other last digits, and gradient checks print them. A processor without AVX2 computes with what
     it has.
+
+    Parameters
+    ----------
+    simd : what ``numpy.show_config`` says of a processor, a dict of lists; those that would be empty are not in it.
     """
-    simd = numpy.show_config(mode="dicts")["SIMD Extensions"]
-    if not {"X86_V3", "AVX2"} & set(simd["found"]):
-        return dict(os.environ)
-    beyond = [name for name in simd["found"] + simd.get("not found", []) if name.startswith(("X86_V4", "AVX512"))]
-    return os.environ | {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1",
-                         "NPY_DISABLE_CPU_FEATURES": " ".join(beyond)}
+    held = {"OPENBLAS_NUM_THREADS": "1"}
+    baseline, found, not_found = (simd.get(name, []) for name in ("baseline", "found", "not found"))
+    if {"X86_V3", "AVX2"} & {*baseline, *found}:                  # the names since NumPy 2.4, and before
+        beyond = [name for name in found + not_found if name.startswith(("X86_V4", "AVX512"))]
+        held |= {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": " ".join(beyond)}
+    return held
+
+
+@functools.cache
+def _simd():
+    """What the processor has, as NumPy names it, whatever was switched off for this process."""
+    return json.loads(_printed("import json, numpy; print(json.dumps(numpy.show_config('dicts')['SIMD Extensions']))",
+                               _without_numpys()))
 
 
 @functools.cache
 def _kernels():
-    """The names of the kernels in a process with those variables: {"blas": "Haswell", "simd": "X86_V3"}."""
-    answer = subprocess.run([sys.executable, "-c", KERNELS], env=held_to_avx2(), capture_output=True, text=True,
-                            check=True)
-    return json.loads(answer.stdout)
+    """The kernels' names in a notebook: {"blas": "Haswell", "simd": "X86_V3"}."""
+    return json.loads(_printed(PRINT_KERNELS, own_environment()))
 
 
-KERNELS = """
-import ctypes, json, pathlib, platform, numpy
-blas = platform.machine()
-for library in sorted((pathlib.Path(numpy.__file__).parent.parent / "numpy.libs").glob("*openblas*")):
-    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
-        function = getattr(ctypes.CDLL(str(library)), name, None)
-        if function is not None:
-            function.restype = ctypes.c_char_p
-            blas = function().decode()
-simd = numpy.show_config(mode="dicts")["SIMD Extensions"]
-print(json.dumps({"blas": blas, "simd": (simd["baseline"] + simd["found"])[-1]}))
-"""
+def _without_numpys():
+    """The environment variables of here but for NumPy's own: it refuses to start with some beside others."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NPY_")}
+
+
+def _printed(program, variables):
+    """What a Python program prints in a process with these environment variables."""
+    return subprocess.run([sys.executable, "-c", program], env=variables, stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
 
 
 def execute(source):
@@ -103,7 +126,7 @@ def execute(source):
         shutil.copytree(RESULTS, Path(folder) / RESULTS.name)
         NotebookClient(notebook, timeout=None, startup_timeout=PATIENCE, iopub_timeout=PATIENCE,
                        raise_on_iopub_timeout=True, kernel_name="python3", record_timing=False,
-                       resources={"metadata": {"path": folder}}).execute(env=held_to_avx2())
+                       resources={"metadata": {"path": folder}}).execute(env=own_environment())
     return normalised(notebook, environment(source))
 
 

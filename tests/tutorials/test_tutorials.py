@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from notebooks import TUTORIALS, load_build
 
@@ -103,20 +102,38 @@ def test_its_notebook_is_what_its_source_gives(source, monkeypatch):
     assert build.as_text(build.execute(source)) == committed, f"run: python tutorials/build.py {source.stem}"
 
 
-def test_a_notebook_is_computed_with_the_same_kernels_on_every_processor(monkeypatch, tmp_path):
-    """Else the last digits that a gradient check prints are those of the processor that built it."""
-    source = tmp_path / "simd.py"
-    source.write_text("# %%\nimport numpy as np\nprint(np.show_config(mode='dicts')['SIMD Extensions']['found'])\n"
-                      "import os\nprint(os.environ.get('OPENBLAS_CORETYPE'))\n", encoding="utf-8")
-    here, made_with = build.execute(source).cells, build.environment(source)
-    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    if not {"X86_V3", "AVX2"} & set(found):
-        pytest.skip(f"a processor without AVX2: it has {found}")
-    assert made_with["blas"] == "Haswell" and made_with["simd"] in ("X86_V3", "AVX2")
-    # the variables of who builds it do not reach it
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
-    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", " ".join(found))
-    assert build.execute(source).cells == here
+AVX2, AVX512 = ["SSE42", "AVX2", "FMA3"], ["AVX512F", "AVX512_SKX"]                   # as NumPy named them before 2.4
+
+
+@pytest.mark.parametrize("simd, off", [
+    ({"baseline": ["X86_V2"], "found": ["X86_V3"], "not found": ["X86_V4", "AVX512_ICL"]}, "X86_V4 AVX512_ICL"),
+    ({"baseline": ["X86_V2"], "found": ["X86_V3", "X86_V4"], "not found": ["AVX512_ICL"]}, "X86_V4 AVX512_ICL"),
+    ({"baseline": ["X86_V2", "X86_V3"], "found": ["X86_V4", "AVX512_ICL"]}, "X86_V4 AVX512_ICL"),
+    ({"baseline": ["X86_V2", "X86_V3"]}, ""), ({"baseline": ["SSE"], "found": AVX2 + AVX512}, "AVX512F AVX512_SKX"),
+    ({"baseline": ["SSE"], "found": AVX2, "not found": AVX512}, "AVX512F AVX512_SKX"),
+    ({"baseline": ["X86_V2"], "not found": ["X86_V3", "X86_V4"]}, None), ({"baseline": ["NEON"]}, None),
+    ({"baseline": ["NEON"], "found": ["ASIMDHP"], "not found": ["SVE"]}, None), ({}, None)])
+def test_what_is_beyond_avx2_is_switched_off(simd, off):
+    """Else the last digits that a gradient check prints are those of the processor that built a notebook."""
+    wanted = {} if off is None else {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": off}
+    assert build.held_to_avx2(simd) == {"OPENBLAS_NUM_THREADS": "1", **wanted}
+
+
+@pytest.mark.parametrize("variables", [
+    {}, {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "2"}, {"NPY_ENABLE_CPU_FEATURES": "X86_V3"},
+    {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}], ids=lambda variables: " ".join(variables) or "none")
+def test_a_notebook_is_computed_with_the_same_kernels_wherever_it_is_built(variables, tmp_path):
+    source = tmp_path / "kernels.py"
+    source.write_text(f"# %%\n{build.PRINT_KERNELS}\nimport os\nprint(os.environ['OPENBLAS_NUM_THREADS'])\n",
+                      encoding="utf-8")
+    program = ("import sys, pathlib; sys.path.insert(0, sys.argv[1]); import build; "
+               "print(build.execute(pathlib.Path(sys.argv[2])).cells[0].outputs[0].text)")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS", "NPY"))}
+    # in a process of its own, as NumPy looks at the variables when it is imported
+    answer = subprocess.run([sys.executable, "-c", program, str(TUTORIALS), str(source)], text=True, check=True,
+                            stdout=subprocess.PIPE, env=environment | variables)
+    wanted = {name: build.environment(source)[name] for name in ("blas", "simd")}
+    assert answer.stdout.split("\n")[:2] == [json.dumps(wanted), "1"]
 
 
 def test_a_notebook_gives_the_same_kinds_of_outputs_everywhere(monkeypatch):
