@@ -42,6 +42,7 @@ LARGEST = 400_000       # bytes
 TABLES = FOLDER / "README.md", FOLDER.parent / "README.md"
 # what a reader manages
 WORDS, LINES, EXERCISE = 180, 12, 5             # words and lines of code a minute; minutes an exercise
+# a program, as kernels are chosen when NumPy is imported
 PRINT_KERNELS = """
 import ctypes, json, pathlib, platform, numpy
 blas = platform.machine()
@@ -72,9 +73,9 @@ def environment(source):
             **packages, **_kernels()}
 
 
-def own_environment():
-    """The environment variables with which a notebook runs: those of here, with the kernels of ``held_to_avx2``."""
-    return _without_numpys() | held_to_avx2(_simd())
+def notebook_variables():
+    """The environment variables with which a notebook runs: those of here, and those of ``held_to_avx2``."""
+    return _without_numpy_variables() | held_to_avx2(_simd())
 
 
 def held_to_avx2(simd):
@@ -99,16 +100,16 @@ def held_to_avx2(simd):
 def _simd():
     """What the processor has, as NumPy names it, whatever was switched off for this process."""
     return json.loads(_printed("import json, numpy; print(json.dumps(numpy.show_config('dicts')['SIMD Extensions']))",
-                               _without_numpys()))
+                               _without_numpy_variables()))
 
 
 @functools.cache
 def _kernels():
     """The kernels' names in a notebook: {"blas": "Haswell", "simd": "X86_V3"}."""
-    return json.loads(_printed(PRINT_KERNELS, own_environment()))
+    return json.loads(_printed(PRINT_KERNELS, notebook_variables()))
 
 
-def _without_numpys():
+def _without_numpy_variables():
     """The environment variables of here but for NumPy's own: it refuses to start with some beside others."""
     return {name: value for name, value in os.environ.items() if not name.startswith("NPY_")}
 
@@ -126,7 +127,7 @@ def execute(source):
         shutil.copytree(RESULTS, Path(folder) / RESULTS.name)
         NotebookClient(notebook, timeout=None, startup_timeout=PATIENCE, iopub_timeout=PATIENCE,
                        raise_on_iopub_timeout=True, kernel_name="python3", record_timing=False,
-                       resources={"metadata": {"path": folder}}).execute(env=own_environment())
+                       resources={"metadata": {"path": folder}}).execute(env=notebook_variables())
     return normalised(notebook, environment(source))
 
 

@@ -337,7 +337,8 @@ class FastInteractingLayer(InteractingLayer):
             dout = dout * (self.cache[f"relu_{name}"] > 0)        # (B M, H d)    out = relu(E W + b)
             self.grads[f"b_{name}"] = sum_first(dout)             # (H d,)        the same, with respect to b
         self.grads[f"W_{name}"] = E.reshape(B * M, E.shape[2]).T @ dout       # (n_in, H d)   out = E W
-        return (dout @ self.params[f"W_{name}"].T).reshape(E.shape)           # (B, M, n_in)  the same, by E
+        dE = dout @ self.params[f"W_{name}"].T                                # (B M, n_in)   with respect to E
+        return dE.reshape(E.shape)                                            # (B, M, n_in)
 
 
 def joined(weight, x):
