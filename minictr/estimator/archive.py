@@ -6,6 +6,7 @@ in one that is ours the arrays take no more memory than the file has bytes.
 
 import math
 import os
+import re
 import stat
 import zipfile
 
@@ -13,7 +14,13 @@ import numpy as np
 
 from ..checks import all_finite
 
-NUMBERS = "biuf"            # kinds of dtypes: nothing else is in a model, above all no objects
+# What stands before an array's numbers, as np.savez writes it. NumPy's own reader hands the header to Python's parser,
+# which fails where another thread has something parsed meanwhile, too (CPython 3.11.7: "SystemError: AST constructor
+# recursion depth mismatch"), and servers load models in threads.
+MAGIC = b"\x93NUMPY\x01\x00"                  # and then two bytes, the header's length
+HEADER = re.compile(r"\{'descr': (.+), 'fortran_order': (True|False), 'shape': \(([-\d, ]*)\), \}\s*")
+NUMBERS = re.compile(r"'([<>|][biuf]\d+)'")    # dtypes: nothing else is in a model, above all no objects
+BLOCK = 2 ** 20                                # bytes read at a time
 
 
 class ModelFileError(ValueError):
@@ -62,10 +69,15 @@ class Archive:
 
     def __getitem__(self, name):
         """Read an array; its header was checked, and zipfile compares the checksum of all of it."""
-        self.header(name)
+        shape, dtype = self.header(name)
         self.taken.add(name)
+        array = np.empty(math.prod(shape), dtype)
+        memory = array.view(np.uint8)
         with self.zip.open(self.entries[name]) as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
+            _, _, order = read_header(member, name)
+            for start in range(0, memory.size, BLOCK):
+                member.readinto(memory[start:start + BLOCK])
+        return array.reshape(shape, order=order)
 
     def header(self, name):
         """(shape, dtype) of an array, from its header."""
@@ -74,11 +86,7 @@ class Archive:
         if name not in self.entries:
             raise ModelFileError(f"the array {name} is missing")
         with self.zip.open(self.entries[name]) as member:
-            if np.lib.format.read_magic(member) != (1, 0):
-                raise ModelFileError(f"the array {name} is of a format that minictr does not write")
-            shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-            if dtype.kind not in NUMBERS:
-                raise ModelFileError(f"the array {name} holds no numbers, but {dtype}")
+            shape, dtype, _ = read_header(member, name)
             if min(shape, default=0) < 0 or member.tell() + math.prod(shape) * dtype.itemsize != self.sizes[name]:
                 raise ModelFileError(f"the array {name} is {dtype} {shape}, but has {self.sizes[name]} bytes in all")
         self.headers[name] = shape, dtype
@@ -98,6 +106,19 @@ class Archive:
         if kind.kind == "f" and not all_finite(array):
             raise ModelFileError(f"the array {name} has numbers that are not finite")
         return array
+
+
+def read_header(member, name):
+    """(shape, dtype, order) of an array, from the start of its entry, which then stands at the array's numbers."""
+    start = member.read(len(MAGIC) + 2)
+    header = HEADER.fullmatch(member.read(int.from_bytes(start[len(MAGIC):], "little")).decode("latin1"))
+    if not start.startswith(MAGIC) or header is None:
+        raise ModelFileError(f"the array {name} is of a format that minictr does not write")
+    descr, fortran_order, shape = header.groups()
+    numbers = NUMBERS.fullmatch(descr)
+    if numbers is None:
+        raise ModelFileError(f"the array {name} holds no numbers, but {descr}")
+    return tuple(map(int, re.findall(r"-?\d+", shape))), np.dtype(numbers[1]), "F" if fortran_order == "True" else "C"
 
 
 class BoundedGenerator(np.random.Generator):

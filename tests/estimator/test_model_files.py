@@ -1,6 +1,8 @@
 """Model files: what save does on the disk, what it refuses, and what load learns from headers before it reads."""
 
+import ast
 import dataclasses
+import gc
 import json
 import os
 import re
@@ -9,6 +11,8 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -20,6 +24,7 @@ import pytest
 import minictr
 from minictr import FM, LR, AutoInt, Categorical, DeepFM, Model, ModelFileError, MultiValued
 from minictr.estimator import persistence
+from minictr.estimator.archive import Archive
 from minictr.fields import FIELD_CLASSES
 from minictr.layers import Dense, FMPooling, parameters
 
@@ -539,3 +544,68 @@ def test_what_keeps_the_generator_may_draw_as_much_as_it_likes_later(tmp_path):
     rng = Model.load(tmp_path / "model").rng
     for draw in (rng.standard_normal, rng.random, lambda n: rng.normal(size=n), lambda n: rng.uniform(size=n)):
         assert len(draw(100_000)) == 100_000
+
+
+# ---- threads that load models, while others have Python parsed -----------------------------------------------------
+
+@pytest.fixture
+def parser_is_left_often():
+    """Nearly every time that objects are made, Python collects garbage and goes on with another thread."""
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+
+    def go_on_elsewhere(phase, info):
+        time.sleep(0)
+
+    sys.setswitchinterval(5e-6)
+    gc.callbacks.append(go_on_elsewhere)
+    gc.set_threshold(5)
+    yield
+    gc.set_threshold(*threshold)
+    gc.callbacks.remove(go_on_elsewhere)
+    sys.setswitchinterval(interval)
+
+
+def test_models_load_in_several_threads_at_once(path, model, parser_is_left_often):
+    """As a server does; CPython 3.11 fails where two threads have something parsed at a time (SystemError)."""
+    expected, wrong = model.decision_function(table()), []
+
+    def load():
+        for _ in range(20):
+            try:
+                if not np.array_equal(Model.load(path).decision_function(table()), expected):
+                    wrong.append("other predictions")
+            except ModelFileError as error:
+                wrong.append(str(error))
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_file_is_read_without_the_parser_of_python(path, model, monkeypatch):
+    """So that what other threads have parsed, a table's query for one, cannot get in the way."""
+    def fail(*args, **options):
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    with monkeypatch.context() as patch:                          # pytest parses what fails below it
+        patch.setattr(ast, "parse", fail)
+        loaded = Model.load(path)
+        model.save(path)                                          # which tries whether the file can be read
+    np.testing.assert_array_equal(loaded.predict(table()), model.predict(table()))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["?", "u1", "<i8", ">i4", "<f4", "<f8"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 4), (2, 3, 4), (70_000, 2)])
+def test_an_array_is_what_numpy_reads(shape, dtype, order, tmp_path):
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype, order=order)
+    np.savez(tmp_path / "a.npz", a=array)
+    with open(tmp_path / "a.npz", "rb") as file, np.load(tmp_path / "a.npz") as numpys:
+        found, expected = Archive(file)["a"], numpys["a"]
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert found.flags.f_contiguous == expected.flags.f_contiguous
+    np.testing.assert_array_equal(found, expected)
+    found[...] = 0                                                # a loaded model can be trained further
