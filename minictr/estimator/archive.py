@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import zipfile
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from ..checks import all_finite
 # which fails where another thread has something parsed meanwhile, too (CPython 3.11.7: "SystemError: AST constructor
 # recursion depth mismatch"), and servers load models in threads.
 MAGIC = b"\x93NUMPY\x01\x00"                  # and then two bytes, the header's length
-HEADER = re.compile(r"\{'descr': (.+), 'fortran_order': (True|False), 'shape': \(([-\d, ]*)\), \}\s*")
-NUMBERS = re.compile(r"'([<>|][biuf]\d+)'")    # dtypes: nothing else is in a model, above all no objects
-BLOCK = 2 ** 20                                # bytes read at a time
+SHAPE = r"\((|-?\d{1,19},|-?\d{1,19}(?:, -?\d{1,19})+)\)"
+HEADER = re.compile(r"\{'descr': (.+), 'fortran_order': (True|False), 'shape': " + SHAPE + r", \}\s*")
+NUMBERS = re.compile(r"'([<>|](?:b1|[iu][1248]|f[248]))'")      # nothing else is in a model, above all no objects
+BLOCK = 2 ** 20                                # bytes read at a time, as zipfile makes a copy of what it reads
 
 
 class ModelFileError(ValueError):
@@ -74,23 +76,25 @@ class Archive:
         array = np.empty(math.prod(shape), dtype)
         memory = array.view(np.uint8)
         with self.zip.open(self.entries[name]) as member:
-            _, _, order = read_header(member, name)
+            header = read_header(member, name)
+            if header != self.headers[name]:
+                raise ModelFileError(f"the array {name} was changed while the file was read")
             for start in range(0, memory.size, BLOCK):
                 member.readinto(memory[start:start + BLOCK])
-        return array.reshape(shape, order=order)
+        return array.reshape(shape, order=header.order)
 
     def header(self, name):
         """(shape, dtype) of an array, from its header."""
-        if name in self.headers:
-            return self.headers[name]
-        if name not in self.entries:
-            raise ModelFileError(f"the array {name} is missing")
-        with self.zip.open(self.entries[name]) as member:
-            shape, dtype, _ = read_header(member, name)
-            if min(shape, default=0) < 0 or member.tell() + math.prod(shape) * dtype.itemsize != self.sizes[name]:
+        if name not in self.headers:
+            if name not in self.entries:
+                raise ModelFileError(f"the array {name} is missing")
+            with self.zip.open(self.entries[name]) as member:
+                header = read_header(member, name)
+            shape, dtype = header.shape, header.dtype
+            if min(shape, default=0) < 0 or header.size + math.prod(shape) * dtype.itemsize != self.sizes[name]:
                 raise ModelFileError(f"the array {name} is {dtype} {shape}, but has {self.sizes[name]} bytes in all")
-        self.headers[name] = shape, dtype
-        return shape, dtype
+            self.headers[name] = header
+        return self.headers[name].shape, self.headers[name].dtype
 
     def total(self, *prefixes):
         """How many arrays there are whose names start with one of the prefixes, and their bytes in all."""
@@ -108,8 +112,17 @@ class Archive:
         return array
 
 
+class Header(NamedTuple):
+    """What stands before an array's numbers: their shape, dtype and order (C or F), and how many bytes it takes."""
+
+    shape: tuple
+    dtype: np.dtype
+    order: str
+    size: int
+
+
 def read_header(member, name):
-    """(shape, dtype, order) of an array, from the start of its entry, which then stands at the array's numbers."""
+    """The header of the array ``name`` from its entry, which is open and then stands at the numbers."""
     start = member.read(len(MAGIC) + 2)
     header = HEADER.fullmatch(member.read(int.from_bytes(start[len(MAGIC):], "little")).decode("latin1"))
     if not start.startswith(MAGIC) or header is None:
@@ -117,8 +130,9 @@ def read_header(member, name):
     descr, fortran_order, shape = header.groups()
     numbers = NUMBERS.fullmatch(descr)
     if numbers is None:
-        raise ModelFileError(f"the array {name} holds no numbers, but {descr}")
-    return tuple(map(int, re.findall(r"-?\d+", shape))), np.dtype(numbers[1]), "F" if fortran_order == "True" else "C"
+        raise ModelFileError(f"the array {name} holds no numbers of a model, but {descr:.60}")
+    shape = tuple(int(size) for size in shape.split(",") if size)
+    return Header(shape, np.dtype(numbers[1]), "F" if fortran_order == "True" else "C", member.tell())
 
 
 class BoundedGenerator(np.random.Generator):

@@ -1,7 +1,7 @@
 """Saving and loading: one file of arrays and a page of JSON, nothing in it that could run.
 
-The file is NumPy's .npz under whatever name the user gives. Arrays are loaded with ``allow_pickle=False``, and
-everything is checked before a model is made of it: a model file from a stranger can be wrong, but it cannot
+The file is NumPy's .npz under whatever name the user gives. Arrays of anything else than numbers are refused unread,
+and everything is checked before a model is made of it: a model file from a stranger can be wrong, but it cannot
 execute anything, and what it takes to load it is bounded by its size (see SECURITY.md).
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checks import check_settings, is_whole
 from ..fields import TableEncoder
-from ..fields.saved import Below
+from ..fields.saved import Below, stored_array
 from ..layers import parameters, states
 from ..training import checked_random
 from .archive import Archive, BoundedGenerator, ModelFileError, open_regular
@@ -161,7 +161,7 @@ def page_of(archive):
     def refuse(constant):
         raise ModelFileError(f"{constant} is no number")
 
-    page = json.loads(bytes(archive["meta"]), parse_constant=refuse)
+    page = json.loads(stored_array(archive, "meta", np.uint8).tobytes(), parse_constant=refuse)
     if not isinstance(page, dict):
         raise ModelFileError("it is no table of names and values")
     return page

@@ -26,8 +26,9 @@ def check_state(condition, problem):
 def stored_array(arrays, name, dtype):
     """A one-dimensional array of a saved state."""
     array = arrays[name]
+    got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
     check_state(isinstance(array, np.ndarray) and array.ndim == 1 and array.dtype == dtype,
-                f"array {name!r} must be one-dimensional {np.dtype(dtype)}, got {array!r:.60}")
+                f"array {name!r} must be one-dimensional {np.dtype(dtype)}, got {got}")
     return array
 
 
