@@ -73,12 +73,12 @@ class Archive:
         """Read an array; its header was checked, and zipfile compares the checksum of all of it."""
         shape, dtype = self.header(name)
         self.taken.add(name)
-        array = np.empty(math.prod(shape), dtype)
-        memory = array.view(np.uint8)
         with self.zip.open(self.entries[name]) as member:
             header = read_header(member, name)
             if header != self.headers[name]:
                 raise ModelFileError(f"the array {name} was changed while the file was read")
+            array = np.empty(math.prod(shape), dtype)
+            memory = array.view(np.uint8)
             for start in range(0, memory.size, BLOCK):
                 member.readinto(memory[start:start + BLOCK])
         return array.reshape(shape, order=header.order)
